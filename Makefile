@@ -1,0 +1,59 @@
+PYTHON ?= python3
+BIN := .venv/bin
+CONFIG ?= configs/paper.toml
+export UV_PYTHON_DOWNLOADS := never
+
+.DEFAULT_GOAL := help
+
+help: ## Print this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}'
+
+setup: $(BIN)/.installed ## Make .venv with the locked dependencies and the project in it
+
+$(BIN)/.installed: pyproject.toml requirements.lock
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+build: setup ## Compile all kernels into the cache
+	$(BIN)/hftctl build
+
+run-paper: build ## Trade on paper against the bundled simulator until Ctrl-C (FOR=20 stops after 20 s)
+	$(BIN)/hftctl start --config $(CONFIG) $(if $(FOR),--for $(FOR))
+
+test: build ## Run the whole test suite with its samples of each campaign
+	$(BIN)/pytest
+	NUMBA_DISABLE_JIT=1 $(BIN)/coverage run -m pytest tests/unit
+	$(BIN)/coverage report --fail-under=90
+
+test-unit: build ## Run the unit tests, compiled
+	$(BIN)/pytest tests/unit
+
+test-nojit: setup ## Run the unit tests as plain Python, with coverage
+	NUMBA_DISABLE_JIT=1 $(BIN)/coverage run -m pytest tests/unit
+	$(BIN)/coverage report --fail-under=90
+
+test-integration: build ## Run the tests that start real processes
+	$(BIN)/pytest tests/integration tests/conformance tests/chaos
+
+test-load: build ## Run the full campaigns: fuzz, rings, journals
+	$(BIN)/pytest -m load tests
+
+bench: build ## Run every benchmark against its reference
+	$(BIN)/hftctl bench all
+
+check: setup ## Check formatting, lint, types and import layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+docs: setup ## Write the generated pages of docs/
+	$(BIN)/python -m processes.docs
+
+clean: ## Remove the environment, caches and built files
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage *.egg-info build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help setup build run-paper test test-unit test-nojit test-integration test-load bench check docs clean
