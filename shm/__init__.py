@@ -1,0 +1,1 @@
+"""Transport: bytes and ordering in shared memory; knows nothing of trading."""

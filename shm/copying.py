@@ -1,0 +1,98 @@
+"""Copying: moves a whole record between arrays, as one block of a size known to the compiler."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic, overload
+from numpy.typing import NDArray
+
+
+def copy_item(target: NDArray[Any], i: int, source: NDArray[Any], k: int) -> None:
+    """target[i] = source[k], for one-dimensional contiguous arrays of the same record dtype."""
+    target[i] = source[k]
+
+
+def copy_to_words(words: NDArray[np.int64], start: int, source: NDArray[Any], k: int) -> None:
+    """Copy the record `source[k]` into `words[start:]`; its size is a multiple of 8 bytes."""
+    words[start : start + source.itemsize // 8] = source[k : k + 1].view(np.int64)
+
+
+def copy_from_words(target: NDArray[Any], i: int, words: NDArray[np.int64], start: int) -> None:
+    """Copy `words[start:]` into the record `target[i]`; its size is a multiple of 8 bytes."""
+    target[i : i + 1].view(np.int64)[:] = words[start : start + target.itemsize // 8]
+
+
+def _block(size: Any) -> Any:
+    """An intrinsic `copy(target, i, source, k)` of `size(target dtype, source dtype)` bytes."""
+
+    def typed(typing_context: Any, target: Any, i: Any, source: Any, k: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            def pointer(position: int) -> Any:
+                array_type = signature.args[position]
+                view = context.make_array(array_type)(context, builder, args[position])
+                index = [args[position + 1]]
+                return cgutils.get_item_pointer(
+                    context, builder, array_type, view, index, wraparound=False, boundscheck=context.enable_boundscheck
+                )
+
+            # A constant size lets the compiler use its widest moves instead of a loop or a call.
+            cgutils.raw_memcpy(builder, pointer(0), pointer(2), ir.Constant(ir.IntType(64), 1), size(target.dtype, source.dtype))
+            return context.get_dummy_value()
+
+        return types.void(target, types.intp, source, types.intp), codegen
+
+    return intrinsic(typed)
+
+
+_copy_item = _block(lambda target, source: target.size)
+_copy_to_words = _block(lambda target, source: source.size)
+_copy_from_words = _block(lambda target, source: target.size)
+
+
+def _is_vector(array: Any) -> bool:
+    return isinstance(array, types.Array) and array.ndim == 1 and array.layout == "C"
+
+
+def _is_records(array: Any) -> bool:
+    return _is_vector(array) and isinstance(array.dtype, types.Record)
+
+
+def _is_words(array: Any) -> bool:
+    return _is_vector(array) and array.dtype == types.int64
+
+
+@overload(copy_item, inline="always")
+def _copy_item_compiled(target: Any, i: Any, source: Any, k: Any) -> Any:
+    if _is_records(target) and _is_records(source) and target.dtype == source.dtype and target.mutable:
+
+        def body(target: Any, i: Any, source: Any, k: Any) -> Any:
+            _copy_item(target, i, source, k)
+
+        return body
+    return None
+
+
+@overload(copy_to_words, inline="always")
+def _copy_to_words_compiled(words: Any, start: Any, source: Any, k: Any) -> Any:
+    if _is_words(words) and words.mutable and _is_records(source) and source.dtype.size % 8 == 0:
+
+        def body(words: Any, start: Any, source: Any, k: Any) -> Any:
+            _copy_to_words(words, start, source, k)
+
+        return body
+    return None
+
+
+@overload(copy_from_words, inline="always")
+def _copy_from_words_compiled(target: Any, i: Any, words: Any, start: Any) -> Any:
+    if _is_words(words) and _is_records(target) and target.mutable and target.dtype.size % 8 == 0:
+
+        def body(target: Any, i: Any, words: Any, start: Any) -> Any:
+            _copy_from_words(target, i, words, start)
+
+        return body
+    return None

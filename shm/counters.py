@@ -1,0 +1,16 @@
+"""Counters: counted by one writer a block, read from outside at any time."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shm.atomics import store_release
+from shm.jit import njit
+
+
+@njit(forceinline=True)
+def add(values: NDArray[np.int64], i: int, count: int) -> None:
+    """Add `count` to counter `i`. Only the block's one writer may."""
+    # SYNC counter: pairs with load_acquire in observe.counters(). A reader sees each count whole, and never one go back.
+    store_release(values, i, values[i] + count)
