@@ -10,6 +10,7 @@ from __future__ import annotations
 import platform
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, overload
@@ -54,8 +55,9 @@ def _word_pointer(context: Any, builder: Any, array_type: Any, array: Any, index
     return cgutils.get_item_pointer(context, builder, array_type, view, [index], wraparound=False, boundscheck=checked)
 
 
-def _is_words(array: Any) -> bool:
-    return isinstance(array, types.Array) and array.ndim == 1 and array.dtype == types.int64
+def _is_word(words: Any, index: Any) -> bool:
+    is_index = isinstance(index, (types.Integer, types.IntEnumMember))
+    return is_index and isinstance(words, types.Array) and words.ndim == 1 and words.dtype == types.int64
 
 
 @intrinsic
@@ -76,14 +78,15 @@ def _store_release(typing_context: Any, words: Any, index: Any, value: Any) -> A
 
 
 def _fence(ordering: str) -> Any:
-    def typed(typing_context: Any) -> Any:
+    @intrinsic
+    def fence(typing_context: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             builder.fence(ordering)
             return context.get_dummy_value()
 
         return types.void(), codegen
 
-    return intrinsic(typed)
+    return fence
 
 
 _fence_acquire = _fence("acquire")
@@ -103,10 +106,10 @@ def _relax(typing_context: Any) -> Any:
 
 @overload(load_acquire, inline="always")
 def _load_acquire_compiled(words: Any, index: Any) -> Any:
-    if _is_words(words) and isinstance(index, types.Integer):
+    if _is_word(words, index):
 
         def body(words: Any, index: Any) -> Any:
-            return _load_acquire(words, index)
+            return _load_acquire(words, np.int64(index))
 
         return body
     return None
@@ -114,10 +117,10 @@ def _load_acquire_compiled(words: Any, index: Any) -> Any:
 
 @overload(store_release, inline="always")
 def _store_release_compiled(words: Any, index: Any, value: Any) -> Any:
-    if _is_words(words) and isinstance(index, types.Integer) and isinstance(value, types.Integer):
+    if _is_word(words, index) and isinstance(value, types.Integer):
 
         def body(words: Any, index: Any, value: Any) -> Any:
-            _store_release(words, index, value)
+            _store_release(words, np.int64(index), value)
 
         return body
     return None

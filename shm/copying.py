@@ -29,7 +29,8 @@ def copy_from_words(target: NDArray[Any], i: int, words: NDArray[np.int64], star
 def _block(size: Any) -> Any:
     """An intrinsic `copy(target, i, source, k)` of `size(target dtype, source dtype)` bytes."""
 
-    def typed(typing_context: Any, target: Any, i: Any, source: Any, k: Any) -> Any:
+    @intrinsic
+    def copy(typing_context: Any, target: Any, i: Any, source: Any, k: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             def pointer(position: int) -> Any:
                 array_type = signature.args[position]
@@ -45,7 +46,7 @@ def _block(size: Any) -> Any:
 
         return types.void(target, types.intp, source, types.intp), codegen
 
-    return intrinsic(typed)
+    return copy
 
 
 _copy_item = _block(lambda target, source: target.size)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
+
 from numpy.typing import NDArray
 
 from shm.atomics import store_release
@@ -10,7 +11,7 @@ from shm.jit import njit
 
 
 @njit(forceinline=True)
-def add(values: NDArray[np.int64], i: int, count: int) -> None:
-    """Add `count` to counter `i`. Only the block's one writer may."""
+def add(values: NDArray[Any], i: int, count: int) -> None:
+    """Add `count` to counter `i`, an int or an IntEnum member. Only the block's one writer may."""
     # SYNC counter: pairs with load_acquire in observe.counters(). A reader sees each count whole, and never one go back.
     store_release(values, i, values[i] + count)

@@ -35,15 +35,20 @@ class Pinned(NamedTuple):
 
 def pin(contexts: tuple[Any, ...]) -> Pinned:
     """Store `contexts` in a cell for kernels that call `unpin`."""
+    cell = empty_cell(contexts)
+    if JIT_ENABLED:
+        _store(cell, contexts)
+    return Pinned(cell, contexts)
+
+
+def empty_cell(contexts: tuple[Any, ...]) -> Any:
+    """A cell of the type that `pin(contexts)` makes, holding nothing: for signatures."""
     if not JIT_ENABLED:
-        return Pinned(contexts, contexts)
+        return contexts
     held = numba.typeof(contexts)
     field = "t" + hashlib.sha256(str(held).encode()).hexdigest()[:24]
     _TYPES[field] = held
-    size_bytes = _size_bytes(held)
-    cell = np.zeros(1, np.dtype([(field, "u1", (size_bytes,))]))
-    _store(cell, contexts)
-    return Pinned(cell, contexts)
+    return np.zeros(1, np.dtype([(field, "u1", (_size_bytes(held),))]))
 
 
 def unpin(cell: Any) -> Any:
@@ -92,11 +97,15 @@ def _read(typing_context: Any, cell: types.Type) -> Any:
     return held(cell), codegen
 
 
-@overload(unpin, inline="always")
-def _unpin(cell: Any) -> Any:
-    return lambda cell: _read(cell)
+@overload(unpin)
+def _unpin_compiled(cell: Any) -> Any:
+    def body(cell: Any) -> Any:
+        return _read(cell)
+
+    return body
 
 
-@njit
+# Not cached: its index would hold the types of every caller, and could be read only where all their modules can.
+@njit(cache=False)
 def _store(cell: Any, contexts: Any) -> None:
     _write(cell, contexts)

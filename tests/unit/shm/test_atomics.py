@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from enum import IntEnum
 
 import numpy as np
 import pytest
@@ -32,6 +33,23 @@ def wait_for(words, index, tries):
             return value
         relax()
     return 0
+
+
+class Word(IntEnum):
+    FIRST = 0
+    SECOND = 1
+
+
+@njit
+def move_named(words):
+    store_release(words, Word.FIRST, load_acquire(words, Word.SECOND))
+
+
+@pytest.mark.parametrize("kernel", [move_named, getattr(move_named, "py_func", move_named)], ids=["compiled", "python"])
+def test_a_word_may_be_named_by_an_enum(kernel):
+    words = np.array([1, 2], np.int64)
+    kernel(words)
+    assert words.tolist() == [2, 2]
 
 
 @pytest.mark.parametrize("kernel", [move, getattr(move, "py_func", move)], ids=["compiled", "python"])

@@ -1,0 +1,294 @@
+"""Config: loads one TOML file into typed, frozen structs, and proves it.
+
+Unknown keys, missing limits, duplicate keys and inverted hierarchies are errors that name the file, the key and what was
+expected. Decimal quantities are strings ("0.01"), never floats; durations are integers with their unit in the name.
+Kernels receive records made from it (`hft/tables.py`), never the config itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from hft.topology import Topology, build
+
+Count = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=86_400_000)]
+Microseconds = Annotated[int, msgspec.Meta(ge=0, le=60_000_000)]
+Decimal = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,18}(\.[0-9]{1,18})?$")]
+SignedDecimal = Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]{1,18}(\.[0-9]{1,18})?$")]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,23}$")]
+InstrumentName = Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9]{1,12}-[A-Z0-9]{1,12}\.[A-Z][A-Z0-9_]{0,23}$")]
+
+#: Venues that have a codec.
+VENUES = ("binance",)
+
+
+class ConfigError(Exception):
+    """The config cannot be used; the message names the file, the key, what was found and what was expected."""
+
+
+class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of every section: frozen, and unknown keys are errors."""
+
+
+class Engine(Struct, frozen=True, kw_only=True):
+    """The engine as a whole."""
+
+    mode: Literal["paper"]
+    state_dir: str = "state"  #: folder of <instance>/, relative to the working directory
+    journal_file_mb: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 32
+    heartbeat_timeout_ms: Milliseconds = 2000
+
+
+class Simulator(Struct, frozen=True, kw_only=True):
+    """Run the bundled venue simulator and connect to it instead of the configured URLs."""
+
+    synthetic_seed: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] | None = None
+    recording: str | None = None
+    pace: str = "recorded"  #: "recorded", "max", or a factor such as "10"
+    rate: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 1.0  #: synthetic flow: multiplier of events
+    as_recorded: bool = False
+    loop: bool = True
+
+
+class Venue(Struct, frozen=True, kw_only=True):
+    """One venue's endpoints and feed behaviour."""
+
+    stream_url: str
+    rest_url: str
+    transport: Literal["direct", "picows"] = "direct"
+    snapshot_levels: Annotated[int, msgspec.Meta(ge=5, le=5000)] = 1000
+    silence_ms: Milliseconds = 5000  #: no book event of a symbol for this long makes its book invalid
+    simulator: Simulator | None = None
+
+
+class Instrument(Struct, frozen=True, kw_only=True):
+    """One tradable pair at one venue."""
+
+    symbol: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9/_-]{1,24}$")]  #: as on the wire
+    tick: Decimal
+    lot: Decimal
+    min_notional: Decimal
+    price_max: Decimal
+    qty_max: Decimal
+    maker_fee: SignedDecimal  #: rate, e.g. "0.001"
+    taker_fee: SignedDecimal
+    fee_asset: Literal["quote", "base"] = "quote"
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """Hard limits of one instrument."""
+
+    order_qty_max: Decimal
+    order_notional_max: Decimal
+    position_max: Decimal
+    open_orders_max: Annotated[int, msgspec.Meta(ge=1, le=64)]
+    collar_passive_bp: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+    collar_through_bp: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+    book_age_max_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]
+    duplicate_window_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]
+
+
+class Firm(Struct, frozen=True, kw_only=True):
+    """Hard limits over everything."""
+
+    base_currency: str
+    rates: dict[str, Decimal]  #: quote asset -> how much of the base currency one unit is worth
+    gross_max: Decimal
+    daily_loss_max: Decimal
+    intent_age_max_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)]
+    send_age_max_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)]
+    strategy_orders_per_s: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+    firm_orders_per_s: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+
+
+class Strategy(Struct, frozen=True, kw_only=True):
+    """One strategy: which code, on what, with which parameters."""
+
+    code: str  #: a name in strategies/registry.py, or an import path
+    instruments: Annotated[list[InstrumentName], msgspec.Meta(min_length=1)]
+    params: dict[str, float] = {}
+    timer_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)] = 100
+
+
+class Execution(Struct, frozen=True, kw_only=True):
+    """How a venue's orders are executed."""
+
+    kind: Literal["paper"]
+    order_latency_us: Microseconds
+    ack_latency_us: Microseconds
+    orders_max: Annotated[int, msgspec.Meta(ge=16, le=4096)] = 1024
+
+
+class Process(Struct, frozen=True, kw_only=True):
+    """One operating-system process."""
+
+    stages: Annotated[list[str], msgspec.Meta(min_length=1)]
+    core: Annotated[int, msgspec.Meta(ge=0, le=4095)] | None = None
+    idle: Literal["busy_spin", "backoff", "sleeping"]
+    fifo_priority: Annotated[int, msgspec.Meta(ge=1, le=98)] | None = None
+    lock_memory: bool = False
+
+
+class Placement(Struct, frozen=True, kw_only=True):
+    """Which stages run where, and who starts the processes."""
+
+    spawner: Literal["zygote", "units"] = "zygote"  #: "units": systemd starts each `hftctl stage`
+    freeze_gc: bool = True
+    processes: dict[Name, Process]
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """A whole config file."""
+
+    engine: Engine
+    venues: dict[Name, Venue]
+    instruments: dict[InstrumentName, Instrument]
+    limits: dict[InstrumentName, Limits]
+    firm: Firm
+    strategies: dict[Name, Strategy]
+    execution: dict[Name, Execution]
+    placement: Placement
+
+    def topology(self) -> Topology:
+        """The stages and rings this config makes."""
+        return build(list(self.venues), list(self.strategies))
+
+    def hash(self) -> str:
+        """SHA-256 of the resolved config; journals carry it."""
+        return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()
+
+
+def load(path: Path) -> Config:
+    """Read, decode and prove a config file; raise ConfigError."""
+    return parse(_read(path), str(path))
+
+
+def parse(text: str, where: str = "<config>") -> Config:
+    """Decode and prove config text; `where` is named in errors."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{where}: not TOML: {error}") from error
+    except RecursionError:
+        raise ConfigError(f"{where}: nested too deeply") from None
+    try:
+        config = msgspec.convert(raw, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    _prove(config, where)
+    return config
+
+
+def _read(path: Path) -> str:
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise ConfigError(f"{path}: expected a regular file")
+    if status.st_size > 1 << 20:
+        raise ConfigError(f"{path}: {status.st_size} bytes; a config is at most 1 MiB")
+    try:
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from error
+
+
+def _prove(config: Config, where: str) -> None:
+    """Check the relations between sections."""
+
+    def fail(key: str, message: str) -> None:
+        raise ConfigError(f"{where}: {key}: {message}")
+
+    if not config.venues or not config.instruments or not config.strategies:
+        fail("venues, instruments, strategies", "expected at least one of each")
+    for name, venue in config.venues.items():
+        if name not in VENUES:
+            fail(f"venues.{name}", f"unknown venue; known: {', '.join(VENUES)}")
+        if name not in config.execution:
+            fail(f"execution.{name}", "missing: every venue needs an execution section")
+        _prove_urls(name, venue, fail)
+    for name in config.execution:
+        if name not in config.venues:
+            fail(f"execution.{name}", "no such venue")
+    _prove_instruments(config, fail)
+    _prove_strategies(config, fail)
+    _prove_placement(config, fail)
+    if config.firm.send_age_max_ms < config.firm.intent_age_max_ms:
+        fail("firm.send_age_max_ms", f"must be at least intent_age_max_ms ({config.firm.intent_age_max_ms})")
+
+
+def _prove_urls(name: str, venue: Venue, fail) -> None:  # type: ignore[no-untyped-def]
+    if not re.match(r"^wss?://[^/@\s]+(/|$)", venue.stream_url):
+        fail(f"venues.{name}.stream_url", f"expected ws://host or wss://host without credentials, found {venue.stream_url!r}")
+    if not re.match(r"^https?://[^/@\s]+(/|$)", venue.rest_url):
+        fail(f"venues.{name}.rest_url", f"expected http://host or https://host without credentials, found {venue.rest_url!r}")
+    if venue.transport == "direct" and venue.stream_url.startswith("wss:"):
+        fail(f"venues.{name}.transport", "direct speaks ws:// only; use picows for wss://")
+    simulator = venue.simulator
+    if simulator is not None:
+        if (simulator.synthetic_seed is None) == (simulator.recording is None):
+            fail(f"venues.{name}.simulator", "expected exactly one of synthetic_seed and recording")
+        if not re.match(r"^(recorded|max|[0-9]+(\.[0-9]+)?)$", simulator.pace) or simulator.pace.strip("0.") == "":
+            fail(f"venues.{name}.simulator.pace", f"expected 'recorded', 'max' or a positive factor, found {simulator.pace!r}")
+
+
+def _prove_instruments(config: Config, fail) -> None:  # type: ignore[no-untyped-def]
+    seen: set[tuple[str, str]] = set()
+    for name, instrument in config.instruments.items():
+        venue = name.rpartition(".")[2].lower()
+        if venue not in config.venues:
+            fail(f"instruments.{name}", f"venue {venue!r} is not configured")
+        if (venue, instrument.symbol) in seen:
+            fail(f"instruments.{name}.symbol", f"{instrument.symbol!r} is already another instrument of {venue}")
+        seen.add((venue, instrument.symbol))
+        if name not in config.limits:
+            fail(f"limits.{name}", "missing: every instrument needs limits")
+        quote = name.partition("-")[2].rpartition(".")[0]
+        if quote not in config.firm.rates:
+            fail("firm.rates", f"no rate from {quote} to {config.firm.base_currency}, needed by {name}")
+        for key in ("tick", "lot"):
+            if not getattr(instrument, key).strip("0."):
+                fail(f"instruments.{name}.{key}", "must be positive")
+    for name in config.limits:
+        if name not in config.instruments:
+            fail(f"limits.{name}", "no such instrument")
+
+
+def _prove_strategies(config: Config, fail) -> None:  # type: ignore[no-untyped-def]
+    if len(config.strategies) > 255:
+        fail("strategies", "an order id has room for 255 strategies")
+    for name, strategy in config.strategies.items():
+        for instrument in strategy.instruments:
+            if instrument not in config.instruments:
+                fail(f"strategies.{name}.instruments", f"{instrument} is not configured")
+        if len(set(strategy.instruments)) != len(strategy.instruments):
+            fail(f"strategies.{name}.instruments", "names an instrument twice")
+
+
+def _prove_placement(config: Config, fail) -> None:  # type: ignore[no-untyped-def]
+    expected = {stage.name for stage in config.topology().stages}
+    placed: dict[str, str] = {}
+    cores: dict[int, str] = {}
+    for name, process in config.placement.processes.items():
+        for stage in process.stages:
+            if stage not in expected:
+                fail(f"placement.processes.{name}.stages", f"no stage {stage!r}; there are {', '.join(sorted(expected))}")
+            if stage in placed:
+                fail(f"placement.processes.{name}.stages", f"{stage} is already in {placed[stage]}")
+            placed[stage] = name
+        if process.core is not None:
+            if process.core in cores:
+                fail(f"placement.processes.{name}.core", f"core {process.core} is already taken by {cores[process.core]}")
+            cores[process.core] = name
+    if missing := expected - set(placed):
+        fail("placement.processes", f"no process runs {', '.join(sorted(missing))}")

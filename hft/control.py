@@ -1,0 +1,64 @@
+"""Control: the layout of the shared control words: stop, halt, kill, epoch, and a heartbeat block for each process.
+
+One int64 array in the segment `hft.<instance>.control`. Setters of KILL words store 1, so races are harmless; only `arm`
+clears them. A process's block is written by that process alone, except ORDERED_EPOCH, which is the supervisor's.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+STOP = 0  #: 1: every process leaves its loop
+EPOCH = 1  #: the epoch whose rings are current
+HALT = 2  #: 1: no new orders until cleared by the supervisor (restart in progress, consumer behind, stopping)
+READY = 3  #: 1: every process of this epoch is warm and running; strategies may trade
+SUPERVISOR_BEAT = 5  #: CLOCK_MONOTONIC of the supervisor's last turn
+CANCEL_ALL = 6  #: 1: execution cancels every working order (stopping)
+KILL_FIRM = 16
+KILL_VENUE = 17  #: + venue row
+KILL_STRATEGY = 64  #: + strategy row
+BEHIND_RING = 320  #: + ring number: 1 while a reports ring lags and is being caught up from the journal; its scope halts
+
+PROCESS = 512  #: + PROCESS_WORDS * process row
+PROCESS_WORDS = 16
+PROCESSES_MAX = 64
+WORDS = PROCESS + PROCESS_WORDS * PROCESSES_MAX
+
+
+class ProcessWord(IntEnum):
+    """Offsets in a process's block."""
+
+    BEAT = 0  #: CLOCK_MONOTONIC after its last burst
+    PID = 1
+    STARTED = 2  #: start time of the pid, so that a reused pid is not taken for it
+    EPOCH = 3  #: epoch of the rings it is on
+    STATE = 4  #: ProcessState
+    BURSTS = 5
+    WORKED = 6  #: records handled, all stages
+    CORE = 7  #: pinned core, or -1
+
+
+class ProcessState(IntEnum):
+    """Where a process is in its life."""
+
+    ABSENT = 0
+    STARTING = 1
+    WARM = 2  #: kernels ran on scratch segments
+    RUNNING = 3
+    STOPPED = 4
+    FAILED = 5
+
+
+def process_word(row: int, word: ProcessWord) -> int:
+    """Index of a word of the process in row `row`."""
+    return PROCESS + PROCESS_WORDS * row + word
+
+
+def kill_strategy(row: int) -> int:
+    """Index of a strategy's kill word."""
+    return KILL_STRATEGY + row
+
+
+def kill_venue(row: int) -> int:
+    """Index of a venue's kill word."""
+    return KILL_VENUE + row

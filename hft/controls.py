@@ -1,0 +1,165 @@
+"""Controls says in words what each RiskCode refuses, in the order in which `hft.risk.check` asks, and which key sets it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from hft.records import RiskCode
+
+_LIMITS = "limits.<instrument>."
+
+
+class Control(NamedTuple):
+    """One pre-trade control: what it refuses, what also makes it refuse, and the config key that sets it."""
+
+    code: RiskCode
+    refuses: str
+    fails_closed: str
+    key: str
+
+    @property
+    def number(self) -> str:
+        """The control's number in the catalogue: R040."""
+        return f"R{int(self.code) - 2000:03d}"
+
+    @property
+    def counter(self) -> str:
+        """The risk stage's counter of these refusals."""
+        return f"REFUSED_{self.number}"
+
+
+#: In the order of the checks. The stage itself makes the last two.
+CONTROLS: tuple[Control, ...] = (
+    Control(
+        RiskCode.INSTRUMENT_NOT_ALLOWED,
+        "An instrument that is not in the table, is not the strategy's, or whose venue does not say that it trades.",
+        "No such row; not listed for the strategy. CANCEL and CANCEL_ALL need the row to exist, nothing else.",
+        "strategies.<name>.instruments",
+    ),
+    Control(
+        RiskCode.STRATEGY_NOT_APPROVED,
+        "A strategy that is not in the table or is not approved, or an intent from another strategy's ring.",
+        "No such row. CANCEL and CANCEL_ALL need the row to exist, nothing else.",
+        "strategies.<name>",
+    ),
+    Control(
+        RiskCode.SYSTEM_HALTED,
+        "Any order while the halt or a kill word of the firm, the venue or the strategy is set.",
+        "The instrument names no venue; a fill could not be booked, so that the position is not known.",
+        "",
+    ),
+    Control(
+        RiskCode.INTENT_STALE,
+        "now - decided_ns above the limit.",
+        "decided_ns after now; limit not above 0.",
+        "firm.intent_age_max_ms",
+    ),
+    Control(
+        RiskCode.CLIENT_ID_REUSE,
+        "An order id whose counter is not above the strategy's newest approved one.",
+        "Not this session's epoch, not the strategy's own, or not positive.",
+        "",
+    ),
+    Control(
+        RiskCode.UNKNOWN_ORDER,
+        "CANCEL or REPLACE of anything but a working order of the same strategy in the same instrument.",
+        "No such order.",
+        "",
+    ),
+    Control(
+        RiskCode.NON_FINITE_OR_SIGN,
+        "Price or size not positive; price x size at or above 2^62; side, kind, time in force or flags that do not exist.",
+        "An out-of-range product is refused, never wrapped.",
+        "",
+    ),
+    Control(
+        RiskCode.TICK_LOT,
+        "Price outside the venue's range, size above the venue's maximum. Whole ticks and lots are all that an intent can hold.",
+        "Range not set.",
+        "instruments.<instrument>.price_max, qty_max",
+    ),
+    Control(
+        RiskCode.MIN_QTY_NOTIONAL,
+        "Size, or price x size, below the venue's minimum; compared exactly.",
+        "",
+        "instruments.<instrument>.min_notional",
+    ),
+    Control(RiskCode.MAX_ORDER_QTY, "Size above the limit.", "Limit not above 0.", f"{_LIMITS}order_qty_max"),
+    Control(
+        RiskCode.MAX_ORDER_NOTIONAL,
+        "price x size in the quote asset above the limit; compared exactly.",
+        "Limit not above 0; out of range.",
+        f"{_LIMITS}order_notional_max",
+    ),
+    Control(
+        RiskCode.BOOK_INVALID,
+        "Any order while the book is not VALID, or its touch is one-sided, locked or crossed.",
+        "No book yet; a price at or above 2^47 ticks.",
+        "",
+    ),
+    Control(
+        RiskCode.STALE_BOOK,
+        "now - received_ns of the newest TOP or QUOTE above the limit.",
+        "That stamp further ahead of now than the limit; limit not above 0.",
+        f"{_LIMITS}book_age_max_ms",
+    ),
+    Control(
+        RiskCode.PRICE_COLLAR_TOUCH,
+        "Limit price further on the passive side of its own best, or further through the opposite best, than the limits.",
+        "A limit not in 1..10000 basis points.",
+        f"{_LIMITS}collar_passive_bp, collar_through_bp",
+    ),
+    Control(
+        RiskCode.ORDER_RATE,
+        "More orders than the token bucket of the strategy, or of the firm, holds: one second's worth, refilled continuously.",
+        "Limit not above 0; time that runs backwards refills nothing.",
+        "firm.strategy_orders_per_s, firm_orders_per_s",
+    ),
+    Control(
+        RiskCode.DUPLICATE_ORDER,
+        "The same strategy, instrument, side, price and size as an order approved less than the window ago; "
+        "a CANCEL of an order whose CANCEL was approved less than the window ago.",
+        "Window not above 0 (orders only); no room to remember the order.",
+        f"{_LIMITS}duplicate_window_ms",
+    ),
+    Control(
+        RiskCode.OPEN_ORDERS,
+        "As many working orders in the instrument as the limit; unknown and canceling ones count.",
+        "Limit not above 0; order table full.",
+        f"{_LIMITS}open_orders_max",
+    ),
+    Control(
+        RiskCode.SELF_TRADE,
+        "A price that reaches a working, unknown or canceling order of the firm on the other side.",
+        "",
+        "",
+    ),
+    Control(
+        RiskCode.MAX_POSITION,
+        "Position, plus everything working or unknown on the order's side, plus the order, above the limit on that side; "
+        "with REDUCE_ONLY, across zero. What reduces a position beyond its limit is possible.",
+        "Limit not above 0.",
+        f"{_LIMITS}position_max",
+    ),
+    Control(
+        RiskCode.MAX_GROSS,
+        "Sum over instruments of the worst |position| that working orders can lead to, at mid, in the base currency, "
+        "above the limit, by an order that adds to it.",
+        "No mark or no rate for any exposed instrument; out of range; limit not above 0.",
+        "firm.gross_max, firm.rates",
+    ),
+    Control(
+        RiskCode.DAILY_LOSS,
+        "Realised + unrealised - quote fees, in the base currency, below the session's start by more than the limit. "
+        "Base fees are in the position; fees in other assets are not counted.",
+        "A position without a mark, P&L without a rate; limit not above 0.",
+        "firm.daily_loss_max, firm.rates",
+    ),
+    Control(
+        RiskCode.RING_BACKPRESSURE,
+        "An approved intent that the ring to execution has no room for; the last slots are kept for cancels.",
+        "",
+        "",
+    ),
+    Control(RiskCode.INTENT_LOST, "An intent found in the journal without a verdict after a restart.", "", ""),
+)

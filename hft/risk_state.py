@@ -1,0 +1,224 @@
+"""Risk state holds what the checks read: limits, halts, orders, positions, marks and budgets, and keeps them current.
+
+`on_top` and `apply_report` are the only ways in from outside, `hft.risk.approve` the one from inside. Exposure and P&L of
+each instrument in the base currency are kept up to date here, so that a check reads sums instead of walking instruments.
+Whatever cannot be valued (no mark, no rate, out of range) is counted as missing, and while anything is missing the sums
+refuse.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hft import ledger, orders
+from hft.bounds import prove_bounds
+from hft.orders import Orders, new_orders
+from hft.records import POSITION, MarketKind, ReportKind
+from hft.units import E8, WIDE, as_int, mul_div_half_even
+from shm.jit import njit
+
+# Columns of RiskState.tops.
+BID_TICKS, ASK_TICKS, RECEIVED_NS, VALID, GROSS_E8, PNL_E8, MISSING = range(7)
+TOP_COLUMNS = 8
+
+# Cells of RiskState.totals. BROKEN: a report contradicted the ledger, so that the position is not known.
+TOTAL_GROSS_E8, TOTAL_PNL_E8, TOTAL_MISSING, SESSION_PNL_E8, EPOCH, BROKEN, TERM_MAX_E8 = range(7)
+TOTALS = 8
+
+# Columns of RiskState.buckets.
+CREDIT, FILLED_NS = range(2)
+
+# Columns of RiskState.recent.
+UNTIL_NS, PRICE_TICKS, QTY_LOTS, WHO = range(4)
+
+#: Most probes of RiskState.recent; when all hold live orders the next is refused as a duplicate, since it may be one.
+RECENT_PROBES = 8
+
+#: Prices at or above this are no prices: with any collar the comparison stays below 2^62.
+TOP_TICKS_MAX = 1 << 47
+
+# Cells of RiskState.halts before those of venues and strategies.
+HALT, FIRM_KILL, VENUE_KILL = range(3)
+
+
+class RiskState(NamedTuple):
+    """Everything a check reads. Make one with `new_state`; arrays may be replaced by views of shared segments."""
+
+    instruments: NDArray[Any]  # INSTRUMENT
+    limits: NDArray[Any]  # LIMITS, one row an instrument
+    firm: NDArray[Any]  # FIRM_LIMITS, one row
+    approved: NDArray[Any]  # strategy -> 1 if it may trade
+    allowed: NDArray[Any]  # (strategy, instrument) -> 1 if it may trade it
+    halts: NDArray[Any]  # halt, firm, each venue, each strategy: nonzero halts; the stage copies the kill words in
+    orders: Orders  # every order of the firm
+    positions: NDArray[Any]  # POSITION of the firm, one row an instrument
+    tops: NDArray[Any]  # (instrument, column)
+    totals: NDArray[Any]  # sums over instruments, session start, epoch
+    buckets: NDArray[Any]  # (strategy, column), the firm last; credit in 1e-9 orders
+    last_counters: NDArray[Any]  # strategy -> counter of its newest approved order id, -1 before the first
+    cancels: NDArray[Any]  # order slot -> (order id, when its newest CANCEL was approved)
+    recent: NDArray[Any]  # approved orders by content, open addressing
+    counts: NDArray[Any]  # venues, strategies
+
+
+def new_state(
+    instruments: NDArray[Any], limits: NDArray[Any], firm: NDArray[Any], *, venues: int, strategies: int, epoch: int, slots: int = 1024
+) -> RiskState:
+    """Return the state of an empty account; nothing is approved, allowed or valid yet.
+
+    Set `approved` and `allowed`, book what the journals say, then `start_session`. Raises ConfigBoundsError.
+    """
+    prove_bounds(instruments, limits, firm)
+    rows = len(instruments)
+    positions = np.zeros(rows, POSITION)
+    positions["instrument"] = np.arange(rows)
+    positions["strategy"] = -1
+    totals = np.zeros(TOTALS, np.int64)
+    totals[EPOCH] = epoch
+    totals[TERM_MAX_E8] = WIDE // (rows + 1)
+    buckets = np.zeros((strategies + 1, 2), np.int64)
+    buckets[:, FILLED_NS] = -1_000_000_000
+    return RiskState(
+        instruments=instruments,
+        limits=limits,
+        firm=firm,
+        approved=np.zeros(strategies, np.int64),
+        allowed=np.zeros((strategies, rows), np.int64),
+        halts=np.zeros(VENUE_KILL + venues + strategies, np.int64),
+        orders=new_orders(slots, rows),
+        positions=positions,
+        tops=np.zeros((rows, TOP_COLUMNS), np.int64),
+        totals=totals,
+        buckets=buckets,
+        last_counters=np.full(strategies, -1, np.int64),
+        cancels=np.zeros((slots, 2), np.int64),
+        recent=np.zeros((recent_slots(limits, firm), 4), np.int64),
+        counts=np.array([venues, strategies], np.int64),
+    )
+
+
+def recent_slots(limits: NDArray[Any], firm: NDArray[Any]) -> int:
+    """Return how many slots hold, a quarter full, all orders that the firm's rate admits in the longest duplicate window."""
+    window_ns = int(limits["duplicate_window_ns"].max())
+    orders_max = int(firm[0]["firm_rate_per_s"]) * (1_000_000_000 + window_ns) // 1_000_000_000
+    return int(min(max(1 << (4 * orders_max - 1).bit_length(), 1 << 10), 1 << 16))
+
+
+@njit
+def _to_base(amount_e8: int, rate_e8: int) -> int:
+    return as_int(amount_e8) if rate_e8 == E8 else as_int(mul_div_half_even(amount_e8, rate_e8, E8)[0])
+
+
+@njit
+def worst_lots(position_lots: int, buy_lots: int, sell_lots: int) -> int:
+    """Return the largest |position| that fills of any of the working orders can lead to."""
+    return max(abs(position_lots + buy_lots), abs(position_lots - sell_lots))
+
+
+@njit
+def exposure_e8(state: RiskState, row: int, lots: int) -> int:
+    """Return `lots` of instrument `row` at its mark in 1e-8 base currency; -1 when it cannot be valued."""
+    if lots == 0:
+        return as_int(0)
+    mark_ticks_x2, rate_e8 = state.positions[row]["mark_ticks_x2"], state.instruments[row]["base_rate_e8"]
+    if mark_ticks_x2 <= 0 or rate_e8 <= 0:
+        return as_int(-1)
+    value_e8 = _to_base(ledger.value_at_e8(lots, mark_ticks_x2, state.instruments, row), rate_e8)
+    return value_e8 if 0 <= value_e8 < state.totals[TERM_MAX_E8] else as_int(-1)
+
+
+@njit
+def refresh(state: RiskState, row: int) -> None:
+    """Bring instrument `row`'s exposure and P&L, and the sums over instruments, up to its orders, position and mark."""
+    position, tops, totals = state.positions, state.tops, state.totals
+    buy_lots, sell_lots = state.orders.lots[row, 0], state.orders.lots[row, 1]
+    position[row]["working_buy_lots"] = buy_lots
+    position[row]["working_sell_lots"] = sell_lots
+    missing = as_int(0)
+    gross_e8 = exposure_e8(state, row, worst_lots(position[row]["position_lots"], buy_lots, sell_lots))
+    if gross_e8 < 0:
+        gross_e8, missing = as_int(0), as_int(1)
+    pnl_e8 = position[row]["realised_e8"] + position[row]["unrealised_e8"] - position[row]["fees_quote_e8"]
+    rate_e8 = state.instruments[row]["base_rate_e8"]
+    if pnl_e8 != 0:
+        pnl_e8 = _to_base(pnl_e8, rate_e8)
+        if rate_e8 <= 0 or abs(pnl_e8) >= totals[TERM_MAX_E8]:
+            pnl_e8, missing = as_int(0), as_int(1)
+    if position[row]["position_lots"] != 0 and position[row]["mark_ticks_x2"] <= 0:
+        missing = as_int(1)
+    totals[TOTAL_GROSS_E8] += gross_e8 - tops[row, GROSS_E8]
+    totals[TOTAL_PNL_E8] += pnl_e8 - tops[row, PNL_E8]
+    totals[TOTAL_MISSING] += missing - tops[row, MISSING]
+    tops[row, GROSS_E8] = gross_e8
+    tops[row, PNL_E8] = pnl_e8
+    tops[row, MISSING] = missing
+
+
+@njit
+def on_top(state: RiskState, market: NDArray[Any], i: int) -> None:
+    """Take MARKET record `i`: the touch, its age and the book's validity. LEVEL, TRADE and CLOCK change nothing.
+
+    The mark moves only with a valid two-sided book; an invalid one keeps the last mark for P&L and gross exposure.
+    """
+    row, kind = as_int(market[i]["instrument"]), as_int(market[i]["kind"])
+    if row < 0 or row >= len(state.tops):
+        return
+    tops = state.tops
+    if kind == MarketKind.TOP or kind == MarketKind.QUOTE:
+        bid_ticks, ask_ticks = market[i]["price_ticks"], market[i]["ask_ticks"]
+        if bid_ticks >= TOP_TICKS_MAX or ask_ticks >= TOP_TICKS_MAX:
+            bid_ticks, ask_ticks = as_int(0), as_int(0)
+        tops[row, BID_TICKS] = bid_ticks
+        tops[row, ASK_TICKS] = ask_ticks
+        tops[row, RECEIVED_NS] = max(tops[row, RECEIVED_NS], market[i]["received_ns"])
+        if tops[row, VALID] == 1:
+            _move_mark(state, row)
+    elif kind == MarketKind.VALID:
+        tops[row, VALID] = 1
+        _move_mark(state, row)
+    elif kind == MarketKind.INVALID:
+        tops[row, VALID] = 0
+    elif kind == MarketKind.RESET:
+        tops[row, VALID] = 0
+        tops[row, BID_TICKS] = 0
+        tops[row, ASK_TICKS] = 0
+
+
+@njit
+def _move_mark(state: RiskState, row: int) -> None:
+    bid_ticks, ask_ticks = state.tops[row, BID_TICKS], state.tops[row, ASK_TICKS]
+    if bid_ticks + ask_ticks == state.positions[row]["mark_ticks_x2"] and 0 < bid_ticks < ask_ticks:
+        state.positions[row]["mark_received_ns"] = state.tops[row, RECEIVED_NS]
+        return
+    if ledger.mark(state.positions, row, state.instruments, bid_ticks, ask_ticks, state.tops[row, RECEIVED_NS]) == 1:
+        refresh(state, row)
+
+
+@njit
+def apply_report(state: RiskState, reports: NDArray[Any], i: int) -> int:
+    """Take REPORT record `i` of a venue: the order's state, and a fill's position, cost and fees; return its `Outcome`.
+
+    A fill that cannot be booked sets BROKEN, and every new order is refused from then on: the position is not known.
+    """
+    outcome = orders.apply_report(state.orders, reports, i)
+    row = as_int(reports[i]["instrument"])
+    known = 0 <= row < len(state.positions)
+    booked = as_int(1)
+    if outcome >= 0 and reports[i]["kind"] == ReportKind.TRADE:
+        booked = ledger.apply_fill(state.positions, row, state.instruments, reports, i) if known else as_int(0)
+    if booked == 0:
+        state.totals[BROKEN] = 1
+    if outcome >= 0 and known:
+        refresh(state, row)
+    return outcome
+
+
+@njit
+def start_session(state: RiskState) -> None:
+    """Measure the daily loss from the P&L of this moment on."""
+    for row in range(len(state.positions)):
+        refresh(state, row)
+    state.totals[SESSION_PNL_E8] = state.totals[TOTAL_PNL_E8]

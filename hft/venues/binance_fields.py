@@ -1,0 +1,229 @@
+"""Binance fields: reads the parts of Binance's frames whose offsets are known: symbols, times, prices, levels.
+
+Each part was stepped over as valid JSON, or is read strictly here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from hft.book import VALUE_LIMIT
+from hft.records import MarketKind
+from hft.venues import binance_keys as key
+from hft.venues.binance_tables import EVENT_KINDS, EVENT_WORDS, Found, FrameKind, ScanCount, Scanner, symbol_hash
+from hft.venues.json_bytes import (
+    BACKSLASH,
+    CLOSE_BRACKET,
+    COMMA,
+    JSON_QUOTE,
+    OPEN_BRACKET,
+    byte_at,
+    is_mark,
+    is_text,
+    read_decimal,
+    read_integer,
+    skip_mark,
+    skip_space,
+)
+from shm.jit import njit
+
+MALFORMED, OTHER, DEPTH = int(FrameKind.MALFORMED), int(FrameKind.OTHER), int(FrameKind.DEPTH)
+UNKNOWN_SYMBOL, LEVEL = int(FrameKind.UNKNOWN_SYMBOL), int(MarketKind.LEVEL)
+INSTRUMENT_FOUND, FIRST_ID, LAST_ID = int(Found.INSTRUMENT), int(Found.FIRST_ID), int(Found.LAST_ID)
+EXCHANGE_NS, RECORDS, ROOM = int(Found.EXCHANGE_NS), int(Found.RECORDS), int(Found.NO_ROOM)
+COUNT_OFF_LOT = int(ScanCount.OFF_LOT)
+EVENTS = len(EVENT_WORDS)
+
+
+@njit
+def key_of(scanner: Scanner, data: NDArray[Any], name: int, past: int) -> int:
+    """Number of the number whose quotes are at `name` and before `past`, or key.UNKNOWN."""
+    if past - name == 3:
+        letter = byte_at(data, name + 1)
+        return letter - key.LETTERS_FROM if 65 <= letter <= 90 or 97 <= letter <= 122 else key.UNKNOWN
+    for i in range(EVENTS, len(scanner.word_bytes)):
+        if is_text(data, name + 1, past - 1, scanner.words[i, : scanner.word_bytes[i]]):
+            return key.WORD_NUMBERS[i - EVENTS]
+    return key.UNKNOWN
+
+
+@njit
+def text_end(data: NDArray[Any], at: int, end: int) -> int:
+    """Offset of the closing quote of a string that was stepped over; -1 if it is no string or has escapes."""
+    if not is_mark(data, at, end, JSON_QUOTE):
+        return -1
+    at += 1
+    while byte_at(data, at) != JSON_QUOTE:
+        if byte_at(data, at) == BACKSLASH:
+            return -1
+        at += 1
+    return at
+
+
+@njit
+def event_kind(scanner: Scanner, data: NDArray[Any], end: int) -> int:
+    """FrameKind by the value of "e"."""
+    start = scanner.at[key.e]
+    past = text_end(data, start, end)
+    if past < 0:
+        return MALFORMED
+    for i in range(EVENTS):
+        if is_text(data, start + 1, past, scanner.words[i, : scanner.word_bytes[i]]):
+            return EVENT_KINDS[i]
+    return OTHER
+
+
+@njit
+def read_symbol(scanner: Scanner, data: NDArray[Any], end: int, kind: int) -> int:
+    """Look the event's symbol up; its row goes to `found`. Returns `kind`, UNKNOWN_SYMBOL or MALFORMED."""
+    start = scanner.at[key.s]
+    past = text_end(data, start, end)
+    if past < 0:
+        return MALFORMED
+    start += 1
+    mask = len(scanner.slots) - 1
+    slot = symbol_hash(data, start, past) & mask
+    while scanner.slots[slot] != 0:
+        i = scanner.slots[slot] - 1
+        if is_text(data, start, past, scanner.symbols[i, : scanner.symbol_bytes[i]]):
+            scanner.found[INSTRUMENT_FOUND] = scanner.symbol_rows[i]
+            return kind
+        slot = (slot + 1) & mask
+    return UNKNOWN_SYMBOL
+
+
+@njit
+def read_time(data: NDArray[Any], at: int, end: int) -> int:
+    """Read a time of 16 digits (microseconds) or at most 13 (milliseconds) as ns, or -1."""
+    value, past = read_integer(data, at, end)
+    if past < 0 or past - at > 16 or 13 < past - at < 16:
+        return -1
+    unit_ns = 1_000 if past - at == 16 else 1_000_000
+    return value * unit_ns if value < VALUE_LIMIT // unit_ns else -1
+
+
+@njit
+def read_depth_head(scanner: Scanner, data: NDArray[Any], end: int) -> int:
+    """Read what a depth event says before its levels. Returns DEPTH if it is one; else the frame's kind."""
+    found = scanner.found
+    kind = event_kind(scanner, data, end)
+    if kind != DEPTH:
+        # Another event's keys mean something else; UNKNOWN_SYMBOL keeps the walk from asking again.
+        return kind if kind == MALFORMED else UNKNOWN_SYMBOL
+    kind = read_symbol(scanner, data, end, DEPTH)
+    if kind != DEPTH:
+        return kind
+    first_id, first_past = read_integer(data, scanner.at[key.U], end)
+    last_id, last_past = read_integer(data, scanner.at[key.u], end)
+    found[FIRST_ID] = first_id
+    found[LAST_ID] = last_id
+    found[EXCHANGE_NS] = read_time(data, scanner.at[key.E], end)
+    return MALFORMED if first_past < 0 or last_past < 0 or last_id < first_id or found[EXCHANGE_NS] < 0 else DEPTH
+
+
+@njit
+def read_levels(scanner: Scanner, data: NDArray[Any], at: int, end: int, flags: int, received_ns: int, out: NDArray[Any]) -> int:
+    """Read `[["price","size"],...]` into LEVEL records; offset past it, or -1 (and `found[NO_ROOM]` if `out` is full)."""
+    found = scanner.found
+    instrument = found[INSTRUMENT_FOUND]
+    last_id, exchange_ns = found[LAST_ID], found[EXCHANGE_NS]
+    scale = scanner.instruments[instrument]
+    counts = scanner.counts
+    n = found[RECORDS]
+    at = skip_mark(data, at, end, OPEN_BRACKET)
+    if at >= 0:
+        past = skip_space(data, at, end)
+        if is_mark(data, past, end, CLOSE_BRACKET):
+            return past + 1
+    while at >= 0:
+        at = skip_mark(data, at, end, OPEN_BRACKET)
+        if at < 0:
+            return -1
+        price_ticks, at = read_ticks(data, skip_space(data, at, end), end, scale)
+        if price_ticks <= 0:
+            return -1
+        at = skip_mark(data, at, end, COMMA)
+        if at < 0:
+            return -1
+        qty_lots, at = read_lots(counts, data, skip_space(data, at, end), end, scale)
+        if qty_lots < 0:
+            return -1
+        at = skip_mark(data, at, end, CLOSE_BRACKET)
+        if at < 0:
+            return -1
+        if n == len(out):
+            found[ROOM] = 1
+            return -1
+        write_record(out, n, LEVEL, flags, instrument, received_ns, exchange_ns, last_id, price_ticks, qty_lots)
+        n += 1
+        at = skip_space(data, at, end)
+        if is_mark(data, at, end, CLOSE_BRACKET):
+            found[RECORDS] = n
+            return at + 1
+        at = skip_mark(data, at, end, COMMA)
+    return -1
+
+
+@njit
+def read_ticks(data: NDArray[Any], at: int, end: int, scale: Any) -> tuple[int, int]:
+    """Read a quoted price: (ticks, offset past it), or (-1, -1) if it is no decimal or between two ticks."""
+    units, past, rest = read_decimal(data, at, end, scale["price_decimals"])
+    tick_units = scale["tick_units"]
+    if past < 0 or rest != 0:
+        return -1, -1
+    if tick_units == 1:
+        return units, past
+    ticks = units // tick_units
+    if ticks * tick_units != units:
+        return -1, -1
+    return ticks, past
+
+
+@njit
+def read_lots(counts: NDArray[Any], data: NDArray[Any], at: int, end: int, scale: Any) -> tuple[int, int]:
+    """Read a quoted size: (lots, offset past it), or (-1, -1) if it is no decimal.
+
+    A venue that made its lots coarser keeps the finer orders that rested before: BTCUSDT, of 5 decimals, had "25.42618900"
+    at 200000. Such a size is rounded down, but never to 0, which would say that the level is gone; and it is counted.
+    """
+    units, past, rest = read_decimal(data, at, end, scale["qty_decimals"])
+    lot_units = scale["lot_units"]
+    if past < 0:
+        return -1, -1
+    lots = units
+    if lot_units != 1:
+        lots = units // lot_units
+        rest += units - lots * lot_units
+    if rest != 0:
+        counts[COUNT_OFF_LOT] += 1
+        lots = max(lots, 1)
+    return lots, past
+
+
+@njit
+def write_record(
+    out: NDArray[Any],
+    n: int,
+    kind: int,
+    flags: int,
+    instrument: int,
+    received_ns: int,
+    exchange_ns: int,
+    venue_id: int,
+    price_ticks: int,
+    qty_lots: int,
+) -> None:
+    record = out[n]
+    record["received_ns"] = received_ns
+    record["exchange_ns"] = exchange_ns
+    record["venue_id"] = venue_id
+    record["price_ticks"] = price_ticks
+    record["qty_lots"] = qty_lots
+    record["ask_ticks"] = 0
+    record["ask_lots"] = 0
+    record["decode_ns"] = 0
+    record["instrument"] = instrument
+    record["kind"] = kind
+    record["flags"] = flags

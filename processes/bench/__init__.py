@@ -1,0 +1,1 @@
+"""Benchmarks: each measures the engine and its reference in one run."""

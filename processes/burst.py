@@ -1,0 +1,135 @@
+"""Burst: the bounded compiled loop over all stages of a process.
+
+A stage's kernel is called through a pointer, with its context pinned (`shm/pinned.py`). So every stage is compiled once
+whatever it is placed with, and the burst, which is all that depends on the placement, is small. A call costs a few ns.
+Each stage is given the time at its own turn: what it decided cannot lie before what it was given.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+from numba.core import types
+
+from processes import execution, feed, portfolio, risk, strategy
+from shm.clock import monotonic_ns
+from shm.jit import JIT_ENABLED, njit
+from shm.pinned import unpin
+
+#: Groups of stages in a burst: stages of one type, in the order in which a cycle visits them.
+GROUPS_MAX = 5
+
+
+@njit
+def run_feed(cell: Any, now_ns: int) -> int:
+    """A feed's turn."""
+    return feed.work(unpin(cell)[0], now_ns)
+
+
+@njit
+def run_strategy(cell: Any, now_ns: int) -> int:
+    """A strategy's turn; its callbacks are pinned with it."""
+    pinned = unpin(cell)
+    return strategy.work(pinned[0], pinned[1], now_ns)
+
+
+@njit
+def run_risk(cell: Any, now_ns: int) -> int:
+    """Risk's turn."""
+    return risk.work(unpin(cell)[0], now_ns)
+
+
+@njit
+def run_execution(cell: Any, now_ns: int) -> int:
+    """An execution's turn."""
+    return execution.work(unpin(cell)[0], now_ns)
+
+
+@njit
+def run_portfolio(cell: Any, now_ns: int) -> int:
+    """The portfolio's turn."""
+    return portfolio.work(unpin(cell)[0], now_ns)
+
+
+#: role -> the kernel that takes its turn, in the order of a cycle
+TURNS: dict[str, Any] = {
+    "feed": run_feed,
+    "strategy": run_strategy,
+    "risk": run_risk,
+    "execution": run_execution,
+    "portfolio": run_portfolio,
+}
+
+
+class _Pointer(types.WrapperAddressProtocol):  # type: ignore[misc]
+    """A kernel compiled for one cell type, as a value of function type."""
+
+    def __init__(self, kernel: Any, cell_type: Any) -> None:
+        self._signature = types.int64(cell_type, types.int64)
+        kernel.compile(self._signature.args)
+        compiled = kernel.overloads[self._signature.args]
+        self._keep = kernel
+        self._address = int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name))
+
+    def __wrapper_address__(self) -> int:
+        return self._address
+
+    def signature(self) -> Any:
+        """The numba signature that callers use."""
+        return self._signature
+
+
+def group(kernel: Any, cells: tuple[Any, ...]) -> Any:
+    """A group for a burst: `kernel(cell, now_ns)` compiled for the type that all `cells` have."""
+    if not JIT_ENABLED:
+        return (kernel, cells)
+    return (_Pointer(kernel, numba.typeof(cells[0])), cells)
+
+
+def groups_of(groups: list[Any]) -> tuple[Any, ...]:
+    """Up to GROUPS_MAX groups as a burst takes them: (turn, cells) each, None for absent ones."""
+    return (*groups, *[None] * (GROUPS_MAX - len(groups)))
+
+
+@njit
+def burst(cell: Any, until_ns: int, cycles_max: int, idle_max: int, given_ns: int) -> int:
+    """Cycle over all stages until `until_ns`, `cycles_max` cycles or `idle_max` idle ones in a row; return the work done.
+
+    `given_ns` is the time that stages are given: 0 means the clock's; a replay gives what was recorded.
+    """
+    first, second, third, fourth, fifth = unpin(cell)
+    total = 0
+    idle = 0
+    for _ in range(cycles_max):
+        done = _cycle(first, second, third, fourth, fifth, given_ns)
+        total += done
+        idle = 0 if done > 0 else idle + 1
+        if idle >= idle_max or monotonic_ns() >= until_ns:
+            break
+    return total
+
+
+@njit
+def _cycle(first: Any, second: Any, third: Any, fourth: Any, fifth: Any, given_ns: int) -> int:
+    """One turn of each stage. Groups are arguments of their own: only then does the compiler drop the branches of absent ones."""
+    done = 0
+    if first is not None:
+        done += _turns(first, given_ns)
+    if second is not None:
+        done += _turns(second, given_ns)
+    if third is not None:
+        done += _turns(third, given_ns)
+    if fourth is not None:
+        done += _turns(fourth, given_ns)
+    if fifth is not None:
+        done += _turns(fifth, given_ns)
+    return done
+
+
+@njit
+def _turns(stages: Any, given_ns: int) -> int:
+    done = 0
+    for cell in stages[1]:
+        done += stages[0](cell, given_ns if given_ns != 0 else monotonic_ns())
+    return done

@@ -1,0 +1,249 @@
+"""hftctl: the command line. Every command imports what it needs when it runs, so that status, stop and kill are quick."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from processes.errors import EngineError
+from processes.instance import Instance
+
+
+class Group(click.Group):
+    """Turns engine errors into one line and an exit code, and survives a closed stdout."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from hft.config import ConfigError
+
+        try:
+            return super().invoke(ctx)
+        except (EngineError, ConfigError) as error:
+            click.echo(f"hftctl: {error}", err=True)
+            ctx.exit(getattr(error, "exit_code", 1))
+
+
+def instance_option(command: Any) -> Any:
+    """--instance and --state-dir, given to the command as `instance`."""
+
+    def make(ctx: click.Context, param: click.Parameter, value: str) -> Instance:
+        return Instance(value, ctx.params.pop("state_dir", None))
+
+    command = click.option("--instance", default="default", callback=make, metavar="NAME", help="Which engine on this host.")(command)
+    return click.option(
+        "--state-dir", type=click.Path(path_type=Path, file_okay=False), is_eager=True, help="Folder of all instances' state."
+    )(command)
+
+
+config_option = click.option("--config", "config_file", required=True, type=click.Path(path_type=Path), help="The engine's TOML file.")
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+
+
+def emit(document: dict[str, Any], as_json: bool, table: Any) -> None:
+    """Print a document as JSON, or with `table(document)`."""
+    if as_json:
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    else:
+        table(document)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option("0.1.0", prog_name="hftctl")
+def main() -> None:
+    """Run and watch a shared-memory multiprocess trading engine."""
+
+
+@main.command()
+@config_option
+@click.option("--for", "seconds", type=click.FloatRange(min=1), help="Stop by itself after S seconds and print the report.")
+@click.option("--detach", is_flag=True, help="Return when the engine trades; it goes on in the background.")
+@json_option
+@instance_option
+def start(config_file: Path, seconds: float | None, detach: bool, as_json: bool, instance: Instance) -> None:
+    """Start an engine."""
+    from processes import start as starting
+
+    if detach:
+        document = starting.start_detached(instance, config_file, seconds)
+    else:
+        document = starting.start_foreground(instance, config_file, seconds, quiet=as_json)
+    emit(document, as_json, starting.print_end)
+
+
+@main.command()
+@json_option
+@instance_option
+def stop(as_json: bool, instance: Instance) -> None:
+    """Stop an engine in order: cancel all, drain, report, unlink."""
+    from processes.operate import stop_engine
+
+    emit(stop_engine(instance), as_json, lambda d: click.echo(f"{d['state']}"))
+
+
+@main.command()
+@click.option("--venue", help="Only orders of this venue.")
+@click.option("--strategy", help="Only orders of this strategy.")
+@click.option("--all", "everything", is_flag=True, help="The whole firm (the default).")
+@click.option("--reason", default="hftctl kill", help="Kept with the latch.")
+@json_option
+@instance_option
+def kill(venue: str | None, strategy: str | None, everything: bool, reason: str, as_json: bool, instance: Instance) -> None:
+    """Stop all new orders at once and cancel the working ones; latched until `arm`."""
+    from processes.operate import kill_scope
+
+    if sum((venue is not None, strategy is not None, everything)) > 1:
+        raise click.UsageError("give at most one of --venue, --strategy and --all")
+    scope = f"venue.{venue}" if venue else f"strategy.{strategy}" if strategy else "firm"
+    document = kill_scope(instance, scope, reason)
+    emit(document, as_json, lambda d: click.echo(f"killed {d['scope']}; latched{'' if d['running'] else ' (no engine is running)'}"))
+
+
+@main.command()
+@click.option("--reason", required=True, help="Why it is safe to trade again; kept in the log.")
+@json_option
+@instance_option
+def arm(reason: str, as_json: bool, instance: Instance) -> None:
+    """Clear the kill latch."""
+    from processes.operate import arm_engine
+
+    emit(arm_engine(instance, reason), as_json, lambda d: click.echo(f"armed; cleared {', '.join(d['cleared']) or 'nothing'}"))
+
+
+@main.command()
+@json_option
+@instance_option
+def status(as_json: bool, instance: Instance) -> None:
+    """Show what an engine is doing."""
+    from processes.status import print_status, read_status
+
+    emit(read_status(instance), as_json, print_status)
+
+
+@main.command()
+@click.option("--interval", type=click.FloatRange(min=0.1, max=60), default=1.0, help="Seconds between pictures.")
+@click.option("--once", is_flag=True, help="One picture, then leave.")
+@instance_option
+def top(interval: float, once: bool, instance: Instance) -> None:
+    """Watch stages, rings, orders and P&L."""
+    from processes.top import watch
+
+    watch(instance, interval, once)
+
+
+@main.command()
+@click.option("--hgrm", type=click.Path(path_type=Path, file_okay=False), help="Also write one .hgrm file a span into this folder.")
+@json_option
+@instance_option
+def latency(hgrm: Path | None, as_json: bool, instance: Instance) -> None:
+    """Latency percentiles of every hop, of the running engine or of its last report."""
+    from processes.latency import print_latency, read_latency
+
+    emit(read_latency(instance, hgrm), as_json, print_latency)
+
+
+@main.command()
+@click.argument("session", required=False)
+@json_option
+@instance_option
+def replay(session: str | None, as_json: bool, instance: Instance) -> None:
+    """Repeat a session's decisions from its journals and compare them byte by byte. SESSION is an epoch or a folder."""
+    from processes.replay import print_replay, replay_session
+
+    document = replay_session(instance, session)
+    emit(document, as_json, print_replay)
+    if not document["equal"]:
+        raise SystemExit(1)
+
+
+@main.command()
+@click.argument("name")
+@config_option
+@instance_option
+def stage(name: str, config_file: Path, instance: Instance) -> None:
+    """Run one stage as a process of its own (what a systemd unit runs)."""
+    from processes.run import run_single_stage
+
+    run_single_stage(instance, config_file, name)
+
+
+@main.command("verify-capture")
+@click.option("--venue", required=True, type=click.Choice(["binance"]), help="Whose protocol.")
+@click.argument("path", type=click.Path(path_type=Path))
+@json_option
+def verify_capture(venue: str, path: Path, as_json: bool) -> None:
+    """Run a recorded capture through the decoder and the book, against the venue's own oracle."""
+    from processes.verify_capture import print_capture, verify
+
+    document = verify(venue, path)
+    emit(document, as_json, print_capture)
+    if document["compared"] != document["equal"] or document["gaps"] or document["crossed"] or document["checksum_bad"]:
+        raise SystemExit(1)
+
+
+@main.command("venue-sim")
+@click.argument("venue", type=click.Choice(["binance"]))
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="WebSocket port; REST and control take the next free ones. 0: any.")
+@click.option("--recording", type=click.Path(path_type=Path), help="Play a recorded capture.")
+@click.option("--synthetic", type=click.IntRange(0, 2**31 - 1), metavar="SEED", help="Play a seeded synthetic order flow.")
+@click.option("--pace", default="recorded", show_default=True, help="Recording: recorded, max, or a factor such as 10.")
+@click.option("--rate", type=click.FloatRange(min=0.01, max=1000), default=1.0, help="Synthetic: multiplier of the event rate.")
+@click.option("--symbols", default="BTCUSDT,ETHUSDT", show_default=True, help="Synthetic: which symbols.")
+@click.option("--as-recorded", is_flag=True, help="Leave the recording's exchange times as they are.")
+@click.option("--loop", is_flag=True, help="Begin the recording again after its end.")
+@click.option("--no-limits", is_flag=True, help="No rate limits.")
+def venue_sim(venue: str, **options: Any) -> None:
+    """Run the bundled simulator of a venue, for any client."""
+    from processes.venue_sim import serve_from_cli
+
+    serve_from_cli(venue, options)
+
+
+@main.command()
+@click.argument("name", type=click.Choice(["ring", "codec", "book", "risk", "tick-to-trade", "all"]))
+@click.option("--rounds", type=click.IntRange(1, 99), help="Alternated runs; the default is each benchmark's own.")
+@json_option
+def bench(name: str, rounds: int | None, as_json: bool) -> None:
+    """Measure one part against a reference in the same run."""
+    from processes.bench.run import print_bench, run_bench
+
+    document = run_bench(name, rounds)
+    emit(document, as_json, print_bench)
+    if document.get("floor", {}) is None:
+        raise SystemExit(1)
+
+
+@main.command("config-check")
+@click.argument("config_file", type=click.Path(path_type=Path))
+@json_option
+def config_check(config_file: Path, as_json: bool) -> None:
+    """Check a config file and print it resolved."""
+    from processes.config_check import check, print_check
+
+    emit(check(config_file), as_json, print_check)
+
+
+@main.command()
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="Also grade the cores this config pins to.")
+@json_option
+def doctor(config_file: Path | None, as_json: bool) -> None:
+    """Grade this host for low latency, with the fix for each finding."""
+    from processes.doctor import examine, print_findings
+
+    emit(examine(config_file), as_json, print_findings)
+
+
+@main.command()
+@click.option("--config", "config_files", multiple=True, type=click.Path(path_type=Path), help="Which placements to compile for.")
+@json_option
+def build(config_files: tuple[Path, ...], as_json: bool) -> None:
+    """Compile every kernel that the configs need, with a progress bar."""
+    from processes.build import build_all, print_build
+
+    emit(build_all(config_files), as_json, print_build)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""Common: what every stage's kernel carries: its own words, the control words, counters and its journal.
+
+A stage journals each input before it acts on it (`note_records`, `note_word`), and each thing it decides before it publishes
+it. That is all a replay needs.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hft import control
+from hft.journal import Journal, append, room
+from hft.records import INPUT, InputKind, JournalKind
+from hft.topology import Topology
+from shm.atomics import load_acquire
+from shm.jit import njit
+
+# Indices of Common.words.
+WORK = 0  #: number of `work` calls that took something in
+WORK_OPEN = 1  #: 1 once this call has journaled an input
+ROTATE = 2  #: 1: the journal needs its next file before this stage works again
+TIMER_DUE = 4  #: CLOCK_MONOTONIC of the next timer
+JOURNAL_FAILED = 5  #: 1: an append did not fit although room was checked: the stage must stop
+STAGE_WORDS = 16
+
+# Cells of Common.halts: 1 while it forbids new orders, as this stage observed it last.
+HALT_CELL = 0  #: halted, not ready, or a reports ring of risk or portfolio is behind
+CANCEL_ALL_CELL = 1  #: stopping: working orders are cancelled too
+FIRM_CELL = 2  #: the firm is killed
+VENUE_CELL = 3  #: + venue row: killed; then one for each strategy: killed, or its reports ring is behind
+
+#: Bytes a journal file must still hold before a stage works: more than one `work` can ever append.
+RESERVE_BYTES = 1 << 18
+
+#: Records a stage takes from one ring in one `work`.
+BUDGET = 64
+
+_INPUT_BYTES = INPUT.itemsize
+_RECORDS, _KILL = int(InputKind.RECORDS), int(InputKind.KILL)
+_INPUT = int(JournalKind.INPUT)
+
+
+class Common(NamedTuple):
+    """Every array has one writer: this stage, but for `control`."""
+
+    words: NDArray[np.int64]
+    control: NDArray[np.int64]
+    counters: NDArray[np.int64]
+    journal: Journal
+    input: NDArray[Any]  #: INPUT, one row of scratch
+    input_bytes: NDArray[np.uint8]  #: its bytes
+    halts: NDArray[np.int64]  #: see the cells above
+    venues: NDArray[np.int64]  #: one cell: number of venues
+    behind: NDArray[np.int64]  #: [k, 2]: number of a reports ring, and the cell of `halts` that it sets while behind
+
+
+def new_common(control_words: NDArray[np.int64], counters: NDArray[np.int64], journal: Journal, topology: Topology) -> Common:
+    """A stage's own part of its context."""
+    scratch = np.zeros(1, INPUT)
+    venues = sum(stage.role == "feed" for stage in topology.stages)
+    strategies = [stage.name for stage in topology.stages if stage.role == "strategy"]
+    reports = [ring for ring in topology.rings if ring.kind == "reports" and ring.producer != "risk"]
+    cells = [VENUE_CELL + venues + strategies.index(r.consumer) if r.consumer in strategies else HALT_CELL for r in reports]
+    return Common(
+        words=np.zeros(STAGE_WORDS, np.int64),
+        control=control_words,
+        counters=counters,
+        journal=journal,
+        input=scratch,
+        input_bytes=scratch.view(np.uint8),
+        halts=np.zeros(VENUE_CELL + venues + len(strategies), np.int64),
+        venues=np.array([venues], np.int64),
+        behind=np.array([[ring.number, cell] for ring, cell in zip(reports, cells, strict=True)], np.int64).reshape(-1, 2),
+    )
+
+
+@njit
+def may_work(common: Common) -> bool:
+    """Begin a `work`: False when the journal must rotate first."""
+    common.words[WORK_OPEN] = 0
+    if room(common.journal) < RESERVE_BYTES:
+        common.words[ROTATE] = 1
+        return False
+    return True
+
+
+@njit
+def journal_bytes(common: Common, kind: int, outputs: int, source: NDArray[np.uint8], offset: int, n_bytes: int) -> None:
+    """Append one record to the stage's journal; `outputs` has a bit for each of the stage's output rings that it goes to."""
+    if append(common.journal, kind, outputs, 1, source, offset, n_bytes) < 0:
+        common.words[JOURNAL_FAILED] = 1
+
+
+@njit
+def note_records(common: Common, ring: int, first: int, last: int, now_ns: int) -> None:
+    """Journal that this `work` takes the records [first, last) of a ring."""
+    _note(common, _RECORDS, ring, first, last, 0, now_ns)
+
+
+@njit
+def note_word(common: Common, kind: int, value: int, now_ns: int) -> None:
+    """Journal that this `work` saw a timer pass or a control word change."""
+    _note(common, kind, -1, 0, 0, value, now_ns)
+
+
+@njit
+def _note(common: Common, kind: int, ring: int, first: int, last: int, value: int, now_ns: int) -> None:
+    if common.words[WORK_OPEN] == 0:
+        common.words[WORK_OPEN] = 1
+        common.words[WORK] += 1
+    row = common.input[0]
+    row["work"] = common.words[WORK]
+    row["now_ns"] = now_ns
+    row["first"] = first
+    row["last"] = last
+    row["value"] = value
+    row["ring"] = ring
+    row["kind"] = kind
+    journal_bytes(common, _INPUT, 0, common.input_bytes, 0, _INPUT_BYTES)
+
+
+@njit
+def observe(common: Common, now_ns: int) -> int:
+    """Read the halt and kill words; journal and take over each cell that changed; return how many did."""
+    words, halts = common.control, common.halts
+    venues = common.venues[0]
+    changes = 0
+    for cell in range(len(halts)):
+        # SYNC control: pairs with the plain stores of the supervisor and of `hftctl kill`; each word stands for itself.
+        if cell == HALT_CELL:
+            value = load_acquire(words, control.HALT) | (1 - load_acquire(words, control.READY))
+        elif cell == CANCEL_ALL_CELL:
+            value = load_acquire(words, control.CANCEL_ALL)
+        elif cell == FIRM_CELL:
+            value = load_acquire(words, control.KILL_FIRM)
+        elif cell < VENUE_CELL + venues:
+            value = load_acquire(words, control.KILL_VENUE + cell - VENUE_CELL)
+        else:
+            value = load_acquire(words, control.KILL_STRATEGY + cell - VENUE_CELL - venues)
+        for k in range(len(common.behind)):
+            if common.behind[k, 1] == cell:
+                # SYNC behind: pairs with store_release in execution's _publish_to() and catch_up().
+                value |= load_acquire(words, control.BEHIND_RING + common.behind[k, 0])
+        value = np.int64(value != 0)
+        if value != halts[cell]:
+            note_word(common, _KILL, cell * 2 + value, now_ns)
+            halts[cell] = value
+            changes += 1
+    return changes
+
+
+@njit
+def is_halted(common: Common, venue: int, strategy: int) -> bool:
+    """Whether an order of this strategy to this venue may not be sent; -1 asks for no venue or strategy in particular."""
+    halts = common.halts
+    if halts[HALT_CELL] | halts[CANCEL_ALL_CELL] | halts[FIRM_CELL] != 0:
+        return True
+    if venue >= 0 and halts[VENUE_CELL + venue] != 0:
+        return True
+    return strategy >= 0 and halts[VENUE_CELL + common.venues[0] + strategy] != 0

@@ -1,0 +1,108 @@
+"""Docs: writes the generated pages of docs/, or says which of them are not what the sources say.
+
+    python -m processes.docs [--check]
+
+Pages are made from `hft/records.py` and `hft/controls.py` alone, so that equal sources give equal bytes.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Sequence
+from enum import IntEnum, IntFlag
+from pathlib import Path
+from typing import Any
+
+from hft import records
+from hft.controls import CONTROLS
+from hft.records import RECORDS, Record
+
+ROOT = Path(__file__).resolve().parent.parent
+
+_CONTROLS_INTRODUCTION = """\
+Generated from `hft/controls.py` by `make docs`, in the order in which `hft.risk.check` asks: the first that refuses answers.
+
+The code is REPORT.reason of a REFUSED report; the counter is the risk stage's. CANCEL and CANCEL_ALL meet only identity (the
+instrument's and strategy's rows exist) and, for CANCEL, `UNKNOWN_ORDER` and `DUPLICATE_ORDER`. REPLACE is checked as the new
+order with the old one still counted. A limit of 0 refuses everything."""
+
+_CONTROLS_HEAD = ("No.", "Code", "Name", "Refuses", "Also refuses, to fail closed", "Config key", "Counter")
+
+_MEMBER = re.compile(r"^\s+([A-Z][A-Z0-9_]*) = -?[0-9]+\s*(?:#: (.*))?$", re.MULTILINE)
+
+
+def pages() -> dict[str, str]:
+    """Each generated page's text, by its path below the repository."""
+    return {"docs/records.md": records_page(), "docs/risk-controls.md": controls_page()}
+
+
+def records_page() -> str:
+    """Every record's layout, then every enum."""
+    enums = [kind for _, kind in inspect.getmembers(records, _is_enum) if kind.__module__ == records.__name__]
+    enums.sort(key=lambda kind: inspect.getsourcelines(kind)[1])
+    parts = [
+        "# Records",
+        "Generated from `hft/records.py` by `make docs`. Little-endian, naturally aligned, no padding but what is named.",
+        f"Layout id: `{records.LAYOUT_ID:#018x}`. Every segment and journal carries it, and every attach compares it.",
+        *(_record_section(record) for record in RECORDS.values()),
+        "# Enums",
+        *(_enum_section(kind) for kind in enums),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def controls_page() -> str:
+    """Every risk control in the order of the checks."""
+    rows = [(c.number, f"{int(c.code)}", f"`{c.code.name}`", c.refuses, c.fails_closed, _code(c.key), _code(c.counter)) for c in CONTROLS]
+    return "\n\n".join(["# Risk controls", _CONTROLS_INTRODUCTION, _table(_CONTROLS_HEAD, rows)]) + "\n"
+
+
+def _is_enum(value: object) -> bool:
+    return inspect.isclass(value) and issubclass(value, (IntEnum, IntFlag)) and value not in (IntEnum, IntFlag)
+
+
+def _code(text: str) -> str:
+    return ", ".join(f"`{part}`" for part in text.split(", ")) if text else ""
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _record_section(record: Record) -> str:
+    offsets: dict[str, Any] = dict(record.dtype.fields or {})
+    rows = [(str(offsets[name][1]), f"`{name}`", form, meaning) for name, form, meaning in record.fields]
+    title = f"## {record.name}: {record.dtype.itemsize} bytes"
+    return "\n\n".join([title, record.doc, _table(("Offset", "Field", "Type", "Meaning"), rows)])
+
+
+def _enum_section(kind: type[IntEnum | IntFlag]) -> str:
+    meanings = {name: meaning or "" for name, meaning in _MEMBER.findall(inspect.getsource(kind))}
+    rows = [(str(int(member)), f"`{member.name}`", meanings[str(member.name)]) for member in kind]
+    return "\n\n".join([f"## {kind.__name__}", inspect.getdoc(kind) or "", _table(("Value", "Name", "Meaning"), rows)])
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or with --check list those that differ; return the exit code."""
+    if arguments not in ([], ["--check"]):
+        print("usage: python -m processes.docs [--check]", file=sys.stderr)
+        return 2
+    different = [name for name, text in pages().items() if not _holds(ROOT / name, text)]
+    for name in different:
+        if arguments:
+            print(f"{name} is not what the sources say: run `make docs`", file=sys.stderr)
+        else:
+            (ROOT / name).write_text(pages()[name], encoding="utf-8")
+            print(f"wrote {name}")
+    return 1 if arguments and different else 0
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.exists() and path.read_text(encoding="utf-8") == text
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,185 @@
+"""Feed: drains a venue's market-data connection, publishes book events to every consumer.
+
+An event's records are published by one tail store. A consumer without room loses the instrument: nothing more of it is
+published there until half the ring is free, then RESET, the whole book, VALID. Nobody waits and nobody asks for anything.
+Rings without depth get best prices, trades and validity, but no levels.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hft.counters import FeedCounter
+from hft.journal import append
+from hft.records import MARKET, JournalKind, MarketFlag, MarketKind
+from hft.venues.binance_feed import BinanceFeed, on_frame, on_timer, republish
+from processes.common import JOURNAL_FAILED, Common, may_work
+from processes.transport.direct import direct_flush, direct_poll
+from processes.transport.wire import Wire, next_message, release_message
+from shm.clock import monotonic_ns
+from shm.counters import add
+from shm.jit import njit
+from shm.ring import Ring, copy_record, has_room, publish_many, room, slot_at
+
+_MARKET_BYTES = MARKET.itemsize
+_MARKET = int(JournalKind.MARKET)
+_LEVEL, _TRADE, _QUOTE = int(MarketKind.LEVEL), int(MarketKind.TRADE), int(MarketKind.QUOTE)
+_RESET, _LOST = int(MarketKind.RESET), int(MarketFlag.LOST)
+_DECODE_NS_MAX = (1 << 31) - 1
+
+#: Frames taken in one `work`.
+FRAMES_MAX = 16
+
+# Indices of Feed.words.
+TIMER_DUE_NS = 0
+ANY_LOST = 1  #: 1 while some consumer has lost some instrument
+FEED_WORDS = 8
+
+#: How often silence is looked for.
+_TIMER_NS = 50_000_000
+
+
+class Feed(NamedTuple):
+    """Context of a feed stage."""
+
+    common: Common
+    wire: Wire
+    book: BinanceFeed  #: decoder, books and their synchronisation
+    out: tuple[Ring, ...]
+    depth: NDArray[np.int64]  #: out ring -> 1 if it gets levels
+    lost: NDArray[np.int64]  #: [out ring, instrument] -> 1 until the whole book is published again
+    staging: NDArray[Any]  #: MARKET
+    staging_bytes: NDArray[np.uint8]
+    words: NDArray[np.int64]
+    kills: NDArray[np.int64]  #: two zero words: a feed sends no orders
+    direct: NDArray[np.int64]  #: one cell: 1 if the wire is read and written here
+
+
+@njit
+def work(ctx: Feed, now_ns: int) -> int:
+    """Read the socket, publish what it brought; return how many frames were taken."""
+    if not may_work(ctx.common):
+        return 0
+    if ctx.direct[0] != 0:
+        direct_poll(ctx.wire, now_ns)
+    done = 0
+    while done < FRAMES_MAX:
+        row = next_message(ctx.wire)
+        if row < 0:
+            break
+        start, received_ns = ctx.wire.frames[row, 0], ctx.wire.frames[row, 3]
+        count = on_frame(ctx.book, ctx.wire.data, start, start + ctx.wire.frames[row, 1], received_ns, ctx.staging)
+        release_message(ctx.wire)
+        publish_event(ctx, count)
+        done += 1
+    add(ctx.common.counters, FeedCounter.FRAMES, done)
+    if now_ns >= ctx.words[TIMER_DUE_NS]:
+        ctx.words[TIMER_DUE_NS] = now_ns + _TIMER_NS
+        count = on_timer(ctx.book, now_ns, ctx.staging)
+        while count > 0:
+            publish_event(ctx, count)
+            count = on_timer(ctx.book, now_ns, ctx.staging)
+    if ctx.words[ANY_LOST] != 0:
+        done += _catch_up(ctx, now_ns)
+    if ctx.direct[0] != 0:
+        direct_flush(ctx.wire, ctx.kills, 0, 1)
+    return done
+
+
+@njit
+def publish_event(ctx: Feed, count: int) -> None:
+    """Journal and publish the first `count` staged records to every ring that can take them."""
+    if count <= 0:
+        return
+    last = ctx.staging[count - 1]
+    last["decode_ns"] = min(monotonic_ns() - last["received_ns"], _DECODE_NS_MAX)
+    instrument = np.int64(last["instrument"])
+    tops = 0
+    for i in range(count):
+        tops += is_top(ctx.staging[i]["kind"])
+    outputs = np.int64(0)
+    for k in range(len(ctx.out)):
+        if ctx.lost[k, instrument] != 0:
+            continue
+        if has_room(ctx.out[k], count if ctx.depth[k] != 0 else tops):
+            outputs |= np.int64(1) << k
+        else:
+            ctx.lost[k, instrument] = 1
+            ctx.words[ANY_LOST] = 1
+            add(ctx.common.counters, FeedCounter.OVERRUNS, 1)
+    _publish_to(ctx, count, outputs)
+    counters = ctx.common.counters
+    add(counters, FeedCounter.EVENTS, 1)
+    add(counters, FeedCounter.RECORDS, count)
+    if last["kind"] == _TRADE:
+        add(counters, FeedCounter.TRADES, 1)
+    elif last["kind"] == _QUOTE:
+        add(counters, FeedCounter.QUOTES, 1)
+
+
+@njit
+def is_top(kind: int) -> int:
+    """1 for the kinds that rings without depth carry."""
+    return 0 if kind == _LEVEL or kind == _TRADE else 1
+
+
+@njit
+def _publish_to(ctx: Feed, count: int, outputs: int) -> None:
+    """Journal the staged records in runs that go to the same rings, and publish them to the rings in `outputs`."""
+    if outputs == 0:
+        return
+    deep = np.int64(0)
+    for k in range(len(ctx.out)):
+        deep |= ctx.depth[k] << k
+    first = 0
+    while first < count:
+        top = is_top(ctx.staging[first]["kind"])
+        end = first + 1
+        while end < count and is_top(ctx.staging[end]["kind"]) == top:
+            end += 1
+        run_outputs = outputs if top else outputs & deep
+        size = (end - first) * _MARKET_BYTES
+        if append(ctx.common.journal, _MARKET, run_outputs, end - first, ctx.staging_bytes, first * _MARKET_BYTES, size) < 0:
+            ctx.common.words[JOURNAL_FAILED] = 1
+        first = end
+    for k in range(len(ctx.out)):
+        if outputs >> k & 1:
+            _publish_one(ctx, k, count)
+
+
+@njit
+def _publish_one(ctx: Feed, k: int, count: int) -> None:
+    ring, n = ctx.out[k], 0
+    for i in range(count):
+        if ctx.depth[k] != 0 or is_top(ctx.staging[i]["kind"]) != 0:
+            copy_record(ring, slot_at(ring, n), ctx.staging, i)
+            n += 1
+    publish_many(ring, n)
+
+
+@njit
+def _catch_up(ctx: Feed, now_ns: int) -> int:
+    """Give one consumer one lost instrument's whole book when half its ring is free; return 1 if one was given."""
+    any_lost = np.int64(0)
+    for k in range(len(ctx.out)):
+        ring = ctx.out[k]
+        for instrument in range(ctx.lost.shape[1]):
+            if ctx.lost[k, instrument] == 0:
+                continue
+            any_lost = np.int64(1)
+            half = ring.slots.size >> 1
+            if room(ring) < half:
+                break
+            count = republish(ctx.book, instrument, now_ns, ctx.staging)
+            if count <= 0 or (ctx.depth[k] != 0 and count > half):
+                continue
+            if ctx.staging[0]["kind"] == _RESET:
+                ctx.staging[0]["flags"] |= _LOST
+            ctx.lost[k, instrument] = 0
+            _publish_to(ctx, count, np.int64(1) << k)
+            return 1
+    ctx.words[ANY_LOST] = any_lost
+    return 0

@@ -1,0 +1,84 @@
+"""Operate: kill, arm and stop, on nothing but shared memory, files and signals.
+
+These work with every stage frozen: they store one word, or write one file, and do not wait for a stage to agree.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+from hft import control
+from processes.attach import attach_control, engine_of, is_alive
+from processes.errors import EngineError
+from processes.instance import Instance
+
+#: How long `stop` waits for the supervisor to drain, report and unlink.
+STOP_TIMEOUT_S = 30.0
+
+
+def kill_scope(instance: Instance, scope: str, reason: str) -> dict[str, Any]:
+    """Latch a kill of `firm`, `venue.<name>` or `strategy.<name>` and set its word. Idempotent."""
+    engine = instance.read_engine()
+    word = control.KILL_FIRM if scope == "firm" else _word_of(scope, engine)
+    latch = instance.read_kill()
+    running = engine is not None and is_alive(engine)
+    started_ns = time.monotonic_ns()
+    if running:
+        with attach_control(instance) as words:
+            words[word] = 1
+    set_ns = time.monotonic_ns()
+    latch.setdefault(scope, {"reason": reason, "at_ns": time.time_ns()})
+    instance.write_kill(latch)
+    return {"scope": scope, "latched": True, "running": running, "set_after_ns": set_ns - started_ns}
+
+
+def _word_of(scope: str, engine: dict[str, Any] | None) -> int:
+    kind, _, name = scope.partition(".")
+    if engine is None:
+        raise EngineError(f"cannot kill {scope}: no engine has run here, so its name is not known; kill the firm instead")
+    names: list[str] = engine["venues"] if kind == "venue" else engine["strategies"]
+    if name not in names:
+        raise EngineError(f"no {kind} {name!r}; there are {', '.join(names)}")
+    row = names.index(name)
+    return control.kill_venue(row) if kind == "venue" else control.kill_strategy(row)
+
+
+def latch_words(latch: dict[str, Any], engine: dict[str, Any]) -> list[int]:
+    """The kill words that a latch sets. An unknown scope in it counts as the firm: a latch never weakens."""
+    words = []
+    for scope in latch:
+        try:
+            words.append(control.KILL_FIRM if scope == "firm" else _word_of(scope, engine))
+        except EngineError:
+            words.append(control.KILL_FIRM)
+    return words
+
+
+def arm_engine(instance: Instance, reason: str) -> dict[str, Any]:
+    """Clear every kill; the latch file goes last, so that a crash between leaves the engine killed."""
+    if not reason.strip():
+        raise EngineError("--reason: say why it is safe to trade again")
+    latch = instance.read_kill()
+    engine = instance.read_engine()
+    if engine is not None and is_alive(engine):
+        with attach_control(instance) as words:
+            words[control.KILL_FIRM : control.PROCESS] = 0
+    instance.kill_file.unlink(missing_ok=True)
+    return {"cleared": sorted(latch), "reason": reason}
+
+
+def stop_engine(instance: Instance) -> dict[str, Any]:
+    """Ask the supervisor to stop and wait until it has."""
+    engine = engine_of(instance)
+    os.kill(engine["pid"], signal.SIGTERM)
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while is_alive(engine):
+        if time.monotonic() > deadline:
+            raise EngineError(
+                f"engine {instance.name} (pid {engine['pid']}) has not stopped after {STOP_TIMEOUT_S:g} s; see {instance.folder / 'log'}"
+            )
+        time.sleep(0.02)
+    return {"state": "stopped", "instance": instance.name}

@@ -1,0 +1,207 @@
+"""Risk: drains intents, publishes orders; the only stage that can make one.
+
+Reports and best prices come first, so that an intent is judged by what is known. An approved order is journaled before it is
+published; a refusal goes back to its strategy with the code of the control. A full orders ring refuses; it never waits, and
+the last slots are kept for cancels.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hft.counters import REFUSAL_CODES, RiskCounter
+from hft.records import ORDER, REPORT, IntentKind, JournalKind, OrderState, ReportKind, RiskCode
+from hft.risk import RiskState, apply_report, approve, check, on_top
+from hft.risk_state import FIRM_KILL, HALT, VENUE_KILL
+from hft.topology import ORDER_SLOTS_FOR_CANCELS
+from processes.common import (
+    BUDGET,
+    CANCEL_ALL_CELL,
+    FIRM_CELL,
+    HALT_CELL,
+    VENUE_CELL,
+    Common,
+    journal_bytes,
+    may_work,
+    note_records,
+    observe,
+)
+from shm.clock import monotonic_ns
+from shm.counters import add
+from shm.jit import njit
+from shm.ring import Ring, available, claim, copy_record, has_room, head_sequence, publish, release_many, slot_of
+
+_ORDER_BYTES, _REPORT_BYTES = ORDER.itemsize, REPORT.itemsize
+_ORDER, _VERDICT = int(JournalKind.ORDER), int(JournalKind.VERDICT)
+_NEW, _REPLACE = int(IntentKind.NEW), int(IntentKind.REPLACE)
+_REFUSED, _REJECTED_STATE = int(ReportKind.REFUSED), int(OrderState.REJECTED)
+_OK, _RING_BACKPRESSURE = int(RiskCode.OK), int(RiskCode.RING_BACKPRESSURE)
+_FIRST_CODE = 2000
+
+
+class Risk(NamedTuple):
+    """Context of the risk stage."""
+
+    common: Common
+    reports: tuple[Ring, ...]  #: in: one a venue
+    markets: tuple[Ring, ...]  #: in: one a venue
+    intents: tuple[Ring, ...]  #: in: one a strategy
+    rings: NDArray[np.int64]  #: ring numbers: `reports`, `markets`, `intents`
+    orders: tuple[Ring, ...]  #: out: one a venue
+    refusals: tuple[Ring, ...]  #: out: one a strategy
+    state: RiskState
+    order: NDArray[Any]  #: ORDER, one row of scratch
+    order_bytes: NDArray[np.uint8]
+    report: NDArray[Any]  #: REPORT, one row of scratch
+    report_bytes: NDArray[np.uint8]
+
+
+@njit
+def work(ctx: Risk, now_ns: int) -> int:
+    """Take in what came and judge every intent; return how much was done."""
+    if not may_work(ctx.common):
+        return 0
+    done = observe(ctx.common, now_ns)
+    if done > 0:
+        _copy_halts(ctx)
+    for k in range(len(ctx.reports)):
+        done += _drain_reports(ctx, k, now_ns)
+    for k in range(len(ctx.markets)):
+        done += _drain_market(ctx, k, now_ns)
+    for k in range(len(ctx.intents)):
+        done += _drain_intents(ctx, k, now_ns)
+    return done
+
+
+@njit
+def _copy_halts(ctx: Risk) -> None:
+    """Give the checks the halts that this stage observed and journaled."""
+    seen, halts = ctx.common.halts, ctx.state.halts
+    halts[HALT] = seen[HALT_CELL] | seen[CANCEL_ALL_CELL]
+    halts[FIRM_KILL] = seen[FIRM_CELL]
+    for k in range(len(seen) - VENUE_CELL):
+        halts[VENUE_KILL + k] = seen[VENUE_CELL + k]
+
+
+@njit
+def _drain_reports(ctx: Risk, k: int, now_ns: int) -> int:
+    ring = ctx.reports[k]
+    count = min(available(ring), BUDGET)
+    if count == 0:
+        return 0
+    first = head_sequence(ring)
+    note_records(ctx.common, ctx.rings[k], first, first + count, now_ns)
+    for n in range(count):
+        apply_report(ctx.state, ring.slots, slot_of(ring, n))
+    release_many(ring, count)
+    add(ctx.common.counters, RiskCounter.REPORTS, count)
+    return count
+
+
+@njit
+def _drain_market(ctx: Risk, k: int, now_ns: int) -> int:
+    ring = ctx.markets[k]
+    count = min(available(ring), BUDGET)
+    if count == 0:
+        return 0
+    first = head_sequence(ring)
+    note_records(ctx.common, ctx.rings[len(ctx.reports) + k], first, first + count, now_ns)
+    for n in range(count):
+        on_top(ctx.state, ring.slots, slot_of(ring, n))
+    release_many(ring, count)
+    add(ctx.common.counters, RiskCounter.QUOTES, count)
+    return count
+
+
+@njit
+def _drain_intents(ctx: Risk, k: int, now_ns: int) -> int:
+    ring = ctx.intents[k]
+    count = min(available(ring), BUDGET)
+    if count == 0:
+        return 0
+    first = head_sequence(ring)
+    note_records(ctx.common, ctx.rings[len(ctx.reports) + len(ctx.markets) + k], first, first + count, now_ns)
+    for n in range(count):
+        _judge(ctx, ring.slots, slot_of(ring, n), k, now_ns)
+    release_many(ring, count)
+    add(ctx.common.counters, RiskCounter.INTENTS, count)
+    return count
+
+
+@njit
+def _judge(ctx: Risk, intents: NDArray[Any], i: int, strategy: int, now_ns: int) -> None:
+    """Approve the intent from the ring of `strategy`, or refuse it with the first control that it fails."""
+    code = np.int64(RiskCode.STRATEGY_NOT_APPROVED)
+    if intents[i]["strategy"] == strategy:
+        code = np.int64(check(ctx.state, intents, i, now_ns))
+    if code == _OK:
+        venue = np.int64(ctx.state.instruments[np.int64(intents[i]["instrument"])]["venue"])
+        kind = intents[i]["kind"]
+        needed = 1 + ORDER_SLOTS_FOR_CANCELS if kind == _NEW or kind == _REPLACE else 1
+        if has_room(ctx.orders[venue], needed):
+            approve(ctx.state, intents, i, now_ns)
+            _order(ctx, intents, i, venue)
+            return
+        code = np.int64(_RING_BACKPRESSURE)
+    _refuse(ctx, intents, i, strategy, code)
+
+
+@njit
+def _order(ctx: Risk, intents: NDArray[Any], i: int, venue: int) -> None:
+    """Make the ORDER, journal it, publish it."""
+    intent, order = intents[i], ctx.order[0]
+    order["order_id"] = intent["order_id"]
+    order["ref_order_id"] = intent["ref_order_id"]
+    order["price_ticks"] = intent["price_ticks"]
+    order["qty_lots"] = intent["qty_lots"]
+    order["received_ns"] = intent["received_ns"]
+    order["decoded_ns"] = intent["decoded_ns"]
+    order["decided_ns"] = intent["decided_ns"]
+    order["kind"] = intent["kind"]
+    order["strategy"] = intent["strategy"]
+    order["instrument"] = intent["instrument"]
+    order["side"] = intent["side"]
+    order["tif"] = intent["tif"]
+    order["flags"] = intent["flags"]
+    order["approved_ns"] = monotonic_ns()
+    journal_bytes(ctx.common, _ORDER, 1 << venue, ctx.order_bytes, 0, _ORDER_BYTES)
+    ring = ctx.orders[venue]
+    copy_record(ring, claim(ring), ctx.order, 0)
+    publish(ring)
+    add(ctx.common.counters, RiskCounter.APPROVED, 1)
+
+
+@njit
+def _refuse(ctx: Risk, intents: NDArray[Any], i: int, strategy: int, code: int) -> None:
+    """Journal the refusal and hand it to the strategy whose ring it came from."""
+    intent, report = intents[i], ctx.report[0]
+    report["order_id"] = intent["order_id"]
+    report["ref_order_id"] = intent["ref_order_id"]
+    report["price_ticks"] = intent["price_ticks"]
+    report["qty_lots"] = intent["qty_lots"]
+    report["received_ns"] = intent["received_ns"]
+    report["decided_ns"] = intent["decided_ns"]
+    report["kind"] = _REFUSED
+    report["state"] = _REJECTED_STATE
+    report["reason"] = code
+    report["strategy"] = intent["strategy"]
+    report["instrument"] = intent["instrument"]
+    report["side"] = intent["side"]
+    report["reported_ns"] = monotonic_ns()
+    ring = ctx.refusals[strategy]
+    slot = claim(ring)
+    outputs = 1 << (len(ctx.orders) + strategy) if slot >= 0 else 0
+    journal_bytes(ctx.common, _VERDICT, outputs, ctx.report_bytes, 0, _REPORT_BYTES)
+    counters = ctx.common.counters
+    add(counters, RiskCounter.REFUSED, 1)
+    counters[RiskCounter.LAST_REFUSAL] = code
+    if _FIRST_CODE <= code < _FIRST_CODE + REFUSAL_CODES:
+        add(counters, RiskCounter.REFUSED_BY_CODE + code - _FIRST_CODE, 1)
+    if slot < 0:
+        add(counters, RiskCounter.REFUSALS_DROPPED, 1)
+        return
+    copy_record(ring, slot, ctx.report, 0)
+    publish(ring)

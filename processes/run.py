@@ -1,0 +1,246 @@
+"""Run: builds a process's stages, warms them on scratch memory, and loops until told to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from hft import control
+from hft.config import Config, Process, load
+from hft.control import ProcessState, ProcessWord, process_word
+from hft.tables import build_tables
+from processes import affinity, idle
+from processes.attach import engine_of, open_control
+from processes.burst import TURNS, burst, group, groups_of
+from processes.errors import EngineError
+from processes.feed_stage import FeedStage
+from processes.instance import Instance
+from processes.logs import log
+from processes.notify import ready, watchdog
+from processes.resources import Resources, ScratchResources, SharedResources
+from processes.stage import Stage
+from processes.stages import make_stage
+from processes.transport.loop import close_loop, new_loop, run_turns
+from shm.pinned import Pinned, pin
+from shm.segment import process_start
+
+#: A burst returns to Python at least this often, to beat and to do cold work.
+BURST_NS = 1_000_000
+#: A process that backs off leaves its burst after this many idle cycles; one that spins uses the whole burst.
+IDLE_CYCLES = 8
+_CYCLES_MAX = 1 << 30
+#: Without a supervisor for this long, a process stops: nobody could halt it.
+ORPHAN_NS = 2_000_000_000
+
+
+class ProcessLoop:
+    """The stages of one process under one burst."""
+
+    def __init__(self, config: Config, names: list[str]) -> None:
+        self.config = config
+        self.tables = build_tables(config)
+        self.topology = config.topology()
+        self.stages: list[Stage] = [make_stage(self.topology.stage(name), config, self.tables) for name in names]
+        self._pinned: Pinned | None = None
+        self._cells: list[Pinned] = []
+
+    def attach(self, resources: Resources) -> None:
+        """Put every stage on these resources."""
+        for stage in self.stages:
+            stage.attach(resources)
+
+    def _pin(self) -> None:
+        """Pin each stage's context, and the groups of them."""
+        groups = []
+        self._cells = []
+        for role, turn in TURNS.items():
+            pinned = [pin(stage.pinned_parts()) for stage in self.stages if stage.spec.role == role]
+            self._cells += pinned
+            if pinned:
+                groups.append(group(turn, tuple(each.cell for each in pinned)))
+        self._pinned = pin(groups_of(groups))
+        for stage in self.stages:
+            stage.changed = False
+
+    def cell(self) -> Any:
+        """The pinned contexts, for the burst."""
+        if self._pinned is None or any(stage.changed for stage in self.stages):
+            self._pin()
+        assert self._pinned is not None
+        return self._pinned.cell
+
+    def turn(self, until_ns: int, cycles_max: int = _CYCLES_MAX, idle_max: int = _CYCLES_MAX) -> int:
+        """One burst and the cold work after it."""
+        done = int(burst(self.cell(), until_ns, cycles_max, idle_max, 0))
+        now_ns = time.monotonic_ns()
+        for stage in self.stages:
+            done += stage.cold(now_ns)
+        return done
+
+    def close(self, reason: str) -> None:
+        """Close every stage, the producers first."""
+        for stage in self.stages:
+            stage.on_close(reason)
+
+
+def warm_process(config: Config, name: str) -> None:
+    """Load the process's burst by running it on scratch memory; never on a live segment."""
+    loop = ProcessLoop(config, config.placement.processes[name].stages)
+    with tempfile.TemporaryDirectory(prefix="hft-warm-") as folder:
+        loop.attach(ScratchResources(loop.topology, len(loop.tables.instruments), Path(folder)))
+        loop.turn(0, cycles_max=4)
+        loop.close("warmed")
+
+
+def run_process(instance: Instance, config: Config, name: str, epoch: int) -> None:
+    """Run the process called `name` in the placement until told to stop. Called in a process of its own."""
+    row = list(config.placement.processes).index(name)
+    process = config.placement.processes[name]
+    segment, words = open_control(instance)
+    words[process_word(row, ProcessWord.PID)] = os.getpid()
+    words[process_word(row, ProcessWord.STARTED)] = process_start(os.getpid())
+    words[process_word(row, ProcessWord.STATE)] = ProcessState.STARTING
+    _place(config, process, name)
+    loop = ProcessLoop(config, process.stages)
+    runner = Runner(instance, loop, process, row, words)
+    try:
+        runner.switch(epoch)
+        runner.run()
+    except BaseException:
+        words[process_word(row, ProcessWord.STATE)] = ProcessState.FAILED
+        raise
+    finally:
+        segment.close()
+
+
+def _place(config: Config, process: Process, name: str) -> None:
+    """Pin, prioritise, lock and freeze as configured; what the host refuses is logged, never hidden."""
+    refused = []
+    if process.core is not None and (why := affinity.pin(process.core)):
+        refused.append(why)
+    if process.fifo_priority is not None and (why := affinity.set_fifo(process.fifo_priority)):
+        refused.append(why)
+    if process.lock_memory and (why := affinity.lock_memory()):
+        refused.append(why)
+    if config.placement.freeze_gc:
+        affinity.freeze_gc()
+    log("process placed", process=name, core=process.core, refused=refused)
+
+
+class Runner:
+    """Loops a process's stages under its idle strategy, beats, and follows the control words."""
+
+    def __init__(self, instance: Instance, loop: ProcessLoop, process: Process, row: int, words: object) -> None:
+        self.instance, self.loop, self.process, self.row = instance, loop, process, row
+        self.words = words  # type: ignore[assignment]
+        self.epoch = 0
+        self.restarts_with_epoch = any(stage.spec.role in ("strategy", "risk", "execution") for stage in loop.stages)
+        self._resources: SharedResources | None = None
+        self._stopping = False
+        self._rest = idle.busy_spin()
+        self._idle_max = 1
+
+    def switch(self, epoch: int) -> None:
+        """Take the rings of `epoch`; feeds keep their sockets, the portfolio its positions."""
+        file_bytes = self.loop.config.engine.journal_file_mb << 20
+        tables = self.loop.tables
+        resources = SharedResources(self.instance, self.loop.topology, len(tables.instruments), epoch, self.words, file_bytes)
+        if self._resources is not None:
+            self.loop.close(f"epoch {epoch} follows")
+        self.loop.attach(resources)
+        if self._resources is not None:
+            self._resources.close()
+        self._resources = resources
+        self.epoch = epoch
+        self._say(ProcessWord.EPOCH, epoch)
+        log("on epoch", epoch=epoch, stages=[stage.name for stage in self.loop.stages])
+
+    def _say(self, word: ProcessWord, value: int) -> None:
+        self.words[process_word(self.row, word)] = value
+
+    def run(self) -> None:
+        """Until the STOP word, SIGTERM, a new epoch that this process restarts with, or a dead supervisor."""
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        spins = self.process.idle == "busy_spin"
+        self._rest = idle.BY_NAME[self.process.idle]()
+        self._idle_max = _CYCLES_MAX if spins else IDLE_CYCLES
+        self._say(ProcessWord.CORE, -1 if self.process.core is None else self.process.core)
+        self._say(ProcessWord.BEAT, time.monotonic_ns())
+        feeds = [stage for stage in self.loop.stages if isinstance(stage, FeedStage)]
+        event_loop = new_loop(spins) if any(stage.uses_event_loop for stage in feeds) else None
+        if event_loop is not None:
+            self._rest = idle.busy_spin()  # The loop itself waits, for bytes or the next turn.
+        for stage in feeds:
+            stage.connect(event_loop, self._cycle)
+        self._say(ProcessWord.STATE, ProcessState.RUNNING)
+        ready(f"on epoch {self.epoch}")
+        if event_loop is None:
+            while self._turn():
+                pass
+        else:
+            run_turns(event_loop, self._turn)
+        self.loop.close(self._reason_to_leave())
+        for stage in feeds:
+            stage.disconnect(time.monotonic_ns())
+        if event_loop is not None:
+            close_loop(event_loop)
+        self._say(ProcessWord.STATE, ProcessState.STOPPED)
+
+    def _cycle(self) -> None:
+        """One cycle of the burst, for messages that an event loop brought."""
+        burst(self.loop.cell(), 0, 1, 1, 0)
+
+    def _turn(self) -> bool:
+        """One burst, cold work, a beat and the idle strategy; False when it is time to leave."""
+        if self._reason_to_leave():
+            return False
+        done = self.loop.turn(time.monotonic_ns() + BURST_NS, idle_max=self._idle_max)
+        self._say(ProcessWord.BEAT, time.monotonic_ns())
+        self.words[process_word(self.row, ProcessWord.BURSTS)] += 1
+        self.words[process_word(self.row, ProcessWord.WORKED)] += done
+        watchdog()
+        self._rest(done)
+        return True
+
+    def _reason_to_leave(self) -> str:
+        words = self.words
+        if words[control.STOP]:
+            return "stop"
+        if self._stopping:
+            return "signal"
+        if time.monotonic_ns() - int(words[control.SUPERVISOR_BEAT]) > ORPHAN_NS:
+            return "the supervisor is gone"
+        epoch = int(words[control.EPOCH])
+        if epoch != self.epoch:
+            if self.restarts_with_epoch:
+                return f"epoch {epoch} follows"
+            self.switch(epoch)
+        return ""
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        self._stopping = True
+
+
+def run_single_stage(instance: Instance, config_file: Path, name: str) -> None:
+    """`hftctl stage`: find the process that runs this stage in the placement, warm it, and run it under the running engine."""
+    engine = engine_of(instance)
+    config = load(config_file)
+    if config.hash() != _configured_hash(engine):
+        raise EngineError(f"{config_file} is not the config that instance {instance.name!r} runs ({engine['config_file']})")
+    process = next((process for process, placed in config.placement.processes.items() if placed.stages == [name]), None)
+    if process is None:
+        raise EngineError(f"{config_file}: no process of placement.processes runs exactly the stage {name!r}")
+    running = msgspec.convert(engine["config"], Config)
+    warm_process(running, process)
+    run_process(instance, running, process, int(engine["epoch"]))
+
+
+def _configured_hash(engine: dict[str, object]) -> object:
+    return engine["file_hash"]

@@ -1,0 +1,85 @@
+"""Simulators: starts the bundled venue simulators that a config asks for, and wires their URLs into it."""
+
+from __future__ import annotations
+
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from hft.config import Config, Simulator
+from processes.errors import EngineError
+from processes.instance import Instance
+
+_READY_TIMEOUT_S = 30.0
+
+
+class Simulators:
+    """The simulators of one engine, each a process of its own on loopback."""
+
+    def __init__(self, instance: Instance, config: Config, config_file: Path) -> None:
+        self.instance, self.config, self.config_file = instance, config, config_file
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self.urls: dict[str, dict[str, Any]] = {}
+
+    def start(self) -> Config:
+        """Start them all; the config with the simulators' URLs in place of its own."""
+        venues = dict(self.config.venues)
+        try:
+            for name, venue in venues.items():
+                if venue.simulator is not None:
+                    self.running[name] = self._spawn(name, venue.simulator)
+            for name, process in self.running.items():
+                self.urls[name] = self._await_ready(name, process)
+                urls = self.urls[name]
+                venues[name] = msgspec.structs.replace(venues[name], stream_url=urls["ws"], rest_url=urls["http"])
+        except BaseException:
+            self.stop()
+            raise
+        return msgspec.structs.replace(self.config, venues=venues)
+
+    def _spawn(self, name: str, simulator: Simulator) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "processes.cli", "venue-sim", name, "--pace", simulator.pace]
+        if simulator.recording is not None:
+            recording = self.config_file.parent / simulator.recording
+            if not recording.is_file():
+                raise EngineError(f"venues.{name}.simulator.recording: no file {recording}")
+            command += ["--recording", str(recording)]
+        else:
+            symbols = [i.symbol for key, i in self.config.instruments.items() if key.rpartition(".")[2].lower() == name]
+            command += ["--synthetic", str(simulator.synthetic_seed), "--rate", str(simulator.rate), "--symbols", ",".join(symbols)]
+        command += ["--loop"] * simulator.loop + ["--as-recorded"] * simulator.as_recorded
+        with open(self.instance.folder / "log" / f"venue-sim.{name}.jsonl", "ab") as log_file:
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log_file)
+
+    def _await_ready(self, name: str, process: subprocess.Popen[bytes]) -> dict[str, Any]:
+        assert process.stdout is not None
+        deadline = time.monotonic() + _READY_TIMEOUT_S
+        readable, _, _ = select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))
+        line = process.stdout.readline() if readable else b""
+        if not line:
+            raise EngineError(f"simulator of {name} did not get ready; see {self.instance.folder / 'log'}")
+        found: dict[str, Any] = msgspec.json.decode(line)
+        return found
+
+    def dead(self) -> str | None:
+        """The venue of a simulator that has ended, or None."""
+        return next((name for name, process in self.running.items() if process.poll() is not None), None)
+
+    def stop(self) -> None:
+        """End them all."""
+        for process in self.running.values():
+            process.terminate()
+        for process in self.running.values():
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+        self.running.clear()

@@ -1,0 +1,209 @@
+"""Stages: makes each role's kernel context from a config and its resources."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hft.book import new_books
+from hft.bounds import prove_bounds
+from hft.config import Config
+from hft.matching import new_matching
+from hft.orders import new_orders
+from hft.records import ORDER, REPORT
+from hft.risk import new_state, start_session
+from hft.tables import Tables
+from hft.topology import StageSpec
+from processes import execution, portfolio, risk, strategy
+from processes.common import TIMER_DUE, Common
+from processes.feed_stage import FeedStage
+from processes.recovery import empty_positions, pack_rows, unpack_rows
+from processes.resources import Resources
+from processes.stage import Stage
+from shm.pinned import Pinned, pin
+from strategies import registry
+from strategies.contract import new_view, resolve_params
+
+#: Levels that a consumer's book holds on each side; the feed's snapshot has fewer, updates add some.
+LEVELS_MAX = 8192
+
+#: Orders, working and recently ended, that a stage's table holds.
+ORDER_SLOTS = 1024
+
+
+class DecidingStage(Stage):
+    """A stage that begins a session with positions."""
+
+    def __init__(self, spec: StageSpec, config: Config, tables: Tables) -> None:
+        super().__init__(spec, config, tables)
+        self.positions = empty_positions(tables)
+
+    def restore(self, session: dict[str, Any]) -> None:
+        """Begin with the positions of a SESSION entry."""
+        self.positions = unpack_rows(session["positions"])
+
+    def session(self) -> dict[str, Any]:
+        return {"positions": pack_rows(self.positions)}
+
+    def rows_of(self, owner: int) -> Any:
+        """A copy of the rows of the firm (-1) or a strategy."""
+        count = len(self.tables.instruments)
+        return self.positions[(1 + owner) * count : (2 + owner) * count].copy()
+
+
+class StrategyStage(DecidingStage):
+    """`strategy.<name>`."""
+
+    def __init__(self, spec: StageSpec, config: Config, tables: Tables) -> None:
+        super().__init__(spec, config, tables)
+        section = config.strategies[spec.subject]
+        self.strategy = registry.load(section.code)
+        self.params = resolve_params(self.strategy, section.params)
+        self.callbacks = self.strategy.callbacks
+        self._view: Pinned | None = None
+
+    def pinned_parts(self) -> tuple[Any, ...]:
+        return (self.context, self.callbacks)
+
+    def make_context(self, common: Common, resources: Resources) -> strategy.Strategy:
+        tables, spec = self.tables, self.spec
+        row = tables.strategies.index(spec.subject)
+        count = len(tables.instruments)
+        view = new_view(
+            books=new_books(count, LEVELS_MAX),
+            valid=np.zeros(count, np.int64),
+            orders=new_orders(ORDER_SLOTS, count),
+            positions=self.rows_of(row),
+            instruments=tables.instrument_rows,
+            params=self.params,
+            strategy=row,
+            epoch=resources.epoch,
+        )
+        self._view = pin(view)
+        common.words[TIMER_DUE] = 0
+        reports = [ring for ring in spec.inputs if ring.kind == "reports"]
+        markets = [ring for ring in spec.inputs if ring.kind in ("market", "tops")]
+        return strategy.Strategy(
+            common=common,
+            reports=tuple(resources.consumer(ring) for ring in reports),
+            markets=tuple(resources.consumer(ring) for ring in markets),
+            rings=np.array([ring.number for ring in reports + markets], np.int64),
+            intents=resources.producer(spec.outputs[0]),
+            own=view,
+            cell=self._view.cell,
+            staged_bytes=view.intents.view(np.uint8),
+            subject=np.flatnonzero(tables.allowed[row]).astype(np.int64),
+            settings=np.array([row, self.config.strategies[spec.subject].timer_ms * 1_000_000], np.int64),
+        )
+
+
+class RiskStage(DecidingStage):
+    """`risk`."""
+
+    def make_context(self, common: Common, resources: Resources) -> risk.Risk:
+        tables, spec = self.tables, self.spec
+        state = new_state(
+            tables.instrument_rows,
+            tables.limit_rows,
+            tables.firm,
+            venues=len(tables.venues),
+            strategies=len(tables.strategies),
+            epoch=resources.epoch,
+            slots=ORDER_SLOTS,
+        )
+        state.approved[:] = 1
+        state.allowed[:] = tables.allowed
+        state.positions[:] = self.rows_of(-1)
+        start_session(state)
+        groups = [[ring for ring in spec.inputs if ring.kind == kind] for kind in ("reports", "tops", "intents")]
+        reports, markets, intents = (tuple(resources.consumer(ring) for ring in group) for group in groups)
+        order, report = np.zeros(1, ORDER), np.zeros(1, REPORT)
+        return risk.Risk(
+            common=common,
+            reports=reports,
+            markets=markets,
+            intents=intents,
+            rings=np.array([ring.number for group in groups for ring in group], np.int64),
+            orders=tuple(resources.producer(ring) for ring in spec.outputs if ring.kind == "orders"),
+            refusals=tuple(resources.producer(ring) for ring in spec.outputs if ring.kind == "reports"),
+            state=state,
+            order=order,
+            order_bytes=order.view(np.uint8),
+            report=report,
+            report_bytes=report.view(np.uint8),
+        )
+
+
+class ExecutionStage(DecidingStage):
+    """`execution.<venue>` on paper: the venue is the matching kernel."""
+
+    def make_context(self, common: Common, resources: Resources) -> execution.Execution:
+        tables, spec = self.tables, self.spec
+        section = self.config.execution[spec.subject]
+        count = len(tables.instruments)
+        market = next(ring for ring in spec.inputs if ring.kind == "market")
+        orders = next(ring for ring in spec.inputs if ring.kind == "orders")
+        order, report = np.zeros(1, ORDER), np.zeros(1, REPORT)
+        matching = new_matching(
+            tables.instrument_rows,
+            section.orders_max,
+            section.order_latency_us * 1000,
+            section.ack_latency_us * 1000,
+            trade_id_first=(resources.epoch << 32) | 1,
+        )
+        return execution.Execution(
+            common=common,
+            market=resources.consumer(market),
+            orders=resources.consumer(orders),
+            reports=tuple(resources.producer(ring) for ring in spec.outputs),
+            rings=np.array([ring.number for ring in (market, orders, *spec.outputs)], np.int64),
+            books=new_books(count, LEVELS_MAX),
+            matching=matching,
+            firm=tables.firm,
+            latency=resources.latency(),
+            order=order,
+            order_bytes=order.view(np.uint8),
+            report=report,
+            report_bytes=report.view(np.uint8),
+            venue=np.array([tables.venues.index(spec.subject)], np.int64),
+        )
+
+
+class PortfolioStage(DecidingStage):
+    """`portfolio`; it keeps its positions over a switch of epoch."""
+
+    def make_context(self, common: Common, resources: Resources) -> portfolio.Portfolio:
+        tables, spec = self.tables, self.spec
+        if self.context is not None:
+            self.positions = self.context.positions
+            self.positions["working_buy_lots"] = 0
+            self.positions["working_sell_lots"] = 0
+        reports = [ring for ring in spec.inputs if ring.kind == "reports"]
+        markets = [ring for ring in spec.inputs if ring.kind in ("market", "tops")]
+        return portfolio.Portfolio(
+            common=common,
+            reports=tuple(resources.consumer(ring) for ring in reports),
+            markets=tuple(resources.consumer(ring) for ring in markets),
+            rings=np.array([ring.number for ring in reports + markets], np.int64),
+            instruments=tables.instrument_rows,
+            positions=self.positions,
+            orders=new_orders(ORDER_SLOTS, len(tables.instruments)),
+            order=np.zeros(1, ORDER),
+            cells=resources.cells(),
+        )
+
+
+_BY_ROLE: dict[str, type[Stage]] = {
+    "feed": FeedStage,
+    "strategy": StrategyStage,
+    "risk": RiskStage,
+    "execution": ExecutionStage,
+    "portfolio": PortfolioStage,
+}
+
+
+def make_stage(spec: StageSpec, config: Config, tables: Tables) -> Stage:
+    """The stage of a topology row, not yet attached. Raises what an impossible config raises."""
+    prove_bounds(tables.instrument_rows, tables.limit_rows, tables.firm)
+    return _BY_ROLE[spec.role](spec, config, tables)

@@ -1,0 +1,283 @@
+"""Supervisor: creates segments, starts and watches processes, restarts them on new rings, stops in order.
+
+It holds no kernel and imports no numba: what it does must work while every stage is frozen.
+
+    STARTING -> RUNNING <-> RESTARTING -> STOPPING -> stopped
+                   |_________________________^ a crash loop, a dead simulator or a signal
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from hft import control
+from hft.config import Config
+from hft.control import ProcessState, ProcessWord, process_word
+from hft.counters import ExecutionCounter
+from hft.tables import build_tables
+from processes import attach, segments
+from processes.errors import EngineError
+from processes.instance import Instance, next_epoch, write_durably
+from processes.logs import log
+from processes.notify import ready, stopping, watchdog
+from processes.operate import latch_words
+from processes.simulators import Simulators
+from processes.spawner import Spawner, make_spawner
+from shm.segment import Segment, process_start, reclaim
+
+#: A crash loop: this many restarts in this long, and the engine stops instead of flapping.
+RESTARTS_MAX, RESTARTS_WINDOW_S = 5, 60.0
+START_TIMEOUT_S = 60.0
+DRAIN_TIMEOUT_S = 3.0
+TURN_S = 0.01
+
+Progress = Callable[[str, int, int], None]
+
+
+class Supervisor:
+    """One engine, from its first segment to its last."""
+
+    def __init__(self, instance: Instance, config: Config, config_file: Path, progress: Progress) -> None:
+        self.instance, self.config, self.config_file, self.progress = instance, config, config_file, progress
+        self.file_hash = config.hash()
+        self.tables = build_tables(config)
+        self.topology = config.topology()
+        self.state = "STARTING"
+        self.epoch = 0
+        self.session = 0
+        self.restarts: deque[float] = deque()
+        self.restart_count = 0
+        self.failure: str | None = None
+        self._lock: int | None = None
+        self._tables: list[Segment] = []
+        self._rings: list[Segment] = []
+        self._simulators: Simulators | None = None
+        self._spawner: Spawner | None = None
+
+    def start(self) -> None:
+        """Bring the engine up to RUNNING; on failure everything made so far is taken down again."""
+        _check_cores(self.config)
+        self.instance.make_folders()
+        self._take_lock()
+        for found in reclaim(self.instance.prefix):
+            log("segment reclaimed", segment=found.name, why=found.reason)
+        try:
+            self._create()
+            self._launch()
+        except BaseException:
+            self.close()
+            raise
+
+    def _take_lock(self) -> None:
+        self._lock = os.open(self.instance.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._lock)
+            self._lock = None
+            raise EngineError(f"instance {self.instance.name!r} is already running (state in {self.instance.folder})") from error
+
+    def _create(self) -> None:
+        self.epoch = self.session = next_epoch(self.instance.state_dir, self.config.engine.mode)
+        segment, self.words = attach.create_control(self.instance)
+        self._tables = [segment, *segments.create_tables(self.instance, self.topology, len(self.tables.instruments))]
+        self._rings = segments.create_rings(self.instance, self.topology, self.epoch)
+        self.words[control.EPOCH] = self.epoch
+        for word in latch_words(self.instance.read_kill(), self._describe()):
+            self.words[word] = 1
+
+    def _launch(self) -> None:
+        self.words[control.SUPERVISOR_BEAT] = time.monotonic_ns()
+        self._simulators = Simulators(self.instance, self.config, self.config_file)
+        self.config = self._simulators.start()
+        self._write_engine()
+        if self.config.placement.spawner == "units":
+            ready("waiting for stages")  # systemd starts them only once the engine says so.
+        self._spawner = make_spawner(self.instance, self.config, self.progress, self._beat)
+        for name in self.config.placement.processes:
+            self._spawner.spawn(name, self.epoch)
+        self._await_running()
+        self._enter_running()
+
+    def _beat(self) -> None:
+        self.words[control.SUPERVISOR_BEAT] = time.monotonic_ns()
+        watchdog()
+
+    def _enter_running(self) -> None:
+        self.words[control.HALT] = 0
+        self.words[control.READY] = 1
+        self.state = "RUNNING"
+        self._write_engine()
+        ready(f"epoch {self.epoch}")
+        log("running", epoch=self.epoch)
+
+    def _await_running(self) -> None:
+        """Wait until every process of this epoch reports RUNNING."""
+        deadline = time.monotonic() + (START_TIMEOUT_S if self.config.placement.spawner == "zygote" else float("inf"))
+        while not all(self._is_running(row) for row in range(len(self.config.placement.processes))):
+            self._beat()
+            if gone := self._exited():
+                raise EngineError(f"process {gone} ended while starting; see {self.instance.folder / 'log'}")
+            if time.monotonic() > deadline:
+                raise EngineError(f"processes did not start within {START_TIMEOUT_S:g} s; see {self.instance.folder / 'log'}")
+            time.sleep(0.002)
+
+    def _is_running(self, row: int) -> bool:
+        words = self.words
+        is_ours = words[process_word(row, ProcessWord.EPOCH)] == self.epoch
+        return bool(is_ours and words[process_word(row, ProcessWord.STATE)] == ProcessState.RUNNING)
+
+    def _exited(self) -> str | None:
+        assert self._spawner is not None
+        return self._spawner.exited()
+
+    def turn(self) -> None:
+        """One turn of watching; call until `state` is STOPPING, then `stop`."""
+        self._beat()
+        assert self._simulators is not None
+        if dead := self._simulators.dead():
+            self._fail(f"simulator of {dead} ended")
+            return
+        gone = self._exited() or self._hung()
+        if gone is not None and self.state == "RUNNING":
+            self._restart(gone)
+
+    def _hung(self) -> str | None:
+        """A process whose heartbeat is too old; it is killed, so that it cannot come back in the middle of a restart."""
+        limit_ns = self.config.engine.heartbeat_timeout_ms * 1_000_000
+        for row, name in enumerate(self.config.placement.processes):
+            age_ns = time.monotonic_ns() - int(self.words[process_word(row, ProcessWord.BEAT)])
+            if self._is_running(row) and age_ns > limit_ns:
+                log("process hung", process=name, age_ns=age_ns)
+                assert self._spawner is not None
+                self._spawner.kill(name)
+                return name
+        return None
+
+    def _restart(self, gone: str) -> None:
+        """New epoch, new rings: hot processes start again, feeds and portfolio keep what they have and switch."""
+        now = time.monotonic()
+        self.restarts.append(now)
+        while self.restarts[0] < now - RESTARTS_WINDOW_S:
+            self.restarts.popleft()
+        if len(self.restarts) >= RESTARTS_MAX:
+            self._fail(f"{gone} and others ended {len(self.restarts)} times in {RESTARTS_WINDOW_S:g} s: crash loop")
+            return
+        self.state = "RESTARTING"
+        self.restart_count += 1
+        self.words[control.HALT], self.words[control.READY] = 1, 0
+        log("restarting", because=gone, epoch=self.epoch)
+        assert self._spawner is not None
+        for name, process in self.config.placement.processes.items():
+            if name == gone or any(self.topology.stage(stage).role in ("strategy", "risk", "execution") for stage in process.stages):
+                self._spawner.kill(name)
+        old, self.epoch = self._rings, next_epoch(self.instance.state_dir, self.config.engine.mode)
+        self._rings = segments.create_rings(self.instance, self.topology, self.epoch)
+        self.words[control.EPOCH] = self.epoch
+        self._write_engine()
+        for name in self._spawner.missing():
+            self._spawner.spawn(name, self.epoch)
+        try:
+            self._await_running()
+        except EngineError as error:
+            self._fail(str(error))
+            return
+        finally:
+            for segment in old:
+                segment.unlink()
+                segment.close()
+        self._enter_running()
+
+    def _fail(self, why: str) -> None:
+        log("engine failed", why=why)
+        self.failure = why
+        self.state = "STOPPING"
+
+    def stop(self) -> None:
+        """Cancel all, drain, stop every process. `close` unlinks."""
+        self.state = "STOPPING"
+        stopping()
+        self.words[control.HALT], self.words[control.READY] = 1, 0
+        self.words[control.CANCEL_ALL] = 1
+        deadline = time.monotonic() + DRAIN_TIMEOUT_S
+        while self._working_orders() > 0 and time.monotonic() < deadline and self._exited() is None:
+            self._beat()
+            time.sleep(TURN_S)
+        if left := self._working_orders():
+            log("orders still working at stop", orders=left)
+
+    def halt_processes(self) -> None:
+        """Have every process leave its loop; those that do not are killed."""
+        self.words[control.STOP] = 1
+        if self._spawner is not None:
+            self._spawner.end()
+
+    def _working_orders(self) -> int:
+        total = 0
+        for segment in self._tables:
+            if segment.name.startswith(f"{self.instance.prefix}counters.execution."):
+                total += int(segment.array(0, "<i8", ExecutionCounter.WORKING + 1)[ExecutionCounter.WORKING])
+        return total
+
+    def close(self) -> None:
+        """Unlink every segment and free the instance; safe to call twice."""
+        if self._spawner is not None:
+            self.words[control.STOP] = 1
+            self._spawner.end()
+        if self._simulators is not None:
+            self._simulators.stop()
+        for segment in [*self._rings, *self._tables]:
+            segment.unlink()
+            segment.close()
+        self._rings, self._tables = [], []
+        if self._lock is not None:
+            self.state = "STOPPED"
+            self._write_engine()
+            os.close(self._lock)
+            self._lock = None
+
+    def _describe(self) -> dict[str, Any]:
+        tables = self.tables
+        rows = tables.instrument_rows
+        scale = [
+            {key: int(rows[i][key]) for key in ("price_decimals", "qty_decimals", "tick_units", "lot_units")} for i in range(len(rows))
+        ]
+        return {
+            "pid": os.getpid(),
+            "started": process_start(os.getpid()),
+            "instance": self.instance.name,
+            "config_file": str(self.config_file),
+            "config_hash": self.config.hash(),
+            "config": msgspec.to_builtins(self.config),
+            "mode": self.config.engine.mode,
+            "state": self.state,
+            "epoch": self.epoch,
+            "session": self.session,
+            "restarts": self.restart_count,
+            "failure": self.failure,
+            "venues": list(tables.venues),
+            "strategies": list(tables.strategies),
+            "instruments": [{"name": name, **scale[i]} for i, name in enumerate(tables.instruments)],
+            "base_currency": self.config.firm.base_currency,
+            "base_rates_e8": [int(rate) for rate in rows["base_rate_e8"]],
+            "file_hash": self.file_hash,
+            "processes": [{"name": name, "stages": list(p.stages), "core": p.core} for name, p in self.config.placement.processes.items()],
+        }
+
+    def _write_engine(self) -> None:
+        write_durably(self.instance.engine_file, msgspec.json.encode(self._describe()))
+
+
+def _check_cores(config: Config) -> None:
+    available = os.sched_getaffinity(0)
+    for name, process in config.placement.processes.items():
+        if process.core is not None and process.core not in available:
+            raise EngineError(f"placement.processes.{name}.core: core {process.core} is not available here; there are {sorted(available)}")

@@ -1,0 +1,136 @@
+"""Direct: non-blocking recv and send on a plain TCP socket inside the burst, and WebSocket framing around them.
+
+`shm.external` keeps the two system calls; this is the only file that makes them, so that TLS can take their place here.
+"""
+
+from __future__ import annotations
+
+from errno import EAGAIN, EINTR
+from typing import Any
+
+from numpy.typing import NDArray
+
+from processes.transport.inbound import parse, room_for_bytes
+from processes.transport.wire import (
+    BYTES_IN,
+    CANCELS,
+    CLOSE_DEADLINE_NS,
+    CONTROL,
+    FD,
+    FRAME_TAIL,
+    LEFT,
+    LEFT_LANE,
+    ORDERS,
+    RAW_TAIL,
+    RECEIVED_NS,
+    STATE,
+    Wire,
+    WireError,
+    WireState,
+    drop_unsent,
+    end,
+    lane_of,
+    note_sent,
+    unsent_bytes,
+    unsent_start,
+)
+from shm.atomics import load_acquire
+from shm.clock import monotonic_ns
+from shm.external import recv, send
+from shm.jit import njit
+
+#: One call reads no more than this, so that the first message in a flood is not late for the sake of the last.
+RECV_BYTES_MAX = 65536
+
+_OPEN = int(WireState.OPEN)
+_CLOSING = int(WireState.CLOSING)
+_LOST = int(WireError.LOST)
+_CLOSE_TIMED_OUT = int(WireError.CLOSE_TIMED_OUT)
+_KILLED_HALF_SENT = int(WireError.KILLED_HALF_SENT)
+
+
+@njit
+def direct_poll(wire: Wire, now_ns: int) -> int:
+    """Read the socket once; returns how many messages became complete. Never blocks.
+
+    Messages are stamped with the clock read right after recv. `now_ns` only judges deadlines. The end of the connection
+    shows in the STATE and ERROR words. With messages waiting and `data` or `frames` full, nothing is read.
+    """
+    words = wire.words
+    if words[STATE] == _CLOSING:
+        if now_ns >= words[CLOSE_DEADLINE_NS]:
+            end(wire, _CLOSE_TIMED_OUT, 0)
+            return 0
+    elif words[STATE] != _OPEN:
+        return 0
+    before = words[FRAME_TAIL]
+    parse(wire, now_ns)
+    if words[FRAME_TAIL] != before:
+        return words[FRAME_TAIL] - before
+    room = room_for_bytes(wire)
+    if room == 0:
+        return 0
+    count = recv(words[FD], wire.data, words[RAW_TAIL], min(room, RECV_BYTES_MAX))
+    if count > 0:
+        words[RECEIVED_NS] = monotonic_ns()
+        words[RAW_TAIL] += count
+        words[BYTES_IN] += count
+        parse(wire, now_ns)
+    elif count != -EAGAIN and count != -EINTR:
+        end(wire, _LOST, -count)
+    return words[FRAME_TAIL] - before
+
+
+@njit
+def direct_flush(wire: Wire, kills: NDArray[Any], firm: int, venue: int) -> int:
+    """Write what is queued, as far as the socket takes it: cancels, then orders, then control frames. Never blocks.
+
+    With `kills[firm]` or `kills[venue]` set, whole orders are dropped as NOT_SENT, and an order that is partly sent ends the
+    connection. Returns the bytes written, or -WireError when the connection ended here.
+    """
+    words = wire.words
+    if words[STATE] != _OPEN and words[STATE] != _CLOSING:
+        return 0
+    total = 0
+    if words[LEFT] > 0:
+        if words[LEFT_LANE] == ORDERS and killed(kills, firm, venue):
+            end(wire, _KILLED_HALF_SENT, 0)
+            return -_KILLED_HALF_SENT
+        total = _write_lane(wire, words[LEFT_LANE], words[LEFT])
+        if total < 0 or words[LEFT] > 0:
+            return total
+    for lane in (CANCELS, ORDERS, CONTROL):
+        waiting = unsent_bytes(wire, lane)
+        if waiting == 0:
+            continue
+        if lane == ORDERS and killed(kills, firm, venue):
+            drop_unsent(wire, ORDERS)
+            continue
+        count = _write_lane(wire, lane, waiting)
+        if count < 0:
+            return count
+        total += count
+        if count < waiting:
+            return total
+    return total
+
+
+@njit
+def killed(kills: NDArray[Any], firm: int, venue: int) -> bool:
+    """Whether the firm's or the venue's kill word is set."""
+    # SYNC kill: pairs with the store_release of 1 by whoever kills; only `arm` clears it.
+    return (load_acquire(kills, firm) | load_acquire(kills, venue)) != 0
+
+
+@njit
+def _write_lane(wire: Wire, lane: int, length: int) -> int:
+    """Hand up to `length` bytes of a lane to the socket: bytes taken, 0 when it is full, or -WireError."""
+    words = wire.words
+    count = send(words[FD], lane_of(wire, lane), unsent_start(wire, lane), length)
+    if count >= 0:
+        note_sent(wire, lane, count)
+        return count
+    if count == -EAGAIN or count == -EINTR:
+        return 0
+    end(wire, _LOST, -count)
+    return -_LOST

@@ -1,0 +1,1 @@
+"""Decisions: one strategy a module, under one contract."""

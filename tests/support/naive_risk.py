@@ -1,0 +1,199 @@
+"""Naive risk: every control from first principles over plain lists, the readable twin of `hft.risk`."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from hft.records import IntentKind, MarketKind, ReportKind, RiskCode
+from support.naive_ledger import NaiveLedger
+from support.naive_orders import NaiveOrders
+
+SECOND = 1_000_000_000
+
+
+@dataclass
+class Bucket:
+    """A token bucket of exact fractions of an order."""
+
+    rate: int
+    tokens: Fraction = field(init=False)
+    filled_ns: int = 0
+
+    def __post_init__(self) -> None:
+        self.tokens = Fraction(self.rate)
+
+    def level(self, now_ns: int) -> Fraction:
+        """Whole and part orders available."""
+        return min(Fraction(self.rate), self.tokens + Fraction(max(now_ns - self.filled_ns, 0) * self.rate, SECOND))
+
+    def take(self, now_ns: int) -> None:
+        """Use one."""
+        self.tokens = self.level(now_ns) - 1
+        self.filled_ns = max(self.filled_ns, now_ns)
+
+
+class NaiveRisk:
+    """The firm as lists and dictionaries; limits and instruments are read from the same rows as the kernel's."""
+
+    def __init__(self, state: Any, epoch: int, slots: int) -> None:
+        self.rows, self.limits, self.firm, self.epoch = state.instruments, state.limits, state.firm[0], epoch
+        count, strategies = len(state.instruments), len(state.approved)
+        self.halted = False
+        self.orders = NaiveOrders(slots)
+        self.ledgers = [NaiveLedger(row) for row in state.instruments]
+        self.touch: list[tuple[int, int, int]] = [(0, 0, 0)] * count
+        self.valid = [False] * count
+        self.mark = [0] * count
+        self.recent: deque[tuple[int, tuple[int, ...]]] = deque()
+        self.canceled: dict[int, int] = {}
+        self.last_counter = [-1] * strategies
+        self.strategy_buckets = [Bucket(int(self.firm["strategy_rate_per_s"])) for _ in range(strategies)]
+        self.firm_bucket = Bucket(int(self.firm["firm_rate_per_s"]))
+
+    def on_market(self, m: Any) -> None:
+        """Take a MARKET record."""
+        row, kind = int(m["instrument"]), int(m["kind"])
+        bid, ask, received = self.touch[row]
+        if kind in (MarketKind.TOP, MarketKind.QUOTE):
+            bid, ask, received = int(m["price_ticks"]), int(m["ask_ticks"]), max(received, int(m["received_ns"]))
+        elif kind in (MarketKind.VALID, MarketKind.INVALID, MarketKind.RESET):
+            self.valid[row] = kind == MarketKind.VALID
+            if kind == MarketKind.RESET:
+                bid, ask = 0, 0
+        self.touch[row] = bid, ask, received
+        if self.valid[row] and 0 < bid < ask:
+            self.mark[row] = bid + ask
+
+    def on_report(self, r: Any) -> int:
+        """Take a REPORT record."""
+        outcome = self.orders.apply(r)
+        if outcome >= 0 and r["kind"] == ReportKind.TRADE:
+            self.ledgers[int(r["instrument"])].fill(
+                *(int(r[name]) for name in ("side", "last_price_ticks", "last_lots", "fee_e8", "fee_asset"))
+            )
+        return outcome
+
+    def check(self, o: Any, now_ns: int) -> RiskCode:
+        """The first control that refuses."""
+        if o["kind"] == IntentKind.CANCEL_ALL:
+            return RiskCode.OK
+        if o["kind"] == IntentKind.CANCEL:
+            return self._cancel(o, now_ns)
+        for control in (self._standing, self._size, self._market, self._flow, self._exposure):
+            code = control(o, now_ns)
+            if code:
+                return code
+        return RiskCode.OK
+
+    def approve(self, o: Any, now_ns: int) -> None:
+        """Commit what was found OK."""
+        if o["kind"] == IntentKind.CANCEL:
+            self.canceled[int(o["ref_order_id"])] = now_ns
+        if o["kind"] not in (IntentKind.NEW, IntentKind.REPLACE):
+            return
+        self.orders.insert(o)
+        self.last_counter[int(o["strategy"])] = int(o["order_id"]) & 0xFFFFFFFF
+        self.strategy_buckets[int(o["strategy"])].take(now_ns)
+        self.firm_bucket.take(now_ns)
+        self.recent.append((now_ns + int(self.limits[int(o["instrument"])]["duplicate_window_ns"]), self._content(o)))
+
+    def _content(self, o: Any) -> tuple[int, ...]:
+        return tuple(int(o[name]) for name in ("instrument", "strategy", "side", "price_ticks", "qty_lots"))
+
+    def _own(self, o: Any) -> bool:
+        order = self.orders.orders.get(int(o["ref_order_id"]))
+        return order is not None and order.working and order.strategy == o["strategy"] and order.instrument == o["instrument"]
+
+    def _cancel(self, o: Any, now_ns: int) -> RiskCode:
+        if not self._own(o):
+            return RiskCode.UNKNOWN_ORDER
+        before = self.canceled.get(int(o["ref_order_id"]))
+        window = int(self.limits[int(o["instrument"])]["duplicate_window_ns"])
+        return RiskCode.DUPLICATE_ORDER if before is not None and now_ns - before < window else RiskCode.OK
+
+    def _standing(self, o: Any, now_ns: int) -> RiskCode:
+        if self.halted:
+            return RiskCode.SYSTEM_HALTED
+        if not 0 <= now_ns - int(o["decided_ns"]) <= int(self.firm["intent_age_max_ns"]):
+            return RiskCode.INTENT_STALE
+        identity, strategy = int(o["order_id"]), int(o["strategy"])
+        if identity >> 32 != self.epoch << 8 | strategy or identity & 0xFFFFFFFF <= self.last_counter[strategy]:
+            return RiskCode.CLIENT_ID_REUSE
+        return RiskCode.UNKNOWN_ORDER if o["kind"] == IntentKind.REPLACE and not self._own(o) else RiskCode.OK
+
+    def _size(self, o: Any, now_ns: int) -> RiskCode:
+        row, limits = self.rows[int(o["instrument"])], self.limits[int(o["instrument"])]
+        price, qty = int(o["price_ticks"]), int(o["qty_lots"])
+        if price <= 0 or qty <= 0:
+            return RiskCode.NON_FINITE_OR_SIGN
+        if not row["price_ticks_min"] <= price <= row["price_ticks_max"] or qty > row["qty_lots_max"]:
+            return RiskCode.TICK_LOT
+        notional = Fraction(price * qty * int(row["ticklot_num"]), int(row["ticklot_den"]))
+        if qty < row["qty_lots_min"]:
+            return RiskCode.MIN_QTY_NOTIONAL
+        if qty > limits["order_qty_max_lots"]:
+            return RiskCode.MAX_ORDER_QTY
+        if notional < int(row["notional_min_e8"]):
+            return RiskCode.MIN_QTY_NOTIONAL
+        return RiskCode.MAX_ORDER_NOTIONAL if notional > int(limits["order_notional_max_e8"]) else RiskCode.OK
+
+    def _market(self, o: Any, now_ns: int) -> RiskCode:
+        row, limits = int(o["instrument"]), self.limits[int(o["instrument"])]
+        bid, ask, received = self.touch[row]
+        if not self.valid[row] or not 0 < bid < ask:
+            return RiskCode.BOOK_INVALID
+        if abs(now_ns - received) > limits["book_age_max_ns"]:
+            return RiskCode.STALE_BOOK
+        passive, through = (Fraction(int(limits[name]), 10_000) for name in ("collar_passive_bp", "collar_through_bp"))
+        below, above = (passive, through) if o["side"] == 1 else (through, passive)
+        inside = bid * (1 - below) <= int(o["price_ticks"]) <= ask * (1 + above)
+        return RiskCode.OK if inside else RiskCode.PRICE_COLLAR_TOUCH
+
+    def _flow(self, o: Any, now_ns: int) -> RiskCode:
+        row = int(o["instrument"])
+        if self.strategy_buckets[int(o["strategy"])].level(now_ns) < 1 or self.firm_bucket.level(now_ns) < 1:
+            return RiskCode.ORDER_RATE
+        if any(until > now_ns and content == self._content(o) for until, content in self.recent):
+            return RiskCode.DUPLICATE_ORDER
+        working = self.orders.working(row)
+        full = len(self.orders.orders) == self.orders.slots and not self.orders.ended
+        if len(working) >= self.limits[row]["open_orders_max"] or full:
+            return RiskCode.OPEN_ORDERS
+        against = [w.price_ticks for w in working if w.side == -int(o["side"])]
+        crosses = any(p <= o["price_ticks"] if o["side"] == 1 else p >= o["price_ticks"] for p in against)
+        return RiskCode.SELF_TRADE if crosses else RiskCode.OK
+
+    def _worst(self, row: int, more: dict[int, int]) -> int:
+        position = self.ledgers[row].position_lots
+        buys, sells = (self.orders.leaves(row, side) + more.get(side, 0) for side in (1, -1))
+        return max(abs(position + buys), abs(position - sells))
+
+    def _gross(self, row: int, lots: int) -> int:
+        instrument = self.rows[row]
+        quote = round(Fraction(lots * self.mark[row] * int(instrument["ticklot_num"]), 2 * int(instrument["ticklot_den"])))
+        return round(Fraction(quote * int(instrument["base_rate_e8"]), 10**8))
+
+    def _exposure(self, o: Any, now_ns: int) -> RiskCode:
+        row, side, qty = int(o["instrument"]), int(o["side"]), int(o["qty_lots"])
+        reached = side * self.ledgers[row].position_lots + self.orders.leaves(row, side) + qty
+        if reached > self.limits[row]["position_max_lots"] or (int(o["flags"]) & 2 and reached > 0):
+            return RiskCode.MAX_POSITION
+        worst = [self._worst(n, {side: qty} if n == row else {}) for n in range(len(self.rows))]
+        for n, lots in enumerate(worst):
+            if lots and (not self.mark[n] or not self.rows[n]["base_rate_e8"]):
+                return RiskCode.MAX_GROSS
+        gross = sum(self._gross(n, lots) for n, lots in enumerate(worst))
+        if worst[row] > self._worst(row, {}) and gross > self.firm["gross_max_e8"]:
+            return RiskCode.MAX_GROSS
+        return RiskCode.DAILY_LOSS if -self.pnl_e8() > int(self.firm["daily_loss_max_e8"]) else RiskCode.OK
+
+    def pnl_e8(self) -> Fraction:
+        """P&L after quote fees in 1e-8 base currency, unrounded."""
+        total = Fraction(0)
+        for row, ledger in enumerate(self.ledgers):
+            quote = ledger.realised_e8 + ledger.unrealised_e8(self.mark[row]) - ledger.fees[0]
+            total += quote * Fraction(int(self.rows[row]["base_rate_e8"]), 10**8)
+        return total

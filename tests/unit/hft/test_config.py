@@ -1,0 +1,95 @@
+"""A config is decoded strictly and proved; every refusal names the file, the key and what was expected."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from hft.config import Config, ConfigError, load, parse
+
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"
+PAPER = (CONFIGS / "paper.toml").read_text()
+
+
+def refused(text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse(text, "some.toml")
+    message = str(caught.value)
+    assert message.startswith("some.toml: ")
+    return message
+
+
+def with_line(key: str, line: str) -> str:
+    """The paper config with the first line that sets `key` replaced."""
+    changed, count = re.subn(rf"^{re.escape(key)} = .*$", line.replace("\\", r"\\"), PAPER, count=1, flags=re.MULTILINE)
+    assert count == 1, key
+    return changed
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.name)
+def test_load_accepts_every_shipped_config(path: Path) -> None:
+    config = load(path)
+    assert isinstance(config, Config) and config.engine.mode == "paper"
+
+
+def test_hash_changes_with_any_value_and_not_with_comments() -> None:
+    assert parse(PAPER).hash() == parse("# more\n" + PAPER).hash()
+    assert parse(PAPER).hash() != parse(with_line("gross_max", 'gross_max = "100001"')).hash()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "engine"),
+        ("= 1", "not TOML"),
+        (with_line("mode", 'mode = "live"'), "$.engine.mode"),
+        (with_line("mode", 'mode = "paper"\nmood = 1'), "unknown field `mood`"),
+        (with_line("mode", 'mode = "paper"\nmode = "paper"'), "not TOML"),
+        (with_line("tick", "tick = 0.01"), "Expected `str`, got `float`"),
+        (with_line("tick", 'tick = "1e-2"'), "$.instruments"),
+        (with_line("tick", 'tick = "0.00"'), "must be positive"),
+        (with_line("tick", 'tick = "-0.01"'), "$.instruments"),
+        (with_line("tick", 'tick = "NaN"'), "$.instruments"),
+        (with_line("order_qty_max", ""), "missing required field `order_qty_max`"),
+        (with_line("open_orders_max", "open_orders_max = 0"), "$.limits"),
+        (with_line("open_orders_max", "open_orders_max = -1"), "$.limits"),
+        (with_line("open_orders_max", 'open_orders_max = "16"'), "Expected `int`, got `str`"),
+        (with_line("book_age_max_ms", "book_age_max_ms = 1e3"), "$.limits"),
+        (with_line("intent_age_max_ms", "intent_age_max_ms = 51"), "send_age_max_ms"),
+        (with_line("rates", "rates = {}"), "no rate from USDT"),
+        (with_line("stream_url", 'stream_url = "http://127.0.0.1/"'), "stream_url"),
+        (with_line("stream_url", 'stream_url = "ws://user:secret@127.0.0.1/"'), "without credentials"),
+        (with_line("stream_url", 'stream_url = "wss://127.0.0.1/"'), "direct speaks ws:// only"),
+        (with_line("simulator", "simulator = {}"), "exactly one of synthetic_seed and recording"),
+        (with_line("simulator", 'simulator = { synthetic_seed = 1, recording = "x" }'), "exactly one of"),
+        (with_line("simulator", 'simulator = { synthetic_seed = 1, pace = "0" }'), "pace"),
+        (with_line("instruments", 'instruments = ["BTC-USD.KRAKEN"]'), "is not configured"),
+        (with_line("instruments", "instruments = []"), "$.strategies"),
+        (with_line("stages", 'stages = ["feed.binance"]'), "no process runs portfolio"),
+        (with_line("stages", 'stages = ["feed.binance", "portfolio", "risk"]'), "already in market"),
+        (with_line("stages", 'stages = ["feed.binance", "portfolio", "mind"]'), "no stage 'mind'"),
+        (with_line("core", "core = 1"), "already taken by"),
+        (with_line("core", "core = -1"), "$.placement"),
+        (with_line("idle", 'idle = "lazy"'), "$.placement"),
+        (PAPER.replace("venues.binance]", "venues.bourse]"), "unknown venue"),
+        (PAPER.replace("[execution.binance]", "[execution.bourse]"), "missing: every venue needs an execution"),
+        (PAPER.replace('[limits."ETH-USDT.BINANCE"]', '[limits."XRP-USDT.BINANCE"]'), "every instrument needs limits"),
+        (PAPER.replace('symbol = "ETHUSDT"', 'symbol = "BTCUSDT"'), "already another instrument"),
+        ("a = " + "[" * 5000, "nested too deeply"),
+    ],
+)
+def test_parse_refuses_and_names_the_key(text: str, words: str) -> None:
+    message = refused(text)
+    assert words in message
+
+
+def test_load_refuses_what_is_not_a_small_regular_utf8_file(tmp_path: Path) -> None:
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"\xff\xfe")
+    large = tmp_path / "large.toml"
+    large.write_text("#" * (1 << 20) + "\n")
+    for path, words in ((tmp_path / "absent.toml", "No such file"), (tmp_path, "regular file"), (binary, "not UTF-8"), (large, "at most 1 MiB")):
+        with pytest.raises(ConfigError, match=words):
+            load(path)
