@@ -1,7 +1,7 @@
 """Signals: say what a book and its trades suggest, as kernels that a strategy calls.
 
-Prices are in ticks. What is exact in integers stays one (`mid_x2`); the rest is float64, fit to steer a quote and never to be
-booked. State lives in a SIGNAL array, float64[len(Signal)], one row for each instrument; elapsed time comes from the caller.
+Prices are in ticks. The doubled mid is exact; the rest is float64, fit to steer a quote and never to be booked. What is
+remembered lies in one row of `new_signals` for each instrument; time comes from the caller and is never negative.
 """
 
 from __future__ import annotations
@@ -13,8 +13,102 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hft.book import Book, best_key_lots, best_ticks, next_lots
+from hft.book import Book, best_lots, best_ticks, level_lots, worse_ticks
 from hft.records import Side
 from shm.jit import njit
 
 BUY, SELL = int(Side.BUY), int(Side.SELL)
+_LN2 = math.log(2.0)
+_NS_PER_S = 1e9
+
+
+class Signal(IntEnum):
+    """Columns of a signals row."""
+
+    VARIANCE = 0  #: of the mid's relative return, a second
+    MID_X2 = 1  #: bid + ask at MID_NS; 0 before the first
+    MID_NS = 2
+    FLOW_LOTS = 3  #: decayed sum of traded lots, bought by aggressors less sold
+    VOLUME_LOTS = 4  #: decayed sum of traded lots
+    TRADE_NS = 5
+
+
+VARIANCE, MID_X2, MID_NS = int(Signal.VARIANCE), int(Signal.MID_X2), int(Signal.MID_NS)
+FLOW_LOTS, VOLUME_LOTS, TRADE_NS = int(Signal.FLOW_LOTS), int(Signal.VOLUME_LOTS), int(Signal.TRADE_NS)
+
+
+def new_signals(instruments: int) -> NDArray[Any]:
+    """float64[instruments, len(Signal)] that remember nothing yet."""
+    return np.zeros((instruments, len(Signal)), np.float64)
+
+
+@njit
+def mid_x2_ticks(book: Book) -> int:
+    """Best bid plus best ask: twice the mid, exactly; 0 unless both are there."""
+    bid, ask = best_ticks(book, BUY), best_ticks(book, SELL)
+    return bid + ask if bid > 0 and ask > 0 else 0
+
+
+@njit
+def microprice_ticks(book: Book) -> float:
+    """The mid weighted towards the side with less size, where the price is likelier to go; 0 unless both sides are there."""
+    bid, ask = best_ticks(book, BUY), best_ticks(book, SELL)
+    if bid <= 0 or ask <= 0:
+        return 0.0
+    bid_lots, ask_lots = float(best_lots(book, BUY)), float(best_lots(book, SELL))
+    return (bid * ask_lots + ask * bid_lots) / (bid_lots + ask_lots)
+
+
+@njit
+def imbalance(book: Book, k: int) -> float:
+    """(bid size - ask size) / (their sum) over the best `k` levels of each side, -1 to 1; 0 for an empty book."""
+    bid_lots, ask_lots = _lots_within(book, BUY, k), _lots_within(book, SELL, k)
+    total_lots = bid_lots + ask_lots
+    return (bid_lots - ask_lots) / total_lots if total_lots > 0.0 else 0.0
+
+
+@njit
+def _lots_within(book: Book, side: int, k: int) -> float:
+    lots = 0.0
+    price_ticks = best_ticks(book, side)
+    for _ in range(k):
+        if price_ticks == 0:
+            break
+        lots += float(level_lots(book, side, price_ticks))
+        price_ticks = worse_ticks(book, side, price_ticks)
+    return lots
+
+
+@njit
+def _decay(elapsed_ns: float, half_life_ns: float) -> float:
+    return math.exp(-_LN2 * elapsed_ns / half_life_ns)
+
+
+@njit
+def update_volatility(signals: NDArray[Any], instrument: int, mid_x2: int, now_ns: int, half_life_ns: float) -> float:
+    """Take a mid into the moving variance; returns the volatility: standard deviation of the relative return over 1 s.
+
+    Weights halve every `half_life_ns` of time, not of updates, so a burst of updates counts for no more than it lasted. A mid
+    of 0 (a side is empty) or no later than the one before changes nothing: the next later one then spans both moves.
+    """
+    row = signals[instrument]
+    elapsed_ns = float(now_ns) - row[MID_NS]
+    if mid_x2 > 0 and (row[MID_X2] == 0.0 or elapsed_ns > 0.0):
+        if row[MID_X2] > 0.0:
+            moved = float(mid_x2) / row[MID_X2] - 1.0
+            kept = _decay(elapsed_ns, half_life_ns)
+            row[VARIANCE] = kept * row[VARIANCE] + (1.0 - kept) * moved * moved / (elapsed_ns / _NS_PER_S)
+        row[MID_X2] = float(mid_x2)
+        row[MID_NS] = float(now_ns)
+    return math.sqrt(row[VARIANCE])
+
+
+@njit
+def update_flow(signals: NDArray[Any], instrument: int, side: int, qty_lots: int, now_ns: int, half_life_ns: float) -> float:
+    """Take a trade of an aggressor on `side` into the flow; returns bought less sold over the sum of both, -1 to 1."""
+    row = signals[instrument]
+    kept = _decay(max(0.0, float(now_ns) - row[TRADE_NS]), half_life_ns)
+    row[FLOW_LOTS] = kept * row[FLOW_LOTS] + float(side * qty_lots)
+    row[VOLUME_LOTS] = kept * row[VOLUME_LOTS] + float(qty_lots)
+    row[TRADE_NS] = max(row[TRADE_NS], float(now_ns))
+    return row[FLOW_LOTS] / row[VOLUME_LOTS] if row[VOLUME_LOTS] > 0.0 else 0.0

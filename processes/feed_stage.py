@@ -24,6 +24,7 @@ from processes.feed import ANY_LOST, FEED_WORDS, Feed, publish_event
 from processes.logs import log
 from processes.resources import Resources
 from processes.stage import Stage
+from processes.transport import connect
 from processes.transport.connect import DirectLink, Kills, Link, LinkEvent, Settings
 from processes.transport.rest import Request
 from processes.transport.stream import TransportError
@@ -79,6 +80,17 @@ class FeedStage(Stage):
             kills=self.kills,
             direct=np.array([not self.uses_event_loop], np.int64),
         )
+
+    def warm(self) -> None:
+        if self.uses_event_loop:
+            from processes.transport import picows_transport
+
+            picows_transport.warm()
+        else:
+            connect.warm()
+        self._hand_over(self.rows[0], b"{}")
+        self._forget(0)
+        publish_event(self.context, 0)
 
     def connect(self, loop: asyncio.AbstractEventLoop | None, on_messages: Callable[[], object]) -> None:
         """Begin connecting; `cold` gets on with it. With picows, `on_messages` is called when the loop has queued messages."""

@@ -95,6 +95,8 @@ def warm_process(config: Config, name: str) -> None:
     with tempfile.TemporaryDirectory(prefix="hft-warm-") as folder:
         loop.attach(ScratchResources(loop.topology, len(loop.tables.instruments), Path(folder)))
         loop.turn(0, cycles_max=4)
+        for stage in loop.stages:
+            stage.warm()
         loop.close("warmed")
 
 
@@ -176,7 +178,8 @@ class Runner:
         feeds = [stage for stage in self.loop.stages if isinstance(stage, FeedStage)]
         event_loop = new_loop(spins) if any(stage.uses_event_loop for stage in feeds) else None
         if event_loop is not None:
-            self._rest = idle.busy_spin()  # The loop itself waits, for bytes or the next turn.
+            # The loop itself waits, for bytes or the next turn; a burst must not keep it from its sockets.
+            self._rest, self._idle_max = idle.busy_spin(), 1
         for stage in feeds:
             stage.connect(event_loop, self._cycle)
         self._say(ProcessWord.STATE, ProcessState.RUNNING)

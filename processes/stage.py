@@ -53,6 +53,9 @@ class Stage(ABC):
     def make_context(self, common: Common, resources: Resources) -> Any:
         """The kernel's context on these resources."""
 
+    def warm(self) -> None:  # noqa: B027
+        """Run, on scratch memory, the kernels that cold code calls by themselves; a stage without any has nothing to do."""
+
     def pinned_parts(self) -> tuple[Any, ...]:
         """What the stage's turn is given, pinned."""
         return (self.context,)

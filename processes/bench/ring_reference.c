@@ -1,10 +1,11 @@
 /* Reference for the ring bench: an SPSC ring of 64-byte records with cached indices, between two pinned processes.
  *
- *   ring_reference CPU_A CPU_B ROUND_TRIPS RECORDS PAUSE
+ *   ring_reference CPU_A CPU_B SLICES ROUND_TRIPS RECORDS PAUSE
  *
- * A sends a record and waits for it to come back, ROUND_TRIPS times; then it streams RECORDS to B as fast as B takes them.
+ * A sends a record and waits for it to come back, ROUND_TRIPS times, and then does that again for each slice; then it streams
+ * RECORDS to B as fast as B takes them, and again for each slice. The best slice of each counts.
  * With PAUSE 1 waiting loops hold a pause instruction, with 0 they do not. Both are run, and the better of each counts.
- * Prints: nanoseconds a round trip, nanoseconds a streamed record, sum of the first words that B received.
+ * Prints: nanoseconds a round trip, nanoseconds a streamed record, sum of the first words that B received in a slice.
  */
 #define _GNU_SOURCE
 #include <sched.h>
@@ -83,71 +84,88 @@ static inline void wait_a_little(int pause) {
 #endif
 }
 
+typedef struct {
+    ring *to, *back;
+    record *buffer;
+    int64_t slices, round_trips, records;
+} work;
+
 /* Inlined into two callers, each with a constant PAUSE, so that neither loop pays for the choice. */
-static inline __attribute__((always_inline)) void take(ring *q, record *target, int pause) {
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE void take(ring *q, record *target, int pause) {
     while (!pop(q, target)) wait_a_little(pause);
 }
 
-static inline __attribute__((always_inline)) void give(ring *q, const record *source, int pause) {
+INLINE void give(ring *q, const record *source, int pause) {
     while (!push(q, source)) wait_a_little(pause);
 }
 
-static inline __attribute__((always_inline)) void echo(ring *to, ring *back, record *buffer, int64_t round_trips, int64_t records, int pause) {
-    for (int64_t i = 0; i < round_trips; i++) {
-        take(to, buffer, pause);
-        give(back, buffer, pause);
+INLINE void echo(work w, int pause) {
+    for (int64_t i = 0; i < w.slices * w.round_trips + WARM_UP; i++) {
+        take(w.to, w.buffer, pause);
+        give(w.back, w.buffer, pause);
     }
-    int64_t sum = 0;
-    for (int64_t i = 0; i < records; i++) {
-        take(to, buffer, pause);
-        sum += buffer->words[0];
+    for (int64_t slice = 0; slice < w.slices; slice++) {
+        int64_t sum = 0;
+        for (int64_t i = 0; i < w.records; i++) {
+            take(w.to, w.buffer, pause);
+            sum += w.buffer->words[0];
+        }
+        w.buffer->words[0] = sum;
+        give(w.back, w.buffer, pause);
     }
-    buffer->words[0] = sum;
-    give(back, buffer, pause);
 }
 
-static inline __attribute__((always_inline)) void drive(ring *to, ring *back, record *buffer, int64_t round_trips, int64_t records, int pause) {
-    for (int64_t i = 0; i < WARM_UP; i++) {
-        give(to, buffer, pause);
-        take(back, buffer, pause);
-    }
+INLINE double round_trips(work w, int64_t count, int pause) {
     double start = now_ns();
-    for (int64_t i = 0; i < round_trips; i++) {
-        buffer->words[0] = i;
-        give(to, buffer, pause);
-        take(back, buffer, pause);
+    for (int64_t i = 0; i < count; i++) {
+        w.buffer->words[0] = i;
+        give(w.to, w.buffer, pause);
+        take(w.back, w.buffer, pause);
     }
-    double turned = now_ns();
-    for (int64_t i = 0; i < records; i++) {
-        buffer->words[0] = i;
-        give(to, buffer, pause);
-    }
-    take(back, buffer, pause);
-    double end = now_ns();
-    printf("%.3f %.4f %lld\n", (turned - start) / round_trips, (end - turned) / records, (long long)buffer->words[0]);
+    return (now_ns() - start) / count;
 }
 
-static __attribute__((noinline)) void run_pause(ring *to, ring *back, record *buffer, int64_t round_trips, int64_t records, int is_peer) {
-    if (is_peer) echo(to, back, buffer, round_trips + WARM_UP, records, 1);
-    else drive(to, back, buffer, round_trips, records, 1);
+INLINE double stream(work w, int pause) {
+    double start = now_ns();
+    for (int64_t i = 0; i < w.records; i++) {
+        w.buffer->words[0] = i;
+        give(w.to, w.buffer, pause);
+    }
+    take(w.back, w.buffer, pause);
+    return (now_ns() - start) / w.records;
 }
 
-static __attribute__((noinline)) void run_spin(ring *to, ring *back, record *buffer, int64_t round_trips, int64_t records, int is_peer) {
-    if (is_peer) echo(to, back, buffer, round_trips + WARM_UP, records, 0);
-    else drive(to, back, buffer, round_trips, records, 0);
+INLINE void drive(work w, int pause) {
+    double trip_ns = 1e18, record_ns = 1e18, took_ns;
+    round_trips(w, WARM_UP, pause);
+    for (int64_t slice = 0; slice < w.slices; slice++)
+        if ((took_ns = round_trips(w, w.round_trips, pause)) < trip_ns) trip_ns = took_ns;
+    for (int64_t slice = 0; slice < w.slices; slice++)
+        if ((took_ns = stream(w, pause)) < record_ns) record_ns = took_ns;
+    printf("%.3f %.4f %lld\n", trip_ns, record_ns, (long long)w.buffer->words[0]);
+}
+
+static __attribute__((noinline)) void run_pause(work w, int is_peer) {
+    if (is_peer) echo(w, 1);
+    else drive(w, 1);
+}
+
+static __attribute__((noinline)) void run_spin(work w, int is_peer) {
+    if (is_peer) echo(w, 0);
+    else drive(w, 0);
 }
 
 int main(int argc, char **argv) {
-    if (argc != 6) return 2;
-    int64_t round_trips = atoll(argv[3]), records = atoll(argv[4]);
-    ring *to = new_ring(), *back = new_ring();
-    record *buffer = aligned_alloc(128, 128);
-    memset(buffer, 0, 128);
+    if (argc != 7) return 2;
+    work w = {new_ring(), new_ring(), aligned_alloc(128, 128), atoll(argv[3]), atoll(argv[4]), atoll(argv[5])};
+    memset(w.buffer, 0, 128);
     pid_t child = fork();
     if (child < 0) return 2;
     if (child == 0) prctl(PR_SET_PDEATHSIG, SIGKILL);
     pin(atoi(argv[child == 0 ? 2 : 1]));
-    (atoi(argv[5]) ? run_pause : run_spin)(to, back, buffer, round_trips, records, child == 0);
+    (atoi(argv[6]) ? run_pause : run_spin)(w, child == 0);
     if (child == 0) _exit(0);
     waitpid(child, NULL, 0);
     return 0;

@@ -10,7 +10,7 @@ import pytest
 
 from processes.bench import report, ring
 
-SMALL = {"rounds": 1, "round_trips": 50, "records": 2_000}
+SMALL = {"rounds": 1, "size": ring.Size(slices=2, round_trips=50, records=2_000)}
 two_cores_only = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="spins on two cores")
 with_compiler = pytest.mark.skipif(not any(map(shutil.which, report.COMPILERS)), reason="no C compiler")
 
@@ -29,7 +29,7 @@ def test_the_report_has_results_floor_and_ratios():
     assert all(value > 0 for value in document["ratio"].values())
     assert document["floor"]["round_trip_ns"] == min(document["floor"]["round_trip_ns_all"])
     assert document["oversubscribed"] is False
-    assert document["hash"] == report.result_hash([2_000, [2_000 * 1_999 // 2]])
+    assert document["hash"] == report.result_hash([SMALL["size"], 2_000 * 1_999 // 2])
     assert (os.sched_getaffinity(0), leftovers()) == (usable, [])
 
 
@@ -57,8 +57,10 @@ def test_a_peer_that_ends_early_is_an_error_and_leaves_nothing(monkeypatch):
 
 
 def test_a_wrong_sum_is_an_error(monkeypatch):
-    def measured_wrong(cores, round_trips, records, figures, sums):
+    def measured_wrong(cores, size, figures, sums):
         sums.add(1)
+        for name in ("round_trip_ns", "single_ns", "batched_ns"):
+            figures.setdefault(name, []).append(1.0)
 
     monkeypatch.setattr(report, "COMPILERS", ())
     monkeypatch.setattr(ring, "two_cores", lambda: (0, 1))
