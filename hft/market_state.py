@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hft.book import Books, book_at, clear, set_level
 from hft.records import MarketFlag, MarketKind, Side
+from hft.units import as_int
 from shm.jit import njit
 
 _LEVEL, _RESET = int(MarketKind.LEVEL), int(MarketKind.RESET)
@@ -21,7 +22,7 @@ _BUY, _SELL = int(Side.BUY), int(Side.SELL)
 def apply_market(books: Books, valid: NDArray[np.int64], markets: NDArray[Any], i: int) -> int:
     """Apply the MARKET record `markets[i]`; return 0 or the book's code, and then the book is invalid until the next VALID."""
     kind = markets[i]["kind"]
-    instrument = np.int64(markets[i]["instrument"])
+    instrument = as_int(markets[i]["instrument"])
     if kind == _LEVEL:
         side = _BUY if markets[i]["flags"] & _BID else _SELL
         code = set_level(book_at(books, instrument), side, markets[i]["price_ticks"], markets[i]["qty_lots"])

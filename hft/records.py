@@ -32,7 +32,7 @@ RECORDS: dict[str, Record] = {}
 def record(name: str, size_bytes: int, doc: str, *fields: tuple[str, str, str]) -> np.dtype:
     """Define a record; raise at import when its size is wrong or the compiler would have to pad it."""
     dtype = np.dtype([(field, form) for field, form, _ in fields], align=True)
-    used_bytes = sum((dtype.fields or {})[field][0].itemsize for field, _, _ in fields)
+    used_bytes = sum(dtype[field].itemsize for field, _, _ in fields)
     if dtype.itemsize != size_bytes or used_bytes != size_bytes:
         raise AssertionError(f"{name}: declared {size_bytes} bytes, fields use {used_bytes}, aligned size is {dtype.itemsize}")
     RECORDS[name] = Record(name, dtype, tuple(fields), doc)
@@ -426,10 +426,12 @@ class JournalKind(IntEnum):
 
 
 def _layout_id() -> int:
-    text = ";".join(
-        f"{r.name}:{r.dtype.itemsize}:" + ",".join(f"{f} {form} {(r.dtype.fields or {})[f][1]}" for f, form, _ in r.fields)
-        for r in RECORDS.values()
-    )
+    def line(r: Record) -> str:
+        offsets = r.dtype.fields
+        assert offsets is not None
+        return f"{r.name}:{r.dtype.itemsize}:" + ",".join(f"{f} {form} {offsets[f][1]}" for f, form, _ in r.fields)
+
+    text = ";".join(line(r) for r in RECORDS.values())
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 

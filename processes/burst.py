@@ -62,7 +62,7 @@ TURNS: dict[str, Any] = {
 }
 
 
-class _Pointer(types.WrapperAddressProtocol):  # type: ignore[misc]
+class _Pointer(types.WrapperAddressProtocol):
     """A kernel compiled for one cell type, as a value of function type."""
 
     def __init__(self, kernel: Any, cell_type: Any) -> None:

@@ -15,8 +15,9 @@ import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from processes.errors import EngineError
 
@@ -66,7 +67,7 @@ def _main_file(path: Path) -> Path:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def _opened(path: Path) -> Iterator[BufferedIOBase]:
     with path.open("rb") as file:
         zipped = file.read(2) == _GZIP_MAGIC
     with gzip.open(path) if zipped else path.open("rb") as lines:

@@ -15,6 +15,7 @@ from hft import control
 from hft.journal import Journal, append, room
 from hft.records import INPUT, InputKind, JournalKind
 from hft.topology import Topology
+from hft.units import as_int
 from shm.atomics import load_acquire
 from shm.jit import njit
 
@@ -144,7 +145,7 @@ def observe(common: Common, now_ns: int) -> int:
             if common.behind[k, 1] == cell:
                 # SYNC behind: pairs with store_release in execution's _publish_to() and catch_up().
                 value |= load_acquire(words, control.BEHIND_RING + common.behind[k, 0])
-        value = np.int64(value != 0)
+        value = as_int(value != 0)
         if value != halts[cell]:
             note_word(common, _KILL, cell * 2 + value, now_ns)
             halts[cell] = value

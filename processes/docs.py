@@ -2,7 +2,7 @@
 
     python -m processes.docs [--check]
 
-Pages are made from `hft/records.py` and `hft/controls.py` alone, so that equal sources give equal bytes.
+Pages are made from `hft/records.py`, `hft/controls.py` and `hft/topology.py` alone: equal sources give equal bytes.
 """
 
 from __future__ import annotations
@@ -18,8 +18,12 @@ from typing import Any
 from hft import records
 from hft.controls import CONTROLS
 from hft.records import RECORDS, Record
+from hft.topology import build, mermaid
 
 ROOT = Path(__file__).resolve().parent.parent
+
+_PICTURE_BEGIN = "<!-- picture: written by `make docs` from hft/topology.py -->"
+_PICTURE_END = "<!-- end of picture -->"
 
 _CONTROLS_INTRODUCTION = """\
 Generated from `hft/controls.py` by `make docs`, in the order in which `hft.risk.check` asks: the first that refuses answers.
@@ -35,7 +39,16 @@ _MEMBER = re.compile(r"^\s+([A-Z][A-Z0-9_]*) = -?[0-9]+\s*(?:#: (.*))?$", re.MUL
 
 def pages() -> dict[str, str]:
     """Each generated page's text, by its path below the repository."""
-    return {"docs/records.md": records_page(), "docs/risk-controls.md": controls_page()}
+    return {"docs/architecture.md": architecture_page(), "docs/records.md": records_page(), "docs/risk-controls.md": controls_page()}
+
+
+def architecture_page() -> str:
+    """The written page with the picture of one venue and one strategy between its marks."""
+    written = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    head, rest = written.split(_PICTURE_BEGIN)
+    _, tail = rest.split(_PICTURE_END)
+    picture = f"```mermaid\n{mermaid(build(['binance'], ['mm']))}\n```"
+    return f"{head}{_PICTURE_BEGIN}\n{picture}\n{_PICTURE_END}{tail}"
 
 
 def records_page() -> str:

@@ -30,6 +30,7 @@ from hft.records import (
     OrderState,
     ReportKind,
 )
+from hft.units import as_int
 from processes.common import (
     BUDGET,
     CANCEL_ALL_CELL,
@@ -160,7 +161,7 @@ def _send(ctx: Execution, now_ns: int) -> None:
     row = ctx.order[0]
     counters = ctx.common.counters
     makes_exposure = row["kind"] == _NEW or row["kind"] == _REPLACE
-    if makes_exposure and is_halted(ctx.common, ctx.venue[0], np.int64(row["strategy"])):
+    if makes_exposure and is_halted(ctx.common, ctx.venue[0], as_int(row["strategy"])):
         _report_not_sent(ctx, _KILLED, now_ns)
         return
     if makes_exposure and now_ns - row["approved_ns"] > ctx.firm[0]["send_age_max_ns"]:
@@ -262,7 +263,7 @@ def publish_report(ctx: Execution) -> None:
     """Journal the report in the scratch row, then hand it to its strategy, to risk and to the portfolio."""
     ctx.report[0]["reported_ns"] = monotonic_ns()
     last = len(ctx.reports)
-    strategy = np.int64(ctx.report[0]["strategy"])
+    strategy = as_int(ctx.report[0]["strategy"])
     outputs = (1 << strategy) | (3 << (last - 2))
     journal_bytes(ctx.common, _REPORT, outputs, ctx.report_bytes, 0, _REPORT_BYTES)
     add(ctx.common.counters, ExecutionCounter.REPORTS, 1)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from hft.counters import FeedCounter
 from hft.journal import append
 from hft.records import MARKET, JournalKind, MarketFlag, MarketKind
+from hft.units import as_int
 from hft.venues.binance_feed import BinanceFeed, on_frame, on_timer, republish
 from processes.common import JOURNAL_FAILED, Common, may_work
 from processes.transport.direct import direct_flush, direct_poll
@@ -96,16 +97,16 @@ def publish_event(ctx: Feed, count: int) -> None:
         return
     last = ctx.staging[count - 1]
     last["decode_ns"] = min(monotonic_ns() - last["received_ns"], _DECODE_NS_MAX)
-    instrument = np.int64(last["instrument"])
+    instrument = as_int(last["instrument"])
     tops = 0
     for i in range(count):
         tops += is_top(ctx.staging[i]["kind"])
-    outputs = np.int64(0)
+    outputs = as_int(0)
     for k in range(len(ctx.out)):
         if ctx.lost[k, instrument] != 0:
             continue
         if has_room(ctx.out[k], count if ctx.depth[k] != 0 else tops):
-            outputs |= np.int64(1) << k
+            outputs |= as_int(1) << k
         else:
             ctx.lost[k, instrument] = 1
             ctx.words[ANY_LOST] = 1
@@ -131,7 +132,7 @@ def _publish_to(ctx: Feed, count: int, outputs: int) -> None:
     """Journal the staged records in runs that go to the same rings, and publish them to the rings in `outputs`."""
     if outputs == 0:
         return
-    deep = np.int64(0)
+    deep = as_int(0)
     for k in range(len(ctx.out)):
         deep |= ctx.depth[k] << k
     first = 0
@@ -163,13 +164,13 @@ def _publish_one(ctx: Feed, k: int, count: int) -> None:
 @njit
 def _catch_up(ctx: Feed, now_ns: int) -> int:
     """Give one consumer one lost instrument's whole book when half its ring is free; return 1 if one was given."""
-    any_lost = np.int64(0)
+    any_lost = as_int(0)
     for k in range(len(ctx.out)):
         ring = ctx.out[k]
         for instrument in range(ctx.lost.shape[1]):
             if ctx.lost[k, instrument] == 0:
                 continue
-            any_lost = np.int64(1)
+            any_lost = as_int(1)
             half = ring.slots.size >> 1
             if room(ring) < half:
                 break
@@ -179,7 +180,7 @@ def _catch_up(ctx: Feed, now_ns: int) -> int:
             if ctx.staging[0]["kind"] == _RESET:
                 ctx.staging[0]["flags"] |= _LOST
             ctx.lost[k, instrument] = 0
-            _publish_to(ctx, count, np.int64(1) << k)
+            _publish_to(ctx, count, as_int(1) << k)
             return 1
     ctx.words[ANY_LOST] = any_lost
     return 0

@@ -94,7 +94,9 @@ class FeedStage(Stage):
 
     def connect(self, loop: asyncio.AbstractEventLoop | None, on_messages: Callable[[], object]) -> None:
         """Begin connecting; `cold` gets on with it. With picows, `on_messages` is called when the loop has queued messages."""
-        streams = "/".join(f"{self.tables.symbols[row].lower()}@{kind}" for row in self.rows for kind in ("depth@100ms", "bookTicker", "trade"))
+        streams = "/".join(
+            f"{self.tables.symbols[row].lower()}@{kind}" for row in self.rows for kind in ("depth@100ms", "bookTicker", "trade")
+        )
         settings = Settings(url=f"{self.venue.stream_url.rstrip('/')}/stream?streams={streams}")
         retry = Reconnect(random.Random(os.urandom(8)), window=AttemptWindow())
         kills = Kills(self.kills, 0, 1)

@@ -15,6 +15,7 @@ from hft.counters import PortfolioCounter
 from hft.ledger import apply_fill, mark
 from hft.orders import Orders, apply_report, find, insert_order
 from hft.records import MarketKind, ReportKind, Side
+from hft.units import as_int
 from processes.common import BUDGET, JOURNAL_FAILED, Common, may_work, note_records
 from shm.cell import write
 from shm.counters import add
@@ -72,15 +73,15 @@ def _drain_reports(ctx: Portfolio, k: int, now_ns: int) -> int:
 def _take_report(ctx: Portfolio, reports: NDArray[Any], i: int, now_ns: int) -> None:
     """Follow the order, book the fill, publish the rows of its instrument."""
     report = reports[i]
-    instrument = np.int64(report["instrument"])
-    own = (1 + np.int64(report["strategy"])) * len(ctx.instruments) + instrument
+    instrument = as_int(report["instrument"])
+    own = (1 + as_int(report["strategy"])) * len(ctx.instruments) + instrument
     slot = find(ctx.orders, report["order_id"])
     if slot < 0 and report["leaves_lots"] > 0:
         slot = _follow(ctx, reports, i, now_ns)
         _change_working(ctx.positions, own, report["side"], report["qty_lots"])
-    before_lots = ctx.orders.rows[slot]["leaves_lots"] if slot >= 0 else np.int64(0)
+    before_lots = ctx.orders.rows[slot]["leaves_lots"] if slot >= 0 else as_int(0)
     outcome = apply_report(ctx.orders, reports, i)
-    after_lots = ctx.orders.rows[slot]["leaves_lots"] if slot >= 0 else np.int64(0)
+    after_lots = ctx.orders.rows[slot]["leaves_lots"] if slot >= 0 else as_int(0)
     _change_working(ctx.positions, own, report["side"], after_lots - before_lots)
     if report["kind"] == _TRADE and outcome >= 0:
         add(ctx.common.counters, PortfolioCounter.FILLS, 1)
@@ -108,7 +109,7 @@ def _follow(ctx: Portfolio, reports: NDArray[Any], i: int, now_ns: int) -> int:
 
 @njit
 def _change_working(positions: NDArray[Any], own: int, side: int, lots: int) -> None:
-    firm = np.int64(positions[own]["instrument"])
+    firm = as_int(positions[own]["instrument"])
     for row in (firm, own):
         if side == _BUY:
             positions[row]["working_buy_lots"] += lots
@@ -127,7 +128,7 @@ def _drain_market(ctx: Portfolio, k: int, now_ns: int) -> int:
     for n in range(count):
         market = ring.slots[slot_of(ring, n)]
         if market["kind"] == _TOP or market["kind"] == _QUOTE:
-            row = np.int64(market["instrument"])
+            row = as_int(market["instrument"])
             while row < len(ctx.positions):
                 if mark(ctx.positions, row, ctx.instruments, market["price_ticks"], market["ask_ticks"], market["received_ns"]):
                     _publish(ctx, row)

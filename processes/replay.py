@@ -28,6 +28,7 @@ from processes.errors import EngineError
 from processes.instance import Instance
 from processes.resources import ScratchResources
 from processes.run import ProcessLoop
+from processes.stages import DecidingStage
 from shm.ring import publish_many, slot_at
 
 _DECIDING = ("strategy", "risk", "execution")
@@ -115,7 +116,9 @@ class _StageReplay:
         """Drive the stage through every recorded work, and yield it."""
         works = iter(self.recorded)
         first = next(works, None)
-        loop.stages[0].restore(self.recorded.session)
+        stage = loop.stages[0]
+        assert isinstance(stage, DecidingStage)
+        stage.restore(self.recorded.session)
         loop.attach(resources)
         resources.control[control.READY] = 1
         while first is not None:

@@ -17,6 +17,7 @@ from hft.records import ORDER, REPORT, IntentKind, JournalKind, OrderState, Repo
 from hft.risk import RiskState, apply_report, approve, check, on_top
 from hft.risk_state import FIRM_KILL, HALT, VENUE_KILL
 from hft.topology import ORDER_SLOTS_FOR_CANCELS
+from hft.units import as_int
 from processes.common import (
     BUDGET,
     CANCEL_ALL_CELL,
@@ -134,18 +135,18 @@ def _drain_intents(ctx: Risk, k: int, now_ns: int) -> int:
 @njit
 def _judge(ctx: Risk, intents: NDArray[Any], i: int, strategy: int, now_ns: int) -> None:
     """Approve the intent from the ring of `strategy`, or refuse it with the first control that it fails."""
-    code = np.int64(RiskCode.STRATEGY_NOT_APPROVED)
+    code = as_int(RiskCode.STRATEGY_NOT_APPROVED)
     if intents[i]["strategy"] == strategy:
-        code = np.int64(check(ctx.state, intents, i, now_ns))
+        code = as_int(check(ctx.state, intents, i, now_ns))
     if code == _OK:
-        venue = np.int64(ctx.state.instruments[np.int64(intents[i]["instrument"])]["venue"])
+        venue = as_int(ctx.state.instruments[as_int(intents[i]["instrument"])]["venue"])
         kind = intents[i]["kind"]
         needed = 1 + ORDER_SLOTS_FOR_CANCELS if kind == _NEW or kind == _REPLACE else 1
         if has_room(ctx.orders[venue], needed):
             approve(ctx.state, intents, i, now_ns)
             _order(ctx, intents, i, venue)
             return
-        code = np.int64(_RING_BACKPRESSURE)
+        code = as_int(_RING_BACKPRESSURE)
     _refuse(ctx, intents, i, strategy, code)
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from hft import control
 from hft.config import Config, Process, load
@@ -138,9 +140,9 @@ def _place(config: Config, process: Process, name: str) -> None:
 class Runner:
     """Loops a process's stages under its idle strategy, beats, and follows the control words."""
 
-    def __init__(self, instance: Instance, loop: ProcessLoop, process: Process, row: int, words: object) -> None:
+    def __init__(self, instance: Instance, loop: ProcessLoop, process: Process, row: int, words: NDArray[np.int64]) -> None:
         self.instance, self.loop, self.process, self.row = instance, loop, process, row
-        self.words = words  # type: ignore[assignment]
+        self.words = words
         self.epoch = 0
         self.restarts_with_epoch = any(stage.spec.role in ("strategy", "risk", "execution") for stage in loop.stages)
         self._resources: SharedResources | None = None

@@ -78,7 +78,7 @@ class ZygoteSpawner:
                     packet = self.link.recv(_PACKET_BYTES)
                 except TimeoutError:
                     continue
-                said = msgspec.json.decode(packet) if packet else {"failed": "ended"}
+                said: dict[str, Any] = msgspec.json.decode(packet) if packet else {"failed": "ended"}
                 if "failed" in said:
                     raise EngineError(f"zygote: {said['failed']}; see {instance.folder / 'log'}")
                 if said.get("warm"):

@@ -16,6 +16,7 @@ from hft.ledger import apply_fill, mark
 from hft.market_state import apply_market
 from hft.orders import apply_report, insert_order
 from hft.records import INTENT, InputKind, IntentKind, JournalKind, MarketFlag, MarketKind, OrderFlag, ReportKind
+from hft.units import as_int
 from processes.common import (
     BUDGET,
     TIMER_DUE,
@@ -99,7 +100,7 @@ def _drain_reports(ctx: Strategy, callbacks: Any, k: int, now_ns: int) -> int:
     for n in range(count):
         view.report[0] = ring.slots[slot_of(ring, n)]
         report = view.report[0]
-        instrument = np.int64(report["instrument"])
+        instrument = as_int(report["instrument"])
         outcome = apply_report(view.orders, view.report, 0)
         if report["kind"] == _TRADE and outcome >= 0:
             apply_fill(view.positions, instrument, view.instruments, view.report, 0)
@@ -130,7 +131,7 @@ def _drain_market(ctx: Strategy, callbacks: Any, k: int, now_ns: int) -> int:
 def _take_market(ctx: Strategy, callbacks: Any, markets: NDArray[Any], i: int, now_ns: int) -> None:
     """Apply one record; decide when it completes an event."""
     view, market = ctx.own, markets[i]
-    instrument = np.int64(market["instrument"])
+    instrument = as_int(market["instrument"])
     was_valid = view.valid[instrument]
     if apply_market(view.books, view.valid, markets, i) != 0:
         add(ctx.common.counters, StrategyCounter.BOOK_ERRORS, 1)
@@ -156,7 +157,7 @@ def _take_market(ctx: Strategy, callbacks: Any, markets: NDArray[Any], i: int, n
     else:
         return
     add(ctx.common.counters, StrategyCounter.EVENTS, 1)
-    _publish_staged(ctx, market["received_ns"], market["received_ns"] + np.int64(market["decode_ns"]), _FROM_MARKET, now_ns)
+    _publish_staged(ctx, market["received_ns"], market["received_ns"] + as_int(market["decode_ns"]), _FROM_MARKET, now_ns)
 
 
 @njit

@@ -62,7 +62,7 @@ def _size_bytes(held: types.Type) -> int:
     return int(target.get_abi_sizeof(target.get_data_type(held)))
 
 
-def _held_type(cell: types.Type) -> types.Type:
+def _held_type(cell: Any) -> types.Type:
     (field,) = cell.dtype.fields
     return _TYPES[field]
 

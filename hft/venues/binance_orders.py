@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hft.records import OrderFlag, Side, TimeInForce
+from hft.units import as_int
 from shm.jit import njit
 
 # Columns of OrderTemplates.pieces and of its lengths.
@@ -76,9 +77,9 @@ def _texts(symbol: str, side: str, kind: str) -> tuple[str, ...]:
 @njit
 def encode_place(templates: OrderTemplates, orders: NDArray[Any], i: int, utc_ns: int, out: NDArray[Any], at: int) -> int:
     """Write the `order.place` request of ORDER record `i` at `out[at:]`; return the offset after it."""
-    row = np.int64(orders[i]["instrument"])
+    row = as_int(orders[i]["instrument"])
     side = 0 if orders[i]["side"] == _BUY else 1
-    variant = 0 if orders[i]["flags"] & _POST_ONLY else np.int64(orders[i]["tif"]) - (TimeInForce.GTC - 1)
+    variant = 0 if orders[i]["flags"] & _POST_ONLY else as_int(orders[i]["tif"]) - (TimeInForce.GTC - 1)
     order_id = orders[i]["order_id"]
     scale = templates.instruments[row]
     at = _put(templates, row, side, variant, HEAD, out, at)
@@ -114,7 +115,7 @@ def _put_hex(digits: NDArray[Any], value: int, out: NDArray[Any], at: int) -> in
 @njit
 def put_decimal(units: int, decimals: int, out: NDArray[Any], at: int) -> int:
     """Write non-negative `units` of 10^-decimals as decimal text; return the offset after it."""
-    digits = np.int64(1)
+    digits = as_int(1)
     rest = units // 10
     while rest > 0:
         digits += 1
