@@ -194,10 +194,14 @@ def verify_capture(venue: str, path: Path, as_json: bool) -> None:
 @click.option("--as-recorded", is_flag=True, help="Leave the recording's exchange times as they are.")
 @click.option("--loop", is_flag=True, help="Begin the recording again after its end.")
 @click.option("--no-limits", is_flag=True, help="No rate limits.")
-def venue_sim(venue: str, **options: Any) -> None:
+@click.option("--with-parent", is_flag=True, help="End with the process that started this one.")
+def venue_sim(venue: str, with_parent: bool, **options: Any) -> None:
     """Run the bundled simulator of a venue, for any client."""
+    from processes.orphans import die_with_parent
     from processes.venue_sim import serve_from_cli
 
+    if with_parent:
+        die_with_parent()
     serve_from_cli(venue, options)
 
 

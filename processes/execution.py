@@ -71,6 +71,7 @@ class Execution(NamedTuple):
     orders: Ring  #: in
     reports: tuple[Ring, ...]  #: out: one a strategy in row order, then risk, then portfolio
     rings: NDArray[np.int64]  #: ring numbers: market, orders, then `reports` in order
+    missed: NDArray[np.int64]  #: consumer -> reports that it has still to be given from the journal
     books: Books
     matching: Matching
     firm: NDArray[Any]  #: FIRM_LIMITS, one row
@@ -280,6 +281,7 @@ def _publish_to(ctx: Execution, k: int) -> None:
     if slot < 0 or ctx.common.control[behind] != 0:
         # SYNC behind: pairs with load_acquire in observe(). Only this stage writes the word.
         store_release(ctx.common.control, behind, 1)
+        ctx.missed[k] += 1
         add(ctx.common.counters, ExecutionCounter.BEHIND, 1)
         return
     copy_record(ctx.reports[k], slot, ctx.report, 0)

@@ -10,9 +10,13 @@ from numpy.typing import NDArray
 
 from hft.journal_reader import JournalReader
 from hft.ledger import apply_fill
-from hft.records import POSITION, JournalKind, ReportKind
+from hft.records import POSITION, IntentKind, JournalKind, OrderState, ReportKind
 from hft.tables import Tables
 from processes.instance import Instance
+from processes.logs import log
+
+_MAKES_ORDER = (IntentKind.NEW, IntentKind.REPLACE)
+_ENDED = (OrderState.FILLED, OrderState.CANCELED, OrderState.EXPIRED, OrderState.REJECTED)
 
 
 def empty_positions(tables: Tables) -> NDArray[Any]:
@@ -44,9 +48,38 @@ def fills_of(instance: Instance, venue: str, epoch: int) -> list[NDArray[Any]]:
     folder, stage = instance.journal_folder(epoch), f"execution.{venue}"
     if not any(folder.glob(f"{stage}.*.journal")):
         return []
-    entries = JournalReader(folder, stage, epoch).entries()
-    reports = (entry.records() for entry in entries if entry.kind == JournalKind.REPORT)
-    return [report.copy() for report in reports if report[0]["kind"] == ReportKind.TRADE]
+    reader = JournalReader(folder, stage, epoch)
+    reports = (entry.records() for entry in reader.entries() if entry.kind == JournalKind.REPORT)
+    fills = [report.copy() for report in reports if report[0]["kind"] == ReportKind.TRADE]
+    _note_tail(reader)
+    return fills
+
+
+def open_orders(instance: Instance, tables: Tables, epoch: int) -> int:
+    """How many orders the newest epoch before `epoch` left working. On paper the venue was a process, and they ended with it."""
+    earlier = [session for session in instance.sessions() if session < epoch]
+    if not earlier:
+        return 0
+    folder = instance.journal_folder(earlier[-1])
+    open_ids: set[int] = set()
+    for venue in tables.venues:
+        stage = f"execution.{venue}"
+        if not any(folder.glob(f"{stage}.*.journal")):
+            continue
+        reader = JournalReader(folder, stage, earlier[-1])
+        for entry in reader.entries():
+            if entry.kind == JournalKind.SENDING:
+                open_ids.update(int(order["order_id"]) for order in entry.records() if order["kind"] in _MAKES_ORDER)
+            elif entry.kind == JournalKind.REPORT:
+                open_ids.difference_update(int(report["order_id"]) for report in entry.records() if report["state"] in _ENDED)
+        _note_tail(reader)
+    return len(open_ids)
+
+
+def _note_tail(reader: JournalReader) -> None:
+    """A torn tail was recovered: say where, and how much of it was not whole."""
+    if reader.tail is not None and reader.tail.dropped_bytes:
+        log("journal tail recovered", file=reader.tail.path.name, offset=reader.tail.offset, dropped_bytes=reader.tail.dropped_bytes)
 
 
 def pack_rows(rows: NDArray[Any]) -> str:

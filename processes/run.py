@@ -25,9 +25,10 @@ from processes.feed_stage import FeedStage
 from processes.instance import Instance
 from processes.logs import log
 from processes.notify import ready, watchdog
+from processes.recovery import open_orders, recover_positions
 from processes.resources import Resources, ScratchResources, SharedResources
 from processes.stage import Stage
-from processes.stages import make_stage
+from processes.stages import DecidingStage, make_stage
 from processes.transport.loop import close_loop, new_loop, run_turns
 from shm.pinned import Pinned, pin
 from shm.segment import process_start
@@ -114,6 +115,7 @@ def run_process(instance: Instance, config: Config, name: str, epoch: int) -> No
     loop = ProcessLoop(config, process.stages)
     runner = Runner(instance, loop, process, row, words)
     try:
+        recover(instance, loop, epoch)
         runner.switch(epoch)
         runner.run()
     except BaseException:
@@ -121,6 +123,20 @@ def run_process(instance: Instance, config: Config, name: str, epoch: int) -> No
         raise
     finally:
         segment.close()
+
+
+def recover(instance: Instance, loop: ProcessLoop, epoch: int) -> None:
+    """After a restart, begin with the positions that the session's earlier epochs left."""
+    session = int(engine_of(instance)["session"])
+    if session == epoch:
+        return
+    deciding = [stage for stage in loop.stages if isinstance(stage, DecidingStage)]
+    if deciding:
+        positions = recover_positions(instance, loop.tables, session, epoch)
+        for stage in deciding:
+            stage.positions = positions.copy()
+        left = open_orders(instance, loop.tables, epoch)
+        log("recovered", session=session, epoch=epoch, fills=int(positions["fills"].sum()), orders_ended_with_the_paper_venue=left)
 
 
 def _place(config: Config, process: Process, name: str) -> None:

@@ -43,7 +43,7 @@ class Simulators:
         return msgspec.structs.replace(self.config, venues=venues)
 
     def _spawn(self, name: str, simulator: Simulator) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "processes.cli", "venue-sim", name, "--pace", simulator.pace]
+        command = [sys.executable, "-m", "processes.cli", "venue-sim", name, "--with-parent", "--pace", simulator.pace]
         if simulator.recording is not None:
             recording = self.config_file.parent / simulator.recording
             if not recording.is_file():

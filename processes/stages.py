@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from hft import control
 from hft.book import new_books
 from hft.bounds import prove_bounds
 from hft.config import Config
+from hft.journal_reader import JournalReader
 from hft.matching import new_matching
 from hft.orders import new_orders
-from hft.records import ORDER, REPORT
+from hft.records import ORDER, REPORT, JournalKind
+from hft.replay import RingJournal
 from hft.risk import new_state, start_session
 from hft.tables import Tables
 from hft.topology import StageSpec
@@ -21,7 +24,9 @@ from processes.feed_stage import FeedStage
 from processes.recovery import empty_positions, pack_rows, unpack_rows
 from processes.resources import Resources
 from processes.stage import Stage
+from shm.atomics import store_release
 from shm.pinned import Pinned, pin
+from shm.ring import publish_many, room, slot_at
 from strategies import registry
 from strategies.contract import new_view, resolve_params
 
@@ -158,6 +163,7 @@ class ExecutionStage(DecidingStage):
             orders=resources.consumer(orders),
             reports=tuple(resources.producer(ring) for ring in spec.outputs),
             rings=np.array([ring.number for ring in (market, orders, *spec.outputs)], np.int64),
+            missed=np.zeros(len(spec.outputs), np.int64),
             books=new_books(count, LEVELS_MAX),
             matching=matching,
             firm=tables.firm,
@@ -168,6 +174,30 @@ class ExecutionStage(DecidingStage):
             report_bytes=report.view(np.uint8),
             venue=np.array([tables.venues.index(spec.subject)], np.int64),
         )
+
+    def cold(self, now_ns: int) -> int:
+        done = super().cold(now_ns)
+        if self.context.missed.any():
+            done += sum(self._catch_up(k) for k in np.flatnonzero(self.context.missed))
+        return done
+
+    def _catch_up(self, k: int) -> int:
+        """Give consumer `k` what it missed, from the journal, as far as its ring has room; then it is no longer behind."""
+        context: execution.Execution = self.context
+        ring, missed = context.reports[k], int(context.missed[k])
+        count = min(int(room(ring)), missed)
+        if count > 0:
+            assert self._journal is not None
+            journal = RingJournal(JournalReader(self._journal.folder, self.name, self._journal.epoch), JournalKind.REPORT, int(k))
+            records = journal.records(journal.end - missed, journal.end - missed + count)
+            for n in range(count):
+                ring.slots[slot_at(ring, n)] = records[n]
+            publish_many(ring, count)
+            context.missed[k] -= count
+        if context.missed[k] == 0:
+            # SYNC behind: pairs with load_acquire in observe(). Whoever sees 0 finds every report on the ring.
+            store_release(context.common.control, control.BEHIND_RING + int(context.rings[2 + k]), 0)
+        return count
 
 
 class PortfolioStage(DecidingStage):

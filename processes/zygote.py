@@ -9,7 +9,6 @@ Single-threaded, without sockets or segments of its own. It talks JSON packets w
 
 from __future__ import annotations
 
-import ctypes
 import os
 import select
 import signal
@@ -24,15 +23,10 @@ import msgspec
 from hft.config import Config
 from processes.instance import Instance
 from processes.logs import log
+from processes.orphans import die_with_parent
 
 _PACKET_BYTES = 1 << 20
 _POLL_MS = 20
-_PR_SET_PDEATHSIG = 1
-
-
-def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends, however that happens."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Zygote:
