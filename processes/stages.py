@@ -178,7 +178,7 @@ class ExecutionStage(DecidingStage):
     def cold(self, now_ns: int) -> int:
         done = super().cold(now_ns)
         if self.context.missed.any():
-            done += sum(self._catch_up(k) for k in np.flatnonzero(self.context.missed))
+            done += sum(self._catch_up(int(k)) for k in np.flatnonzero(self.context.missed))
         return done
 
     def _catch_up(self, k: int) -> int:
@@ -188,7 +188,7 @@ class ExecutionStage(DecidingStage):
         count = min(int(room(ring)), missed)
         if count > 0:
             assert self._journal is not None
-            journal = RingJournal(JournalReader(self._journal.folder, self.name, self._journal.epoch), JournalKind.REPORT, int(k))
+            journal = RingJournal(JournalReader(self._journal.folder, self.name, self._journal.epoch), JournalKind.REPORT, k)
             records = journal.records(journal.end - missed, journal.end - missed + count)
             for n in range(count):
                 ring.slots[slot_at(ring, n)] = records[n]

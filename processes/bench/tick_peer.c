@@ -5,20 +5,26 @@
  *
  * FD is an open, non-blocking TCP socket. FRAMES is a file: for each frame its length (u32) and its bytes. GAP_NS > 0 paces:
  * frame k is due at start + k * GAP_NS and its round trip counts from when it was due, so a late one hides nothing.
+ * Exits with 2 for bad arguments, 3 for what the system refused, 4 when the connection ended before the last reply.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+/* What the program exits with when the connection ends: for `echo` that is how it is told to. */
+static int ended = 4;
 
 static int64_t now_ns(void) {
     struct timespec t;
@@ -37,7 +43,7 @@ static void write_all(int fd, const char *data, size_t length) {
     while (length > 0) {
         ssize_t n = send(fd, data, length, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n > 0) { data += n; length -= (size_t)n; }
-        else if (n < 0 && errno != EAGAIN) exit(0);
+        else if (n < 0 && errno != EAGAIN) exit(ended);
     }
 }
 
@@ -46,17 +52,19 @@ static void read_exactly(int fd, size_t length) {
     while (length > 0) {
         ssize_t n = recv(fd, buffer, length < sizeof buffer ? length : sizeof buffer, MSG_DONTWAIT);
         if (n > 0) length -= (size_t)n;
-        else if (n == 0 || errno != EAGAIN) exit(0);
+        else if (n == 0 || errno != EAGAIN) exit(ended);
     }
 }
 
 int main(int argc, char **argv) {
     if (argc < 6) return 2;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     int fd = atoi(argv[2]);
     pin(atoi(argv[5]));
     if (strcmp(argv[1], "echo") == 0) {
         size_t in = (size_t)atol(argv[3]), out = (size_t)atol(argv[4]);
         char *reply = calloc(1, out);
+        ended = 0;
         for (;;) { read_exactly(fd, in); write_all(fd, reply, out); }
     }
     if (argc != 8) return 2;

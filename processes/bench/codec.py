@@ -1,0 +1,132 @@
+"""Codec bench: times the decoding of one depth update, text to numbers, against the usual ways in Python.
+
+    frame's bytes -> [clock] scan [clock]                 ours: int64 ticks and lots, in records, every byte validated
+    frame's bytes -> [clock] decode, convert [clock]      theirs: see `references`
+
+Goals: the distribution over real messages, one after another, as a feed meets them. Not goals: the socket, the book.
+
+Ours is timed inside compiled code (its clock costs about 25 ns), theirs around the statement in Python (about 60 ns); nothing is
+subtracted from either. Rounds alternate, garbage collection is off, and a ratio is the median over rounds of theirs over ours.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hft.records import MARKET
+from hft.venues.binance import Found, FrameKind, Scanner, new_scanner, scan
+from processes.bench.messages import Messages, instrument_row, load_messages
+from processes.bench.references import decode_msgspec_float, decode_msgspec_lax, decode_orjson_decimal
+from processes.bench.report import finish
+from shm.clock import monotonic_ns
+from shm.jit import njit
+
+LEVELS_MAX = 20_000
+RECORDS = int(Found.RECORDS)
+DEPTH = int(FrameKind.DEPTH)
+
+_REFERENCES = {"orjson_decimal": decode_orjson_decimal, "msgspec_float": decode_msgspec_float, "msgspec_lax_float": decode_msgspec_lax}
+
+
+@njit
+def time_scans(scanner: Scanner, data: NDArray[Any], offsets: NDArray[Any], out: NDArray[Any], spans_ns: NDArray[Any]) -> int:
+    """Scan each frame; fill `spans_ns` and return how many levels there were, or -1 if a frame was not read."""
+    levels = 0
+    for n in range(len(spans_ns)):
+        began_ns = monotonic_ns()
+        kind = scan(scanner, data, offsets[n], offsets[n + 1], began_ns, out)
+        spans_ns[n] = monotonic_ns() - began_ns
+        if kind != DEPTH:
+            return -1
+        levels += scanner.found[RECORDS]
+    return levels
+
+
+def run(rounds: int = 7, messages: int | None = None) -> dict[str, Any]:
+    """Run the bench over at most `messages` updates of each symbol."""
+    markets = load_messages(messages)
+    out = np.zeros(LEVELS_MAX, MARKET)
+    scanners = [new_scanner(instrument_row(), [market.symbol]) for market in markets]
+    packed = [market.packed() for market in markets]
+    levels: set[int] = set()
+
+    def ours() -> NDArray[Any]:
+        spans = []
+        total = 0
+        for scanner, (data, offsets) in zip(scanners, packed, strict=True):
+            spans.append(np.zeros(len(offsets) - 1, np.int64))
+            total += _counted(time_scans(scanner, data, offsets, out, spans[-1]))
+        levels.add(total)
+        return np.concatenate(spans)
+
+    runs = {"ours": ours} | {name: _theirs(decode, markets) for name, decode in _REFERENCES.items()}
+    return report("codec", alternate(runs, rounds), markets, sorted(levels))
+
+
+def _counted(levels: int) -> int:
+    if levels < 0:
+        raise AssertionError("a depth update was not read as one")
+    return levels
+
+
+def _theirs(decode: Callable[[list[bytes], NDArray[Any]], None], markets: list[Messages]) -> Callable[[], NDArray[Any]]:
+    def run_one() -> NDArray[Any]:
+        spans = [np.zeros(len(market.frames), np.int64) for market in markets]
+        for market, spans_ns in zip(markets, spans, strict=True):
+            decode(market.frames, spans_ns)
+        return np.concatenate(spans)
+
+    return run_one
+
+
+def alternate(runs: dict[str, Callable[[], NDArray[Any]]], rounds: int) -> dict[str, list[dict[str, float]]]:
+    """Run each in turn, `rounds` times after one to warm up: name -> a summary of its spans for each round."""
+    figures: dict[str, list[dict[str, float]]] = {name: [] for name in runs}
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for turn in range(rounds + 1):
+            for name, run_one in runs.items():
+                spans_ns = run_one()
+                if turn > 0:
+                    tail = {f"p{p:g}_ns": float(np.percentile(spans_ns, p)) for p in (50, 90, 99)}
+                    figures[name].append({"median_ns": tail["p50_ns"], "mean_ns": float(spans_ns.mean()), **tail})
+            gc.collect()
+    finally:
+        if collecting:
+            gc.enable()
+    return figures
+
+
+def ratios(figures: dict[str, list[dict[str, float]]], name: str, figure: str) -> list[float]:
+    """Theirs over ours, round by round."""
+    return [theirs[figure] / ours[figure] for theirs, ours in zip(figures[name], figures["ours"], strict=True)]
+
+
+def report(
+    bench: str, figures: dict[str, list[dict[str, float]]], markets: list[Messages], outcome: Any, more: dict[str, float] | None = None
+) -> dict[str, Any]:
+    """The document of the codec or book bench: median round of each figure, and theirs over ours."""
+    medians = {name: {key: round(median(one[key] for one in rounds), 1) for key in rounds[0]} for name, rounds in figures.items()}
+    references = [name for name in figures if name != "ours"]
+    spread = {f"binance_{name}": _range(ratios(figures, name, "median_ns")) for name in references}
+    results = {
+        **medians.pop("ours"),
+        "messages": sum(len(market.frames) for market in markets),
+        "recorded": all(market.recorded for market in markets),
+        "rounds": len(figures["ours"]),
+        "ratio_range": spread,
+    }
+    ratio = {f"binance_{name}": round(median(ratios(figures, name, "median_ns")), 2) for name in references}
+    ratio |= {f"binance_{name}_mean": round(median(ratios(figures, name, "mean_ns")), 2) for name in references}
+    return finish(bench, results, medians, ratio | (more or {}), outcome)
+
+
+def _range(values: list[float]) -> list[float]:
+    return [round(min(values), 2), round(max(values), 2)]

@@ -1,0 +1,387 @@
+"""Tick engine: runs the engine's own stages, in processes of their own, for the tick-to-trade benchmark.
+
+Everything is the engine's but for two things: execution writes to a socket (`wire_execution`), and nobody supervises. Stages
+sit on shared segments of a random instance and write real journals. The processes are forked, so kernels compiled or loaded
+in the parent are there already.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hft import control
+from hft.config import Config, parse
+from hft.control import ProcessState, ProcessWord, process_word
+from hft.records import LAYOUT_ID
+from hft.tables import build_tables
+from hft.topology import StageSpec, Topology
+from hft.venues.binance_feed import on_snapshot
+from processes import affinity
+from processes.attach import create_control
+from processes.bench import tick_frames, wire_execution
+from processes.bench.wire_execution import WireExecutionStage
+from processes.burst import TURNS, burst, group, groups_of
+from processes.feed_stage import FeedStage
+from processes.instance import Instance
+from processes.resources import Resources, ScratchResources, SharedResources
+from processes.run import BURST_NS
+from processes.segments import create_rings, create_tables
+from processes.stage import Stage
+from processes.stages import make_stage
+from processes.transport import connect
+from processes.transport.loop import close_loop, new_loop, run_turns
+from processes.transport.wire import open_wire
+from shm import observe
+from shm.pinned import Pinned, pin
+from shm.segment import Segment
+
+EPOCH = 1
+
+#: stages of each process
+Placement = Mapping[str, Sequence[str]]
+
+_STAGES = ("feed.binance", "strategy.taker", "risk", "execution.binance", "portfolio")
+FUSED: Placement = {"engine": _STAGES}
+SEPARATE: Placement = {name.partition(".")[0]: (name,) for name in _STAGES}
+
+#: Journal files are this large, and each stage's next one is touched before the first tick.
+JOURNAL_FILE_MB = 32
+_PREPARING_TURNS = 160
+
+#: Polls between two turns of cold work on an event loop: about as long as a burst.
+_POLLS_PER_TURN = 1024
+_CYCLES_MAX = 1 << 30
+
+_CONFIG = """
+[engine]
+mode = "paper"
+journal_file_mb = {journal_file_mb}
+
+[venues.binance]
+stream_url = "ws://127.0.0.1:{port}/"
+rest_url = "http://127.0.0.1/"
+transport = "{transport}"
+silence_ms = 86400000
+
+[instruments."BTC-USDT.BINANCE"]
+symbol = "BTCUSDT"
+tick = "0.01"
+lot = "0.00001"
+min_notional = "5"
+price_max = "1000000"
+qty_max = "9000"
+maker_fee = "0.0001"
+taker_fee = "0.0004"
+
+[limits."BTC-USDT.BINANCE"]
+order_qty_max = "0.1"
+order_notional_max = "10000"
+position_max = "0.5"
+open_orders_max = 64
+collar_passive_bp = 100
+collar_through_bp = 20
+book_age_max_ms = 3600000
+duplicate_window_ms = 1
+
+[firm]
+base_currency = "USDT"
+rates = {{ USDT = "1" }}
+gross_max = "100000"
+daily_loss_max = "2000"
+intent_age_max_ms = 60000
+send_age_max_ms = 60000
+strategy_orders_per_s = 1000000
+firm_orders_per_s = 1000000
+
+[strategies.taker]
+code = "bench_taker"
+instruments = ["BTC-USDT.BINANCE"]
+timer_ms = 60000
+params = {{ qty_lots = 100 }}
+
+[execution.binance]
+kind = "paper"
+order_latency_us = 0
+ack_latency_us = 0
+"""
+
+
+class BenchError(Exception):
+    """The engine under test failed, or did not do what was measured."""
+
+
+def make_config(transport: str = "direct", port: int = 1, placement: Placement = FUSED) -> Config:
+    """The engine's config: limits that approve every order of the bench, all controls on."""
+    text = _CONFIG.format(journal_file_mb=JOURNAL_FILE_MB, port=port, transport=transport)
+    for name, stages in placement.items():
+        text += f'\n[placement.processes.{name}]\nstages = {list(stages)}\nidle = "busy_spin"\n'
+    return parse(text, "the tick-to-trade bench")
+
+
+def topology_of(config: Config) -> Topology:
+    """The rings as with a venue: execution takes no market data."""
+    whole = config.topology()
+
+    def is_kept(ring: Any) -> bool:
+        return not (ring.kind == "market" and ring.consumer.startswith("execution."))
+
+    stages = [
+        stage._replace(inputs=tuple(filter(is_kept, stage.inputs)), outputs=tuple(filter(is_kept, stage.outputs)))
+        for stage in whole.stages
+    ]
+    return Topology(tuple(filter(is_kept, whole.rings)), tuple(stages))
+
+
+class StageGroup:
+    """The stages of one process, and the burst over them."""
+
+    def __init__(self, config: Config, names: Sequence[str]) -> None:
+        self.tables = build_tables(config)
+        self.topology = topology_of(config)
+        self._config = config
+        self.stages = [self._make(self.topology.stage(name)) for name in names]
+        self.feed = next((stage for stage in self.stages if isinstance(stage, FeedStage)), None)
+        self.execution = next((stage for stage in self.stages if isinstance(stage, WireExecutionStage)), None)
+        if self.feed is not None and self.execution is not None:
+            self.execution.wire = self.feed.wire
+            self.execution.direct = not self.feed.uses_event_loop
+        self._pinned: Pinned | None = None
+        self._cells: list[Pinned] = []
+
+    def _make(self, spec: StageSpec) -> Stage:
+        if spec.role == "execution":
+            return WireExecutionStage(spec, self._config, self.tables)
+        return make_stage(spec, self._config, self.tables)
+
+    def attach(self, resources: Resources) -> None:
+        """Put every stage on these resources and give the feed its book."""
+        for stage in self.stages:
+            stage.attach(resources)
+        if self.feed is not None:
+            ctx = self.feed.context
+            data = np.frombuffer(bytearray(tick_frames.snapshot()), np.uint8)
+            if on_snapshot(ctx.book, 0, data, 0, len(data), time.monotonic_ns(), ctx.staging) == 0:
+                raise BenchError("the feed refused the snapshot")
+
+    def open(self, fd: int) -> None:
+        """Use the socket `fd` for what is read and what is sent."""
+        if self.feed is not None:
+            open_wire(self.feed.wire, fd, secrets.randbits(62))
+        elif self.execution is not None and self.execution.wire is not None:
+            open_wire(self.execution.wire, fd, secrets.randbits(62))
+
+    def cell(self) -> Any:
+        """The pinned contexts, pinned anew when a stage has another one."""
+        if self._pinned is None or any(stage.changed for stage in self.stages):
+            turns = {**TURNS, "execution": wire_execution.turn}
+            self._cells = [pin(stage.pinned_parts()) for stage in self.stages]
+            groups = [
+                group(turns[stage.spec.role], (pinned.cell,)) for stage, pinned in zip(self.stages, self._cells, strict=True)
+            ]
+            self._pinned = pin(groups_of(groups))
+            for stage in self.stages:
+                stage.changed = False
+        return self._pinned.cell
+
+    def turn(self, idle_max: int) -> int:
+        """A burst, and the cold work after it."""
+        now_ns = time.monotonic_ns()
+        done = int(burst(self.cell(), now_ns + BURST_NS, _CYCLES_MAX, idle_max, 0))
+        return done + self.cold()
+
+    def cold(self) -> int:
+        """The cold work of every stage."""
+        return sum(stage.cold(time.monotonic_ns()) for stage in self.stages)
+
+    def cycle(self) -> None:
+        """One cycle, for messages that an event loop brought."""
+        burst(self.cell(), 0, 1, 1, 0)
+
+    def close(self) -> None:
+        """Close the journals."""
+        for stage in self.stages:
+            stage.on_close("bench")
+
+
+def warm(folder: Path, transport: str, placement: Placement) -> None:
+    """Compile, or load, every kernel of a placement by running it on scratch memory."""
+    config = make_config(transport, placement=placement)
+    connect.warm()
+    if transport == "picows":
+        from processes.transport import picows_transport
+
+        picows_transport.warm()
+    for name, names in placement.items():
+        scratch = folder / f"{transport}-{name}"
+        stages = StageGroup(config, names)
+        stages.attach(ScratchResources(stages.topology, len(stages.tables.instruments), scratch))
+        stages.turn(2)
+        stages.close()
+
+
+class Engine:
+    """A running engine; made by `started`."""
+
+    def __init__(self, config: Config, instance: Instance) -> None:
+        self.config, self.instance = config, instance
+        self.topology = topology_of(config)
+        tables = build_tables(config)
+        self.segments: list[Segment] = []
+        segment, self.control = create_control(instance)
+        self.segments.append(segment)
+        self.tables = create_tables(instance, self.topology, len(tables.instruments))
+        self.segments += self.tables
+        self.rings = create_rings(instance, self.topology, EPOCH)
+        self.segments += self.rings
+        self.pids: dict[int, str] = {}
+
+    def await_books(self, deadline_ns: int) -> None:
+        """Wait until every process runs and every ring's consumer has taken in the books; then let strategies trade."""
+        rows = [process_word(row, ProcessWord.STATE) for row in range(len(self.config.placement.processes))]
+        while not all(self.control[row] == ProcessState.RUNNING for row in rows) or not self._settled():
+            self.check()
+            if time.monotonic_ns() > deadline_ns:
+                raise BenchError(f"the engine was not ready in time{self._logs()}")
+            time.sleep(0.005)
+        self.control[control.READY] = 1
+
+    def _settled(self) -> bool:
+        states = {ring.name: observe.ring_state(ring) for ring in self.rings}
+        markets = [state for name, state in states.items() if ".market." in name]
+        return all(state.published > 0 for state in markets) and all(state.unread == 0 for state in states.values())
+
+    def check(self) -> None:
+        """Raise BenchError if a process ended."""
+        for pid, name in self.pids.items():
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                del self.pids[pid]
+                raise BenchError(f"the process {name!r} ended{self._logs()}")
+
+    def stop(self, deadline_ns: int) -> None:
+        """Let every process leave and wait for it; BenchError if one failed."""
+        self.control[control.STOP] = 1
+        while self.pids and time.monotonic_ns() < deadline_ns:
+            for pid, name in list(self.pids.items()):
+                ended, status = os.waitpid(pid, os.WNOHANG)
+                if ended:
+                    del self.pids[pid]
+                    if status:
+                        raise BenchError(f"the process {name!r} failed{self._logs()}")
+            time.sleep(0.001)
+        if self.pids:
+            raise BenchError(f"{', '.join(self.pids.values())} did not stop in time{self._logs()}")
+
+    def counters(self) -> dict[str, dict[str, int]]:
+        """Each stage's counters by name."""
+        found = zip(self.topology.stages, self.tables, strict=False)
+        return {stage.name: observe.counters(segment) for stage, segment in found}
+
+    def histograms(self) -> list[observe.Histogram]:
+        """One histogram a span."""
+        segment = next(segment for segment in self.tables if segment.name.endswith(".latency"))
+        return observe.histograms(segment)
+
+    def _logs(self) -> str:
+        texts = [path.read_text(errors="replace")[-4000:] for path in sorted(self.instance.folder.glob("*.log"))]
+        return ":\n" + "\n".join(texts) if any(texts) else ""
+
+    def discard(self) -> None:
+        """End what still runs, and remove the segments."""
+        for pid in self.pids:
+            os.kill(pid, 9)
+            os.waitpid(pid, 0)
+        self.pids.clear()
+        for segment in self.segments:
+            segment.close()
+            segment.unlink()
+
+
+@contextmanager
+def started(config: Config, folder: Path, cores: Mapping[str, int | None], fd: int, yields: bool = False) -> Iterator[Engine]:
+    """An engine with one process for each entry of the config's placement, on `cores`; `fd` is the direct transport's socket.
+
+    With `yields`, a process without work gives its core away. On leaving, whatever still runs is ended.
+    """
+    instance = Instance(f"bench{os.getpid()}-{secrets.token_hex(4)}", folder)
+    instance.make_folders()
+    engine = Engine(config, instance)
+    try:
+        for row, (name, process) in enumerate(config.placement.processes.items()):
+            pid = os.fork()
+            if pid == 0:
+                _be_process(engine, row, name, process.stages, cores[name], fd, yields)
+            engine.pids[pid] = name
+        yield engine
+    finally:
+        engine.discard()
+
+
+def _be_process(engine: Engine, row: int, name: str, stages: Sequence[str], core: int | None, fd: int, yields: bool) -> NoReturn:
+    """The forked process: run the stages until told to stop; never returns."""
+    status = 1
+    parent = os.getppid()
+    try:
+        log = os.open(engine.instance.folder / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.dup2(log, 2)
+        if core is not None:
+            affinity.pin(core)
+        stage_group = StageGroup(engine.config, stages)
+        tables = stage_group.tables
+        resources = SharedResources(
+            engine.instance, stage_group.topology, len(tables.instruments), EPOCH, engine.control, JOURNAL_FILE_MB << 20
+        )
+        stage_group.attach(resources)
+        for _ in range(_PREPARING_TURNS):
+            stage_group.cold()
+        affinity.freeze_gc()
+
+        def goes_on() -> bool:
+            return not engine.control[control.STOP] and os.getppid() == parent
+
+        _run(stage_group, engine.control, row, fd, yields, goes_on)
+        stage_group.close()
+        status = 0
+    except BaseException:
+        os.write(2, traceback.format_exc().encode())
+    finally:
+        os._exit(status)
+
+
+def _run(group_: StageGroup, words: NDArray[np.int64], row: int, fd: int, yields: bool, goes_on: Callable[[], bool]) -> None:
+    running = process_word(row, ProcessWord.STATE)
+    feed = group_.feed
+    if feed is not None and feed.uses_event_loop:
+        loop = new_loop(True, _POLLS_PER_TURN)
+        feed.connect(loop, group_.cycle)
+        words[running] = ProcessState.RUNNING
+
+        def turn() -> bool:
+            group_.turn(1)
+            return goes_on()
+
+        run_turns(loop, turn)
+        feed.disconnect(time.monotonic_ns())
+        close_loop(loop)
+        return
+    group_.open(fd)
+    words[running] = ProcessState.RUNNING
+    while goes_on():
+        if group_.turn(1 if yields else _CYCLES_MAX) == 0 and yields:
+            os.sched_yield()
+
+
+class Sizes(NamedTuple):
+    """Bytes of what goes in and what comes out."""
+
+    frame_bytes: int
+    order_bytes: int
