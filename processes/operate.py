@@ -65,7 +65,7 @@ def arm_engine(instance: Instance, reason: str) -> dict[str, Any]:
     engine = instance.read_engine()
     if engine is not None and is_alive(engine):
         with attach_control(instance) as words:
-            words[control.KILL_FIRM : control.PROCESS] = 0
+            words[control.KILL_FIRM : control.BEHIND_RING] = 0
     instance.kill_file.unlink(missing_ok=True)
     return {"cleared": sorted(latch), "reason": reason}
 

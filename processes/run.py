@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import tempfile
@@ -148,7 +149,7 @@ def _place(config: Config, process: Process, name: str) -> None:
         refused.append(why)
     if process.lock_memory and (why := affinity.lock_memory()):
         refused.append(why)
-    if config.placement.freeze_gc:
+    if config.placement.freeze_gc and not gc.get_freeze_count():
         affinity.freeze_gc()
     log("process placed", process=name, core=process.core, refused=refused)
 
@@ -173,6 +174,7 @@ class Runner:
         resources = SharedResources(self.instance, self.loop.topology, len(tables.instruments), epoch, self.words, file_bytes)
         if self._resources is not None:
             self.loop.close(f"epoch {epoch} follows")
+            recover(self.instance, self.loop, epoch)
         self.loop.attach(resources)
         if self._resources is not None:
             self._resources.close()

@@ -30,6 +30,9 @@ Progress = Callable[[str, int, int], None]
 class Spawner(Protocol):
     """Starts, ends and reports on stage processes by their placement name."""
 
+    def prepare(self, config: Config, progress: Progress, beat: Callable[[], None]) -> None:
+        """Take the config with its final URLs; with the zygote, return when every kernel is warm."""
+
     def spawn(self, name: str, epoch: int) -> None:
         """Start a process on the rings of `epoch`."""
 
@@ -46,17 +49,19 @@ class Spawner(Protocol):
         """Wait for all to leave their loops, kill those that do not."""
 
 
-def make_spawner(instance: Instance, config: Config, progress: Progress, beat: Callable[[], None]) -> Spawner:
-    """The spawner that the placement names; with the zygote, returns when every kernel is warm."""
+def make_spawner(instance: Instance, config: Config) -> Spawner:
+    """The spawner that the placement names."""
     if config.placement.spawner == "units":
         return UnitSpawner(instance, config)
-    return ZygoteSpawner(instance, config, progress, beat)
+    return ZygoteSpawner(instance, config)
 
 
 class ZygoteSpawner:
     """Asks the zygote to fork, and hears from it what ended."""
 
-    def __init__(self, instance: Instance, config: Config, progress: Progress, beat: Callable[[], None]) -> None:
+    def __init__(self, instance: Instance, config: Config) -> None:
+        """Start the zygote; it imports while the simulators start."""
+        self.instance = instance
         self.names = list(config.placement.processes)
         self.pids: dict[str, int] = {}
         self._ended: list[str] = []
@@ -65,11 +70,10 @@ class ZygoteSpawner:
         with open(instance.folder / "log" / "processes.jsonl", "ab") as log_file:
             self.zygote = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=log_file, stderr=log_file)
         theirs.close()
-        start = {"instance": instance.name, "state_dir": str(instance.state_dir), "config": msgspec.to_builtins(config)}
-        self.link.send(msgspec.json.encode({"start": start}))
-        self._await_warm(progress, beat, instance)
 
-    def _await_warm(self, progress: Progress, beat: Callable[[], None], instance: Instance) -> None:
+    def prepare(self, config: Config, progress: Progress, beat: Callable[[], None]) -> None:
+        start = {"instance": self.instance.name, "state_dir": str(self.instance.state_dir), "config": msgspec.to_builtins(config)}
+        self.link.send(msgspec.json.encode({"start": start}))
         self.link.settimeout(0.2)
         try:
             while True:
@@ -80,7 +84,7 @@ class ZygoteSpawner:
                     continue
                 said: dict[str, Any] = msgspec.json.decode(packet) if packet else {"failed": "ended"}
                 if "failed" in said:
-                    raise EngineError(f"zygote: {said['failed']}; see {instance.folder / 'log'}")
+                    raise EngineError(f"zygote: {said['failed']}; see {self.instance.folder / 'log'}")
                 if said.get("warm"):
                     break
                 progress(said["what"], said["progress"], said["of"])
@@ -162,6 +166,9 @@ class UnitSpawner:
         self.names = list(config.placement.processes)
         self._segment, self.words = open_control(instance)
         self._seen: dict[str, Owner] = {}
+
+    def prepare(self, config: Config, progress: Progress, beat: Callable[[], None]) -> None:
+        """Nothing: each unit warms its own stage, and reads the config from engine.json."""
 
     def _owner(self, name: str) -> Owner:
         row = self.names.index(name)

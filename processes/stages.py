@@ -201,14 +201,13 @@ class ExecutionStage(DecidingStage):
 
 
 class PortfolioStage(DecidingStage):
-    """`portfolio`; it keeps its positions over a switch of epoch."""
+    """`portfolio`; over a switch of epoch it keeps its marks, and its positions are recovered: reports may be left on the old rings."""
 
     def make_context(self, common: Common, resources: Resources) -> portfolio.Portfolio:
         tables, spec = self.tables, self.spec
         if self.context is not None:
-            self.positions = self.context.positions
-            self.positions["working_buy_lots"] = 0
-            self.positions["working_sell_lots"] = 0
+            for field in ("mark_ticks_x2", "mark_received_ns", "unrealised_e8"):
+                self.positions[field] = self.context.positions[field]
         reports = [ring for ring in spec.inputs if ring.kind == "reports"]
         markets = [ring for ring in spec.inputs if ring.kind in ("market", "tops")]
         return portfolio.Portfolio(

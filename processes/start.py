@@ -30,8 +30,14 @@ def start_foreground(instance: Instance, config_file: Path, seconds: float | Non
     screen = _Screen(quiet)
     supervisor = Supervisor(instance, config, config_file.resolve(), screen.progress)
     stopping: list[int] = []
+
+    def on_signal(number: int, frame: object) -> None:
+        stopping.append(number)
+        if supervisor.state == "STARTING" and len(stopping) == 1:
+            raise EngineError(f"{signal.Signals(number).name} while starting")  # Nothing trades yet; units may never come.
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda signum, frame: stopping.append(signum))
+        signal.signal(number, on_signal)
     supervisor.start()
     try:
         screen.say(f"running: instance {instance.name}, epoch {supervisor.epoch}, mode {config.engine.mode}; Ctrl-C stops")

@@ -96,12 +96,14 @@ class Supervisor:
 
     def _launch(self) -> None:
         self.words[control.SUPERVISOR_BEAT] = time.monotonic_ns()
+        self._write_engine()
+        self._spawner = make_spawner(self.instance, self.config)
         self._simulators = Simulators(self.instance, self.config, self.config_file)
         self.config = self._simulators.start()
         self._write_engine()
         if self.config.placement.spawner == "units":
             ready("waiting for stages")  # systemd starts them only once the engine says so.
-        self._spawner = make_spawner(self.instance, self.config, self.progress, self._beat)
+        self._spawner.prepare(self.config, self.progress, self._beat)
         for name in self.config.placement.processes:
             self._spawner.spawn(name, self.epoch)
         self._await_running()
@@ -179,6 +181,7 @@ class Supervisor:
         for name, process in self.config.placement.processes.items():
             if name == gone or any(self.topology.stage(stage).role in ("strategy", "risk", "execution") for stage in process.stages):
                 self._spawner.kill(name)
+        self.words[control.BEHIND_RING : control.PROCESS] = 0  # Of the old rings; what they missed is in the journals.
         old, self.epoch = self._rings, next_epoch(self.instance.state_dir, self.config.engine.mode)
         self._rings = segments.create_rings(self.instance, self.topology, self.epoch)
         self.words[control.EPOCH] = self.epoch
@@ -269,6 +272,7 @@ class Supervisor:
             "base_currency": self.config.firm.base_currency,
             "base_rates_e8": [int(rate) for rate in rows["base_rate_e8"]],
             "file_hash": self.file_hash,
+            "simulators": self._simulators.urls if self._simulators is not None else {},
             "processes": [{"name": name, "stages": list(p.stages), "core": p.core} for name, p in self.config.placement.processes.items()],
         }
 

@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from hft.config import Config
+from processes import affinity
 from processes.instance import Instance
 from processes.logs import log
 from processes.orphans import die_with_parent
@@ -35,6 +36,8 @@ class Zygote:
     def __init__(self, link: socket.socket) -> None:
         self.link = link
         self.children: dict[int, str] = {}
+        import processes.run  # noqa: F401  Numba and every kernel module, before the config comes.
+
         start = msgspec.json.decode(link.recv(_PACKET_BYTES))["start"]
         self.config = msgspec.convert(start["config"], Config)
         self.instance = Instance(start["instance"], Path(start["state_dir"]))
@@ -50,6 +53,7 @@ class Zygote:
         for done, name in enumerate(names):
             self.tell(progress=done, of=len(names), what=name)
             warm_process(self.config, name)
+        affinity.freeze_gc()  # Once here, so that a fork need not walk the heap.
         self.tell(progress=len(names), of=len(names), what="")
         self.tell(warm=True)
 

@@ -36,7 +36,7 @@ from hft.book import (
 )
 from hft.counters import FeedCounter
 from hft.records import InvalidReason, MarketFlag, MarketKind, Side
-from hft.venues.binance import DEPTH, MALFORMED, QUOTE_FRAME, SNAPSHOT, TRADE_FRAME, scan, scan_snapshot
+from hft.venues.binance import DEPTH, QUOTE_FRAME, SNAPSHOT, TRADE_FRAME, scan, scan_snapshot
 from hft.venues.binance_fields import write_record
 from hft.venues.binance_tables import Found, FrameKind, Scanner, new_scanner
 from shm.counters import add
@@ -46,7 +46,7 @@ from shm.jit import njit
 SYNCED = 0  #: 1 while the book may be used
 LAST_ID = 1  #: update id that the book is at
 WANTS_SNAPSHOT = 2  #: 1 until a snapshot was given
-EVENT_NS = 3  #: received_ns of the newest diff; 0 before the first
+EVENT_NS = 3  #: received_ns of the newest diff that moved the book, or when it was synced
 BUFFERED = 4  #: diffs in `buffer_heads`
 BUFFERED_LEVELS = 5  #: levels in `buffer_levels`
 REASON = 6  #: InvalidReason while not SYNCED
@@ -130,7 +130,7 @@ def on_frame(feed: BinanceFeed, data: NDArray[Any], start: int, end: int, receiv
         return 1
     if kind < 0:
         add(feed.counters, FeedCounter.MALFORMED, 1)
-        return _invalidate(feed, instrument, _MALFORMED, received_ns, out) if kind == MALFORMED and instrument >= 0 else 0
+        return _invalidate(feed, instrument, _MALFORMED, received_ns, out) if instrument >= 0 else 0
     if kind == _SHUTDOWN_FRAME:
         feed.words[SHUTDOWN] = 1
     add(feed.counters, FeedCounter.IGNORED, 1)
@@ -142,7 +142,6 @@ def _on_diff(feed: BinanceFeed, instrument: int, received_ns: int, out: NDArray[
     """Apply or buffer the diff that was just scanned into `out`."""
     found, state = feed.scanner.found, feed.state[instrument]
     first_id, last_id, count = found[_FIRST_ID], found[_LAST_FOUND], found[_RECORDS]
-    state[EVENT_NS] = received_ns
     if last_id < first_id:
         return _invalidate(feed, instrument, _MALFORMED, received_ns, out)
     if state[SYNCED] == 0:
@@ -159,6 +158,8 @@ def _on_diff(feed: BinanceFeed, instrument: int, received_ns: int, out: NDArray[
     if code != 0:
         return _invalidate(feed, instrument, code, received_ns, out)
     state[LAST_ID] = last_id
+    # Only what moves the book counts as life: a venue whose ids began again would be ignored for ever, and never be silent.
+    state[EVENT_NS] = received_ns
     if crossed(book):
         return _invalidate(feed, instrument, _CROSSED, received_ns, out)
     if not _agrees(feed, instrument, book):

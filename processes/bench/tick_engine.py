@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +22,12 @@ from numpy.typing import NDArray
 from hft import control
 from hft.config import Config, parse
 from hft.control import ProcessState, ProcessWord, process_word
-from hft.records import LAYOUT_ID
+from hft.records import ORDER, Side, TimeInForce
 from hft.tables import build_tables
-from hft.topology import StageSpec, Topology
+from hft.topology import RingSpec, StageSpec, Topology
 from hft.venues.binance_feed import on_snapshot
+from hft.venues.binance_orders import REQUEST_BYTES_MAX, encode_place, new_templates
+from hft.websocket import frame_bytes
 from processes import affinity
 from processes.attach import create_control
 from processes.bench import tick_frames, wire_execution
@@ -132,14 +134,22 @@ def topology_of(config: Config) -> Topology:
     """The rings as with a venue: execution takes no market data."""
     whole = config.topology()
 
-    def is_kept(ring: Any) -> bool:
+    def is_kept(ring: RingSpec) -> bool:
         return not (ring.kind == "market" and ring.consumer.startswith("execution."))
 
     stages = [
-        stage._replace(inputs=tuple(filter(is_kept, stage.inputs)), outputs=tuple(filter(is_kept, stage.outputs)))
-        for stage in whole.stages
+        stage._replace(inputs=tuple(filter(is_kept, stage.inputs)), outputs=tuple(filter(is_kept, stage.outputs))) for stage in whole.stages
     ]
     return Topology(tuple(filter(is_kept, whole.rings)), tuple(stages))
+
+
+def order_bytes(config: Config) -> int:
+    """Bytes of every order's frame: all the numbers in it keep their digits for as long as the bench lasts."""
+    tables = build_tables(config)
+    order, text = np.zeros(1, ORDER), np.zeros(REQUEST_BYTES_MAX, np.uint8)
+    order["price_ticks"], order["qty_lots"], order["side"], order["tif"] = tick_frames.BID_TICKS, 100, Side.BUY, TimeInForce.IOC
+    templates = new_templates(tables.instrument_rows, tables.symbols)
+    return int(frame_bytes(encode_place(templates, order, 0, time.time_ns(), text, 0), 1))
 
 
 class StageGroup:
@@ -185,9 +195,7 @@ class StageGroup:
         if self._pinned is None or any(stage.changed for stage in self.stages):
             turns = {**TURNS, "execution": wire_execution.turn}
             self._cells = [pin(stage.pinned_parts()) for stage in self.stages]
-            groups = [
-                group(turns[stage.spec.role], (pinned.cell,)) for stage, pinned in zip(self.stages, self._cells, strict=True)
-            ]
+            groups = [group(turns[stage.spec.role], (pinned.cell,)) for stage, pinned in zip(self.stages, self._cells, strict=True)]
             self._pinned = pin(groups_of(groups))
             for stage in self.stages:
                 stage.changed = False
@@ -378,10 +386,3 @@ def _run(group_: StageGroup, words: NDArray[np.int64], row: int, fd: int, yields
     while goes_on():
         if group_.turn(1 if yields else _CYCLES_MAX) == 0 and yields:
             os.sched_yield()
-
-
-class Sizes(NamedTuple):
-    """Bytes of what goes in and what comes out."""
-
-    frame_bytes: int
-    order_bytes: int

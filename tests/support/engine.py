@@ -33,6 +33,7 @@ from processes.burst import TURNS
 from processes.resources import ScratchResources
 from processes.run import ProcessLoop
 from processes.stage import Stage
+from processes.stages import DecidingStage
 from shm.pinned import pin
 from shm.ring import Ring, available, publish_many, release_many, room, slot_at, slot_of
 
@@ -43,18 +44,18 @@ BTC, ETH = 0, 1
 BID, ASK = 6_000_000, 6_000_100
 
 
-def paper_text(**changed: str) -> str:
-    """configs/paper.toml, with `old` replaced by `new` for each pair given as {old: new} values."""
+def paper_text(changes: dict[str, str]) -> str:
+    """configs/paper.toml after textual changes {old: new}, each of which must apply."""
     text = PAPER.read_text()
-    for old, new in changed.items():
+    for old, new in changes.items():
         assert old in text, old
         text = text.replace(old, new)
     return text
 
 
 def paper_config(changes: dict[str, str] | None = None) -> Config:
-    """The config of configs/paper.toml after textual changes, each of which must apply."""
-    return parse(paper_text(**(changes or {})))
+    """The config of configs/paper.toml after textual changes."""
+    return parse(paper_text(changes or {}))
 
 
 def recording_config(**params: float) -> Config:
@@ -90,14 +91,18 @@ def row(dtype: np.dtype[Any], **fields: int) -> NDArray[Any]:
 class Bench:
     """Stages on scratch memory. Every turn is given its time; nothing moves between stages but through the rings."""
 
-    def __init__(self, folder: Path, config: Config | None = None, names: list[str] | None = None, file_bytes: int = 1 << 20) -> None:
+    def __init__(self, folder: Path, config: Config | None = None, names: list[str] | None = None, session: Any = None) -> None:
+        """`session` is what the stages begin with, as their `session()` gave it."""
         self.config = config or paper_config()
         self.topology = self.config.topology()
         self.loop = ProcessLoop(self.config, names or [stage.name for stage in self.topology.stages])
         self.folder = folder
-        self.resources = ScratchResources(self.topology, len(self.config.instruments), folder, 1, file_bytes)
+        self.resources = ScratchResources(self.topology, len(self.config.instruments), folder)
         self.control = self.resources.control
         self.control[control.READY] = 1
+        for stage in self.loop.stages:
+            if session is not None and isinstance(stage, DecidingStage):
+                stage.restore(session)
         self.loop.attach(self.resources)
         #: Virtual now; starts where the clock is, so that stamps made by kernels fit.
         self.now_ns = time.monotonic_ns()

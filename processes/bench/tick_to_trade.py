@@ -1,0 +1,300 @@
+"""Tick-to-trade bench: times the engine from a market-data frame on the wire to the order's frame on the wire.
+
+    peer (C) --depthUpdate--> [recv, decode, book, publish, strategy, risk, journal, encode, send] --order.place--> peer
+
+Goals: round trips that a minimal compiled peer sees over loopback TCP, back to back and paced, when caches are colder; one
+order an update, every control on, every journal written; and the means of the hops inside.
+Not goals: a venue's answers (an order expires at once), TLS, a network card.
+
+The floor is the same peer against a compiled program that reads the same number of bytes and writes the same number back.
+Each of the engine's runs follows a run of the floor on the same cores, and the median of these pairs' ratios counts.
+
+`fused` runs all stages in one spinning process that reads and writes the socket itself (`direct`), `picows` the same on the
+spinning event loop, `separate` one process a stage. With fewer cores than spinners those give their core away when idle:
+`oversubscribed`, and nothing to judge.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hft.latency import Span
+from processes.bench import tick_engine
+from processes.bench.report import compile_c, finish, two_cores
+from processes.bench.tick_engine import FUSED, SEPARATE, BenchError, Placement
+from processes.bench.tick_frames import SIDE_LEVELS, Frames, write_frames
+
+#: Between two paced ticks.
+PACE_NS = 200_000
+
+_SOURCE = Path(__file__).with_name("tick_peer.c")
+_PERCENTILES = {"p50_ns": 50.0, "p90_ns": 90.0, "p99_ns": 99.0}
+_HOPS = (Span.WIRE_TO_DECODED, Span.DECODED_TO_DECIDED, Span.DECIDED_TO_APPROVED, Span.APPROVED_TO_SENT)
+_START_NS, _STOP_NS = 60_000_000_000, 20_000_000_000
+#: What stages need at most to see that they may trade, when they share a core.
+_SETTLE_S = 0.05
+_UPGRADE_KEY = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+
+class Kind(NamedTuple):
+    """A way to run the engine."""
+
+    name: str
+    transport: str
+    placement: Placement
+
+
+_FUSED, _PICOWS = Kind("fused", "direct", FUSED), Kind("picows", "picows", FUSED)
+_SEPARATE = Kind("separate", "direct", SEPARATE)
+
+
+class Bench(NamedTuple):
+    """What all runs share."""
+
+    program: Path
+    folder: Path
+    cores: tuple[int, int]
+    order_bytes: int
+
+
+class Load(NamedTuple):
+    """Frames to send: the first `warm_up` are not counted."""
+
+    name: str
+    frames: Frames
+    warm_up: int
+    gap_ns: int
+
+
+def run(rounds: int = 7, ticks: int = 20_000, paced_ticks: int = 5_000, separate_ticks: int = 2_000) -> dict[str, Any]:
+    """Run the bench; `floor` and `ratio` are None, and nothing is measured, without a C compiler or a second core."""
+    cores = two_cores()
+    with tempfile.TemporaryDirectory(prefix="hft-bench-") as name:
+        folder = Path(name)
+        program = compile_c(_SOURCE, folder)
+        if program is None or cores is None:
+            return {**finish("tick-to-trade", {}, None, None), "oversubscribed": cores is None}
+        bench = Bench(program, folder, cores, tick_engine.order_bytes(tick_engine.make_config()))
+        loads = [_load(folder, "back_to_back", ticks, 0), _load(folder, "paced", paced_ticks, PACE_NS)]
+        _say("compiling or loading kernels")
+        for kind in (_FUSED, _PICOWS, _SEPARATE):
+            tick_engine.warm(folder, kind.transport, kind.placement)
+        series = {(kind.name, load.name): Series(load.name) for kind in (_FUSED, _PICOWS) for load in loads}
+        for number in range(rounds):
+            for kind in (_FUSED, _PICOWS):
+                for load in loads:
+                    _say(f"round {number + 1} of {rounds}: {kind.name}, {load.name}")
+                    _pair(bench, kind, load, series[kind.name, load.name])
+        apart = Series("back_to_back")
+        load = _load(folder, "separate", separate_ticks, 0)
+        for number in range(min(rounds, 3)):
+            _say(f"separate processes, round {number + 1} of {min(rounds, 3)}")
+            _pair(bench, _SEPARATE, load, apart)
+    return _document(bench, loads, series, apart)
+
+
+class Series:
+    """The runs of one kind under one load, each beside its floor's."""
+
+    def __init__(self, load: str) -> None:
+        self.load = load
+        self.floor: list[dict[str, float]] = []
+        self.engine: list[dict[str, float]] = []
+        self.hops: list[dict[str, float]] = []
+        self.work: list[dict[str, int]] = []
+
+    def ratios(self) -> list[float]:
+        """Ours to the floor's median round trip, a pair each."""
+        return [round(ours["p50_ns"] / floor["p50_ns"], 3) for ours, floor in zip(self.engine, self.floor, strict=True)]
+
+    def summary(self) -> dict[str, Any]:
+        """Medians over the runs, and every run's median."""
+        return _median(self.engine) | {"p50_ns_all": [each["p50_ns"] for each in self.engine], "hops": _median(self.hops)}
+
+
+def _load(folder: Path, name: str, ticks: int, gap_ns: int) -> Load:
+    warm_up = max(1, ticks // 10)
+    return Load(name, write_frames(folder / f"{name}.frames", warm_up + ticks), warm_up, gap_ns)
+
+
+def _pair(bench: Bench, kind: Kind, load: Load, series: Series) -> None:
+    """A run of the floor, then one of the engine."""
+    series.floor.append(_summary(run_floor(bench, load)))
+    trips, engine = run_engine(bench, kind, load)
+    series.engine.append(_summary(trips))
+    histograms = engine.histograms()
+    hops = {span.name.lower().replace("_to_", "→"): round(histograms[span].mean_ns, 1) for span in (*_HOPS, Span.WIRE_TO_SENT)}
+    hops["sum_vs_wire_to_sent"] = round(sum(histograms[span].mean_ns for span in _HOPS) / histograms[Span.WIRE_TO_SENT].mean_ns, 4)
+    series.hops.append(hops)
+    series.work.append(_work(engine, load))
+
+
+def _work(engine: tick_engine.Engine, load: Load) -> dict[str, int]:
+    """What the stages counted; BenchError unless every frame became an order."""
+    counters = engine.counters()
+    feed, risk, execution = counters["feed.binance"], counters["risk"], counters["execution.binance"]
+    work = {
+        "frames": feed["frames"],
+        "intents": counters["strategy.taker"]["intents"],
+        "approved": risk["approved"],
+        "sent": execution["sent"],
+        "refused": risk["refused"],
+        "not_sent": execution["not_sent"],
+        "behind": execution["behind"],
+        "malformed": feed["malformed"] + feed["gaps"] + feed["crossed"] + feed["overruns"],
+    }
+    expected = dict.fromkeys(("frames", "intents", "approved", "sent"), load.frames.count)
+    if work != dict.fromkeys(work, 0) | expected:
+        raise BenchError(f"{load.frames.count} frames were sent, but the stages counted {work}")
+    return work
+
+
+def run_floor(bench: Bench, load: Load) -> NDArray[np.int64]:
+    """Round trips of the compiled echo, ns, in order."""
+    with _connection() as (ours, theirs):
+        sizes = (str(load.frames.frame_bytes), str(bench.order_bytes))
+        command = [str(bench.program), "echo", str(ours.fileno()), *sizes, str(bench.cores[0])]
+        with subprocess.Popen(command, pass_fds=[ours.fileno()]) as echo:
+            ours.close()
+            try:
+                return _send(bench, load, theirs)
+            finally:
+                echo.kill()
+
+
+def run_engine(bench: Bench, kind: Kind, load: Load) -> tuple[NDArray[np.int64], tick_engine.Engine]:
+    """Round trips of the engine, ns, in order; and the engine, stopped, of which only figures are of use."""
+    others = sorted(os.sched_getaffinity(0) - {bench.cores[1]})
+    yields = len(kind.placement) > len(others)
+    own = {name: (bench.cores[0] if len(kind.placement) == 1 else others[n % len(others)]) for n, name in enumerate(kind.placement)}
+    with _listener() as listener, tempfile.TemporaryDirectory(dir=bench.folder) as folder, contextlib.ExitStack() as stack:
+        port = listener.getsockname()[1]
+        config = tick_engine.make_config(kind.transport, port, kind.placement)
+        fd = -1
+        if kind.transport == "direct":
+            ours, theirs = stack.enter_context(_connection())
+            fd = ours.fileno()
+        engine = stack.enter_context(tick_engine.started(config, Path(folder), own, fd, yields))
+        engine.await_books(time.monotonic_ns() + _START_NS)
+        time.sleep(_SETTLE_S)
+        if kind.transport != "direct":
+            theirs = stack.enter_context(_upgraded(listener))
+        trips = _send(bench, load, theirs, engine)
+        engine.stop(time.monotonic_ns() + _STOP_NS)
+        return trips, engine
+
+
+def _send(bench: Bench, load: Load, theirs: socket.socket, engine: tick_engine.Engine | None = None) -> NDArray[np.int64]:
+    """Let the peer send every frame over the connection; round trips, ns, in order."""
+    out = bench.folder / "trips"
+    arguments = [load.frames.path, bench.order_bytes, bench.cores[1], load.gap_ns, out]
+    command = [str(bench.program), "send", str(theirs.fileno()), *map(str, arguments)]
+    deadline_ns = time.monotonic_ns() + 30_000_000_000 + load.frames.count * (load.gap_ns + 1_000_000)
+    with subprocess.Popen(command, pass_fds=[theirs.fileno()]) as peer:
+        try:
+            while peer.poll() is None:
+                if engine is not None:
+                    engine.check()
+                if time.monotonic_ns() > deadline_ns:
+                    raise BenchError(f"{load.frames.count} round trips were not done in time")
+                time.sleep(0.05)
+        finally:
+            peer.kill()
+    if peer.returncode != 0:
+        raise BenchError(f"the peer ended with {peer.returncode}")
+    trips = np.fromfile(out, np.int64)
+    out.unlink()
+    if len(trips) != load.frames.count:
+        raise BenchError(f"{load.frames.count} frames were sent, {len(trips)} were answered")
+    return trips[load.warm_up :]
+
+
+@contextlib.contextmanager
+def _listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(30)
+        yield listener
+
+
+@contextlib.contextmanager
+def _connection() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Both ends of a loopback TCP connection, non-blocking."""
+    with _listener() as listener, socket.create_connection(listener.getsockname()) as ours, listener.accept()[0] as theirs:
+        for end in (ours, theirs):
+            end.setblocking(False)
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        yield ours, theirs
+
+
+@contextlib.contextmanager
+def _upgraded(listener: socket.socket) -> Iterator[socket.socket]:
+    """The next connection, after the server's half of its WebSocket upgrade."""
+    with listener.accept()[0] as theirs:
+        theirs.settimeout(30)
+        request = b""
+        while b"\r\n\r\n" not in request:
+            data = theirs.recv(4096)
+            if not data:
+                raise BenchError(f"the engine gave its connection up after {request!r}")
+            request += data
+        fields = dict(line.split(b": ", 1) for line in request.split(b"\r\n")[1:] if b": " in line)
+        key = next(value for name, value in fields.items() if name.lower() == b"sec-websocket-key")
+        accept = base64.b64encode(hashlib.sha1(key.strip() + _UPGRADE_KEY, usedforsecurity=False).digest())
+        theirs.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        theirs.sendall(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + accept + b"\r\n\r\n"
+        )
+        time.sleep(_SETTLE_S)
+        theirs.setblocking(False)
+        yield theirs
+
+
+def _document(bench: Bench, loads: list[Load], series: dict[tuple[str, str], Series], apart: Series) -> dict[str, Any]:
+    results: dict[str, Any] = {}
+    ratio: dict[str, Any] = {}
+    for (kind, load), runs in series.items():
+        results.setdefault(kind, {})[load] = runs.summary()
+        name = f"{kind}_p50" if load == "back_to_back" else f"{kind}_{load}_p50"
+        ratio |= _ratio(name, runs.ratios())
+    results["separate"] = apart.summary()
+    ratio |= _ratio("separate_p50", apart.ratios())
+    oversubscribed = len(SEPARATE) + 1 > len(os.sched_getaffinity(0))
+    results["separate"]["oversubscribed"] = oversubscribed
+    results |= {"levels": 2 * SIDE_LEVELS, "frame_bytes": loads[0].frames.frame_bytes, "order_bytes": bench.order_bytes}
+    results |= {"rounds": len(apart.engine) if not series else len(series["fused", loads[0].name].engine), "cores": list(bench.cores)}
+    results |= {f"{load.name}_ticks": load.frames.count - load.warm_up for load in loads}
+    results["hops_sum_vs_wire_to_sent"] = results["fused"]["back_to_back"]["hops"]["sum_vs_wire_to_sent"]
+    floor = {load.name: _median([run for (_, name), runs in series.items() if name == load.name for run in runs.floor]) for load in loads}
+    outcome = [results["frame_bytes"], bench.order_bytes, [runs.work for runs in (*series.values(), apart)]]
+    return finish("tick-to-trade", results, floor, ratio, outcome)
+
+
+def _ratio(name: str, ratios: list[float]) -> dict[str, Any]:
+    return {name: round(median(ratios), 3), f"{name}_range": [min(ratios), max(ratios)]}
+
+
+def _summary(trips: NDArray[np.int64]) -> dict[str, float]:
+    return {name: float(np.percentile(trips, percent)) for name, percent in _PERCENTILES.items()} | {"max_ns": float(trips.max())}
+
+
+def _median(runs: list[dict[str, float]]) -> dict[str, Any]:
+    return {name: round(median(each[name] for each in runs), 4) for name in runs[0]}
+
+
+def _say(text: str) -> None:
+    print(f"tick-to-trade: {text}", file=sys.stderr, flush=True)

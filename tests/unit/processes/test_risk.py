@@ -1,0 +1,214 @@
+"""Risk stage: what it approves is an order, everything else goes back with a code; cancels always find room."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hft import control
+from hft.counters import RiskCounter
+from hft.orders import order_id
+from hft.records import (
+    INTENT,
+    MARKET,
+    IntentKind,
+    InvalidReason,
+    JournalKind,
+    MarketFlag,
+    MarketKind,
+    OrderState,
+    ReportKind,
+    RiskCode,
+)
+from hft.tables import build_tables
+from hft.topology import ORDER_SLOTS_FOR_CANCELS
+from processes.recovery import empty_positions, pack_rows
+from support.engine import BTC, SELL, Bench, paper_config, row
+
+STAGE, MARKETS, REPORTS, INTENTS, ORDERS, REFUSALS = (
+    "risk",
+    "market.binance.risk",
+    "reports.binance.risk",
+    "intents.mm.risk",
+    "orders.risk.binance",
+    "reports.risk.mm",
+)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """Risk with a valid book of each instrument."""
+    with Bench(tmp_path, None, [STAGE]) as bench:
+        bench.put(MARKETS, bench.tops(0), bench.tops(1, 260_000, 260_010))
+        bench.turn(STAGE)
+        yield bench
+
+
+def judge(bench: Bench, *intents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What came out for these intents: orders, refusals."""
+    bench.put(INTENTS, *intents)
+    bench.turn(STAGE)
+    return bench.take(ORDERS), bench.take(REFUSALS)
+
+
+def test_good_intent_becomes_an_order_with_every_field_and_its_approval(bench: Bench) -> None:
+    intent = bench.intent()
+    orders, refusals = judge(bench, intent)
+    assert len(orders) == 1 and len(refusals) == 0
+    for field in INTENT.names or ():
+        if field != "reserved":
+            assert orders[0][field] == intent[0][field], field
+    assert orders[0]["approved_ns"] >= bench.now_ns and orders[0]["sent_ns"] == 0
+    assert bench.counter(STAGE, RiskCounter.APPROVED) == 1 and bench.counter(STAGE, RiskCounter.INTENTS) == 1
+
+
+def test_input_is_journaled_before_the_order_and_the_order_is_what_was_published(bench: Bench) -> None:
+    before = len(bench.kinds(STAGE))
+    orders, _ = judge(bench, bench.intent())
+    assert bench.kinds(STAGE)[before:] == ["INPUT", "ORDER"]
+    entry = bench.entries(STAGE)[-1]
+    assert entry.records().tobytes() == orders.tobytes() and entry.aux == 1
+
+
+def test_refusal_goes_to_the_strategys_own_ring_with_the_code_and_is_journaled(bench: Bench) -> None:
+    intent = bench.intent(qty_lots=10_001)
+    orders, refusals = judge(bench, intent)
+    assert len(orders) == 0 and len(refusals) == 1
+    refusal = refusals[0]
+    assert (refusal["reason"], refusal["kind"], refusal["state"]) == (RiskCode.MAX_ORDER_QTY, ReportKind.REFUSED, OrderState.REJECTED)
+    for field in ("order_id", "price_ticks", "qty_lots", "strategy", "instrument", "side", "received_ns", "decided_ns"):
+        assert refusal[field] == intent[0][field], field
+    assert bench.counter(STAGE, RiskCounter.REFUSED) == 1
+    assert bench.counter(STAGE, RiskCounter.LAST_REFUSAL) == RiskCode.MAX_ORDER_QTY
+    assert bench.counter(STAGE, RiskCounter.REFUSED_BY_CODE + 10) == 1
+    entry = bench.entries(STAGE)[-1]
+    assert entry.kind == JournalKind.VERDICT and entry.records().tobytes() == refusals.tobytes() and entry.aux == 2
+
+
+def test_a_refused_order_is_no_exposure_and_uses_up_nothing(bench: Bench) -> None:
+    judge(bench, bench.intent(qty_lots=10_001))
+    assert bench.stage(STAGE).context.state.orders.counts.tolist() == [0, 0]
+    same_id = bench.intent(order_id=order_id(1, 0, 1))
+    orders, _ = judge(bench, same_id)
+    assert len(orders) == 1
+
+
+def test_full_refusals_ring_still_journals_and_counts_what_it_could_not_say(bench: Bench) -> None:
+    bench.fill(REFUSALS, leave=0)
+    bench.put(INTENTS, bench.intent(qty_lots=10_001))
+    bench.turn(STAGE)
+    assert bench.counter(STAGE, RiskCounter.REFUSALS_DROPPED) == 1
+    entry = bench.entries(STAGE)[-1]
+    assert entry.kind == JournalKind.VERDICT and entry.aux == 0, "it went to no ring"
+
+
+@pytest.mark.parametrize("strategy", [-1, 1, 7, 2**31 - 1])
+def test_intent_of_another_strategy_than_its_rings_is_refused(bench: Bench, strategy: int) -> None:
+    orders, refusals = judge(bench, bench.intent(strategy=strategy))
+    assert len(orders) == 0 and refusals["reason"].tolist() == [RiskCode.STRATEGY_NOT_APPROVED]
+    assert len(judge(bench, bench.intent())[0]) == 1
+
+
+@pytest.mark.parametrize("instrument", [-1, 2, 2**31 - 1])
+def test_intent_for_no_instrument_is_refused(bench: Bench, instrument: int) -> None:
+    orders, refusals = judge(bench, bench.intent(instrument=instrument))
+    assert len(orders) == 0 and refusals["reason"].tolist() == [RiskCode.INSTRUMENT_NOT_ALLOWED]
+
+
+HALTS = [control.HALT, control.CANCEL_ALL, control.KILL_FIRM, control.kill_venue(0), control.kill_strategy(0)]
+
+
+@pytest.mark.parametrize("word", HALTS)
+def test_halt_in_any_scope_refuses_new_orders_and_passes_cancels(bench: Bench, word: int) -> None:
+    working, _ = judge(bench, bench.intent())
+    bench.control[word] = 1
+    cancel = bench.intent(kind=IntentKind.CANCEL, ref_order_id=int(working[0]["order_id"]))
+    orders, refusals = judge(bench, bench.intent(price_ticks=5_999_800), cancel)
+    assert refusals["reason"].tolist() == [RiskCode.SYSTEM_HALTED]
+    assert orders["kind"].tolist() == [IntentKind.CANCEL]
+    bench.control[word] = 0
+    orders, refusals = judge(bench, bench.intent(price_ticks=5_999_700))
+    assert len(orders) == 1 and len(refusals) == 0
+
+
+def test_another_strategys_kill_halts_nobody_here(bench: Bench) -> None:
+    bench.control[control.kill_strategy(1)] = bench.control[control.kill_venue(1)] = 1
+    assert len(judge(bench, bench.intent())[0]) == 1
+
+
+@pytest.mark.parametrize("kind", [IntentKind.NEW, IntentKind.REPLACE])
+def test_last_order_slots_are_kept_for_cancels(bench: Bench, kind: int) -> None:
+    working, _ = judge(bench, bench.intent())
+    ref = int(working[0]["order_id"])
+    again = {"kind": kind, "price_ticks": 5_999_800} | ({"ref_order_id": ref} if kind == IntentKind.REPLACE else {})
+    bench.fill(ORDERS, leave=ORDER_SLOTS_FOR_CANCELS)
+    cancel = bench.intent(kind=IntentKind.CANCEL, ref_order_id=ref)
+    bench.put(INTENTS, bench.intent(**again))
+    bench.turn(STAGE)
+    assert bench.take(REFUSALS)["reason"].tolist() == [RiskCode.RING_BACKPRESSURE]
+    assert bench.stage(STAGE).context.state.orders.counts.tolist() == [1, 0], "a refused order is not counted"
+    bench.put(INTENTS, cancel, bench.intent(kind=IntentKind.CANCEL_ALL))
+    bench.turn(STAGE)
+    assert len(bench.take(REFUSALS)) == 0 and bench.take(ORDERS)["kind"].tolist()[-2:] == [IntentKind.CANCEL, IntentKind.CANCEL_ALL]
+
+
+def test_one_slot_more_than_kept_takes_a_new_order(bench: Bench) -> None:
+    bench.fill(ORDERS, leave=ORDER_SLOTS_FOR_CANCELS + 1)
+    bench.put(INTENTS, bench.intent())
+    bench.turn(STAGE)
+    assert len(bench.take(REFUSALS)) == 0 and bench.take(ORDERS)[-1]["kind"] == IntentKind.NEW
+
+
+def test_orders_ring_that_is_quite_full_refuses_even_cancels_and_loses_none(bench: Bench) -> None:
+    working, _ = judge(bench, bench.intent())
+    bench.fill(ORDERS, leave=0)
+    bench.put(INTENTS, bench.intent(kind=IntentKind.CANCEL, ref_order_id=int(working[0]["order_id"])))
+    bench.turn(STAGE)
+    assert bench.take(REFUSALS)["reason"].tolist() == [RiskCode.RING_BACKPRESSURE]
+    bench.take(ORDERS)
+    retry = bench.intent(kind=IntentKind.CANCEL, ref_order_id=int(working[0]["order_id"]))
+    assert judge(bench, retry)[0]["kind"].tolist() == [IntentKind.CANCEL], "the refused cancel does not count as sent"
+
+
+def test_reports_are_taken_before_intents_so_a_fill_counts_in_the_same_turn(bench: Bench) -> None:
+    limit = 50_000
+    for n in range(5):
+        orders, _ = judge(bench, bench.intent(qty_lots=10_000, price_ticks=6_000_000 - n))
+        bench.put(REPORTS, bench.report(orders, ReportKind.ACK), bench.report(orders, ReportKind.TRADE))
+        bench.turn(STAGE, 20_000_000)
+        bench.put(MARKETS, bench.tops())
+    state = bench.stage(STAGE).context.state
+    assert state.positions[BTC]["position_lots"] == limit
+    bench.turn(STAGE)
+    _, refusals = judge(bench, bench.intent(qty_lots=1000))
+    assert refusals["reason"].tolist() == [RiskCode.MAX_POSITION]
+    sold, _ = judge(bench, bench.intent(side=SELL, qty_lots=2000, price_ticks=6_000_200))
+    # The fill and the intent that needs it come in one turn.
+    bench.put(INTENTS, bench.intent(qty_lots=1500))
+    bench.put(REPORTS, bench.report(sold, ReportKind.TRADE))
+    bench.turn(STAGE)
+    assert len(bench.take(ORDERS)) == 1 and len(bench.take(REFUSALS)) == 0
+
+
+def test_no_book_an_invalid_book_and_an_old_book_refuse(bench: Bench, tmp_path: Path) -> None:
+    with Bench(tmp_path / "none", None, [STAGE]) as empty:
+        assert judge(empty, empty.intent())[1]["reason"].tolist() == [RiskCode.BOOK_INVALID]
+    bench.put(MARKETS, row(MARKET, kind=MarketKind.INVALID, flags=MarketFlag.LAST, venue_id=InvalidReason.GAP))
+    assert judge(bench, bench.intent())[1]["reason"].tolist() == [RiskCode.BOOK_INVALID]
+    bench.put(MARKETS, bench.tops())
+    bench.turn(STAGE)
+    bench.now_ns += 1_000_000_001
+    assert judge(bench, bench.intent())[1]["reason"].tolist() == [RiskCode.STALE_BOOK]
+    assert bench.counter(STAGE, RiskCounter.QUOTES) == 3 + 3 + 1 + 3
+
+
+def test_restored_positions_are_what_the_checks_begin_with(tmp_path: Path) -> None:
+    positions = empty_positions(build_tables(paper_config()))
+    positions["position_lots"][BTC] = 50_000
+    with Bench(tmp_path, None, [STAGE], {"positions": pack_rows(positions)}) as bench:
+        bench.put(MARKETS, bench.tops())
+        assert judge(bench, bench.intent())[1]["reason"].tolist() == [RiskCode.MAX_POSITION]
+        assert judge(bench, bench.intent(side=SELL, price_ticks=6_000_200))[0]["side"].tolist() == [SELL]

@@ -1,0 +1,222 @@
+"""Strategy stage: journals before it acts, stamps and publishes what callbacks stage, and stays quiet while halted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hft import control
+from hft.counters import StrategyCounter
+from hft.records import INTENT, MARKET, InputKind, IntentKind, InvalidReason, JournalKind, MarketFlag, MarketKind, OrderFlag, ReportKind
+from hft.replay import mask
+from processes.common import ROTATE, TIMER_DUE
+from strategies.contract import ON_BOOK, ON_DISCONNECT, ON_HALT, ON_REPORT, ON_TIMER, ON_TRADE
+from support.engine import ASK, BID, BTC, ETH, Bench, recording_config, row
+
+STAGE, MARKETS, REPORTS, REFUSALS, INTENTS = (
+    "strategy.mm",
+    "market.binance.mm",
+    "reports.binance.mm",
+    "reports.risk.mm",
+    "intents.mm.risk",
+)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """A strategy that answers each book with two orders; its first timer is over."""
+    with Bench(tmp_path, recording_config(orders=2, cancels=1), [STAGE]) as bench:
+        bench.turn(STAGE)
+        assert calls(bench, ON_TIMER) == [1, 1]
+        yield bench
+
+
+def calls(bench: Bench, which: int) -> list[int]:
+    """How often a callback was called, by instrument."""
+    found: list[int] = bench.stage(STAGE).context.own.ints[:, which].tolist()
+    return found
+
+
+def test_book_event_is_journaled_before_the_intents_it_led_to(bench: Bench) -> None:
+    before = len(bench.kinds(STAGE))
+    bench.put(MARKETS, bench.book())
+    assert bench.turn(STAGE, 10) == 5
+    assert bench.kinds(STAGE)[before:] == ["INPUT", "INTENT", "INTENT"]
+    taken = bench.inputs(STAGE)[-1]
+    assert (taken["kind"], taken["first"], taken["last"], taken["now_ns"]) == (InputKind.RECORDS, 0, 5, bench.now_ns)
+    assert taken["ring"] == bench.topology.ring(MARKETS).number
+
+
+def test_published_intents_are_what_was_journaled_and_carry_their_stamps(bench: Bench) -> None:
+    event = bench.book()
+    event["received_ns"], event["decode_ns"] = bench.now_ns - 5000, 700
+    bench.put(MARKETS, event)
+    bench.turn(STAGE)
+    published = bench.take(INTENTS)
+    journaled = np.concatenate([e.records() for e in bench.entries(STAGE) if e.kind == JournalKind.INTENT])
+    assert published.tobytes() == journaled.tobytes()
+    assert (published["received_ns"] == bench.now_ns - 5000).all() and (published["decoded_ns"] == bench.now_ns - 4300).all()
+    assert (published["decided_ns"] >= bench.now_ns).all() and (published["flags"] & OrderFlag.FROM_MARKET != 0).all()
+    assert published["price_ticks"].tolist() == [BID, BID - 1] and (published["kind"] == IntentKind.NEW).all()
+    assert len(set(published["order_id"].tolist())) == 2
+    assert bench.counter(STAGE, StrategyCounter.INTENTS) == 2 and bench.counter(STAGE, StrategyCounter.EVENTS) == 1
+    own = bench.stage(STAGE).context.own.orders
+    assert own.counts.tolist() == [2, 0], "staged orders are in the strategy's own table"
+
+
+def test_full_intents_ring_drops_and_counts_and_what_was_dropped_is_no_order(bench: Bench) -> None:
+    bench.fill(INTENTS, leave=1)
+    bench.put(MARKETS, bench.book())
+    bench.turn(STAGE)
+    assert bench.counter(STAGE, StrategyCounter.INTENTS) == 1 and bench.counter(STAGE, StrategyCounter.INTENTS_DROPPED) == 1
+    assert bench.kinds(STAGE).count("INTENT") == 1
+    assert bench.stage(STAGE).context.own.orders.counts.tolist() == [1, 0]
+    bench.take(INTENTS)
+    bench.put(MARKETS, bench.top())
+    bench.turn(STAGE)
+    assert len(bench.take(INTENTS)) == 2, "there is room again"
+
+
+@pytest.mark.parametrize("word", [control.HALT, control.CANCEL_ALL, control.KILL_FIRM, control.kill_strategy(0)])
+def test_halted_strategy_is_told_once_and_decides_nothing(bench: Bench, word: int) -> None:
+    bench.control[word] = 1
+    bench.put(MARKETS, bench.book())
+    bench.turn(STAGE)
+    assert calls(bench, ON_HALT) == [1, 1] and calls(bench, ON_BOOK) == [0, 0]
+    assert [i["kind"] for i in bench.take(INTENTS)] == [IntentKind.CANCEL_ALL] * 2, "what on_halt stages is published"
+    bench.put(MARKETS, bench.top(), trade(bench))
+    bench.turn(STAGE, 100_000_000_000)
+    assert calls(bench, ON_HALT) == [1, 1] and calls(bench, ON_TIMER) == [1, 1]
+    assert calls(bench, ON_BOOK) == [0, 0] and calls(bench, ON_TRADE) == [0, 0]
+    assert len(bench.take(INTENTS)) == 0
+    assert bench.stage(STAGE).context.own.positions[BTC]["mark_ticks_x2"] == BID + ASK, "marks go on"
+
+
+def test_strategy_decides_again_when_the_halt_ends(bench: Bench) -> None:
+    bench.control[control.KILL_FIRM] = 1
+    bench.put(MARKETS, bench.book())
+    bench.turn(STAGE)
+    bench.take(INTENTS)
+    bench.control[control.KILL_FIRM] = 0
+    bench.put(MARKETS, bench.top())
+    bench.turn(STAGE)
+    assert calls(bench, ON_HALT) == [1, 1] and calls(bench, ON_BOOK) == [1, 0] and len(bench.take(INTENTS)) == 2
+
+
+def test_a_venues_kill_is_not_the_strategys(bench: Bench) -> None:
+    bench.control[control.kill_venue(0)] = 1
+    bench.put(MARKETS, bench.book())
+    bench.turn(STAGE)
+    assert calls(bench, ON_HALT) == [0, 0] and calls(bench, ON_BOOK) == [1, 0]
+
+
+def trade(bench: Bench) -> Any:
+    return row(MARKET, kind=MarketKind.TRADE, flags=MarketFlag.LAST, price_ticks=BID, qty_lots=5, received_ns=bench.now_ns)
+
+
+def test_only_complete_events_of_valid_books_are_decided_on(bench: Bench) -> None:
+    bench.put(MARKETS, bench.top(), trade(bench))
+    bench.turn(STAGE)
+    assert calls(bench, ON_BOOK) == [0, 0] and calls(bench, ON_TRADE) == [0, 0], "there is no valid book yet"
+    event = bench.book(ETH)
+    bench.put(MARKETS, event[:-1])
+    bench.turn(STAGE)
+    assert calls(bench, ON_BOOK) == [0, 0], "no record says that the event is complete"
+    trade_of_eth = trade(bench)
+    trade_of_eth["instrument"] = ETH
+    bench.put(MARKETS, event[-1:], trade_of_eth)
+    bench.turn(STAGE)
+    assert calls(bench, ON_BOOK) == [0, 1] and calls(bench, ON_TRADE) == [0, 1]
+
+
+@pytest.mark.parametrize("kind", [MarketKind.INVALID, MarketKind.RESET])
+def test_book_that_becomes_invalid_is_told_once(bench: Bench, kind: int) -> None:
+    bench.put(MARKETS, bench.book())
+    bench.turn(STAGE)
+    end = row(MARKET, kind=kind, flags=MarketFlag.LAST, venue_id=InvalidReason.GAP, received_ns=bench.now_ns)
+    bench.put(MARKETS, end, end, bench.top())
+    bench.turn(STAGE)
+    assert calls(bench, ON_DISCONNECT) == [1, 0] and calls(bench, ON_BOOK) == [1, 0]
+
+
+def test_level_that_does_not_fit_the_book_makes_it_invalid_and_is_counted(bench: Bench) -> None:
+    bench.put(MARKETS, bench.book())
+    bench.turn(STAGE)
+    bench.put(MARKETS, row(MARKET, kind=MarketKind.LEVEL, price_ticks=-1, qty_lots=5, received_ns=bench.now_ns))
+    bench.turn(STAGE)
+    assert bench.counter(STAGE, StrategyCounter.BOOK_ERRORS) == 1 and calls(bench, ON_DISCONNECT) == [1, 0]
+
+
+def test_reports_move_orders_and_positions_before_the_callback(bench: Bench) -> None:
+    bench.put(MARKETS, bench.book())
+    bench.turn(STAGE)
+    filled, canceled = (intent.reshape(1) for intent in bench.take(INTENTS))
+    bench.put(REPORTS, bench.report(filled, ReportKind.ACK), bench.report(filled, ReportKind.TRADE), bench.report(canceled, ReportKind.ACK))
+    assert bench.turn(STAGE) == 3
+    own = bench.stage(STAGE).context.own
+    assert own.positions[BTC]["position_lots"] == 1000 and own.orders.counts.tolist() == [1, 0] and calls(bench, ON_REPORT) == [3, 0]
+    bench.put(REPORTS, bench.report(canceled, ReportKind.CANCELED))
+    bench.turn(STAGE)
+    assert own.orders.counts.tolist() == [0, 0] and bench.counter(STAGE, StrategyCounter.REPORTS) == 4
+
+
+def test_the_same_fill_twice_counts_once(bench: Bench) -> None:
+    bench.put(MARKETS, bench.book())
+    bench.turn(STAGE)
+    order = bench.take(INTENTS)[:1]
+    fill = bench.report(order, ReportKind.TRADE, last_lots=400)
+    bench.put(REPORTS, fill, fill)
+    bench.turn(STAGE)
+    assert bench.stage(STAGE).context.own.positions[BTC]["position_lots"] == 400
+
+
+def test_refusals_of_risk_end_the_order_and_are_counted(bench: Bench) -> None:
+    bench.put(MARKETS, bench.book())
+    bench.turn(STAGE)
+    bench.put(REFUSALS, *(bench.report(intent.reshape(1), ReportKind.REFUSED) for intent in bench.take(INTENTS)))
+    bench.turn(STAGE)
+    assert bench.counter(STAGE, StrategyCounter.REFUSED) == 2 and bench.stage(STAGE).context.own.orders.counts.tolist() == [0, 0]
+
+
+def test_timer_fires_when_due_is_journaled_and_begins_again(bench: Bench) -> None:
+    words = bench.stage(STAGE).context.common.words
+    due_ns = int(words[TIMER_DUE])
+    assert due_ns == bench.now_ns + 60_000_000_000
+    assert bench.turn(STAGE, 59_999_999_999) == 0 and calls(bench, ON_TIMER) == [1, 1]
+    assert bench.turn(STAGE, 1) == 1 and calls(bench, ON_TIMER) == [2, 2]
+    last = bench.inputs(STAGE)[-1]
+    assert (last["kind"], last["value"], last["now_ns"]) == (InputKind.TIMER, due_ns, bench.now_ns)
+
+
+def test_turn_takes_a_bounded_number_of_records(bench: Bench) -> None:
+    bench.put(MARKETS, *[bench.top()] * 100)
+    assert [bench.turn(STAGE) for _ in range(3)] == [64, 36, 0]
+    assert [(int(i["first"]), int(i["last"])) for i in bench.inputs(STAGE)[-2:]] == [(0, 64), (64, 100)]
+
+
+def test_stage_that_needs_its_next_journal_file_does_nothing_until_it_has_it(bench: Bench) -> None:
+    stage = bench.stage(STAGE)
+    words = stage.context.common.journal.words
+    bench.put(MARKETS, bench.book())
+    limit = int(words[2])
+    words[2] = int(words[0]) + 1000
+    assert bench.turn(STAGE) == 0 and stage.context.common.words[ROTATE] == 1
+    words[2] = limit
+    assert stage.cold(bench.now_ns) == 1
+    assert bench.turn(STAGE) == 5 and len(bench.take(INTENTS)) == 2
+
+
+def test_equal_inputs_make_equal_intents_but_for_the_stamps(tmp_path: Path) -> None:
+    made = []
+    for folder in ("a", "b"):
+        with Bench(tmp_path / folder, recording_config(orders=3), [STAGE]) as bench:
+            bench.now_ns = 10**12
+            for n in range(20):
+                bench.put(MARKETS, bench.book(n % 2, BID + n, ASK + n))
+                bench.turn(STAGE, 1000)
+            made.append(mask(bench.take(INTENTS)).tobytes())
+    assert made[0] == made[1] and len(made[0]) == 60 * INTENT.itemsize
