@@ -42,108 +42,107 @@ class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Engine(Struct, frozen=True, kw_only=True):
     """The engine as a whole."""
 
-    mode: Literal["paper"]
-    state_dir: str = "state"  #: folder of <instance>/, relative to the working directory
-    journal_file_mb: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 32
-    heartbeat_timeout_ms: Milliseconds = 2000
+    mode: Literal["paper"]  #: "paper": fills come from the matching kernel, nothing reaches a venue's order entry
+    journal_file_mb: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 32  #: size of one journal file, allocated in full
+    heartbeat_timeout_ms: Milliseconds = 2000  #: a process that has not beaten for this long is killed, and a new epoch begins
 
 
 class Simulator(Struct, frozen=True, kw_only=True):
-    """Run the bundled venue simulator and connect to it instead of the configured URLs."""
+    """Run the bundled venue simulator and connect to it instead of the configured URLs; exactly one of its two sources."""
 
-    synthetic_seed: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] | None = None
-    recording: str | None = None
-    pace: str = "recorded"  #: "recorded", "max", or a factor such as "10"
-    rate: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 1.0  #: synthetic flow: multiplier of events
-    as_recorded: bool = False
-    loop: bool = True
+    synthetic_seed: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] | None = None  #: seed of a synthetic order flow
+    recording: str | None = None  #: capture to play, relative to the config file
+    pace: str = "recorded"  #: recording: "recorded", "max" (as fast as the engine reads), or a factor such as "10"
+    rate: Annotated[float, msgspec.Meta(ge=0.01, le=1000)] = 1.0  #: synthetic flow: multiplier of events
+    as_recorded: bool = False  #: recording: leave exchange times as they were recorded
+    loop: bool = True  #: recording: begin again after its end
 
 
 class Venue(Struct, frozen=True, kw_only=True):
     """One venue's endpoints and feed behaviour."""
 
-    stream_url: str
-    rest_url: str
-    transport: Literal["direct", "picows"] = "direct"
-    snapshot_levels: Annotated[int, msgspec.Meta(ge=5, le=5000)] = 1000
+    stream_url: str  #: market data: ws://host or wss://host, without credentials
+    rest_url: str  #: snapshots: http://host or https://host, without credentials
+    transport: Literal["direct", "picows"] = "direct"  #: "direct" reads the socket inside kernels and speaks ws:// only
+    snapshot_levels: Annotated[int, msgspec.Meta(ge=5, le=5000)] = 1000  #: levels a side asked of a snapshot
     silence_ms: Milliseconds = 5000  #: no book event of a symbol for this long makes its book invalid
-    simulator: Simulator | None = None
+    simulator: Simulator | None = None  #: with it, both URLs are replaced by the simulator's
 
 
 class Instrument(Struct, frozen=True, kw_only=True):
     """One tradable pair at one venue."""
 
     symbol: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9/_-]{1,24}$")]  #: as on the wire
-    tick: Decimal
-    lot: Decimal
-    min_notional: Decimal
-    price_max: Decimal
-    qty_max: Decimal
-    maker_fee: SignedDecimal  #: rate, e.g. "0.001"
-    taker_fee: SignedDecimal
-    fee_asset: Literal["quote", "base"] = "quote"
+    tick: Decimal  #: price step, in quote; positive
+    lot: Decimal  #: size step, in base; positive
+    min_notional: Decimal  #: least price x size of an order, in quote
+    price_max: Decimal  #: highest price, in quote
+    qty_max: Decimal  #: largest size of an order, in base
+    maker_fee: SignedDecimal  #: rate, e.g. "0.001" for 0.1%; negative is a rebate
+    taker_fee: SignedDecimal  #: rate
+    fee_asset: Literal["quote", "base"] = "quote"  #: asset that paper fills pay their fees in
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """Hard limits of one instrument."""
+    """Hard limits of one instrument; none has a default."""
 
-    order_qty_max: Decimal
-    order_notional_max: Decimal
-    position_max: Decimal
-    open_orders_max: Annotated[int, msgspec.Meta(ge=1, le=64)]
-    collar_passive_bp: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
-    collar_through_bp: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
-    book_age_max_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]
-    duplicate_window_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]
+    order_qty_max: Decimal  #: size of an order, in base; at most position_max
+    order_notional_max: Decimal  #: price x size of an order, in quote
+    position_max: Decimal  #: |position| with all working orders of a side, in base
+    open_orders_max: Annotated[int, msgspec.Meta(ge=1, le=64)]  #: working orders, unknown and canceling ones included
+    collar_passive_bp: Annotated[int, msgspec.Meta(ge=1, le=10_000)]  #: how far a price may be behind its own side's best
+    collar_through_bp: Annotated[int, msgspec.Meta(ge=1, le=10_000)]  #: how far a price may be through the other side's best
+    book_age_max_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]  #: age of the newest best price
+    duplicate_window_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]  #: the same order again within it is refused
 
 
 class Firm(Struct, frozen=True, kw_only=True):
-    """Hard limits over everything."""
+    """Hard limits over everything; none has a default."""
 
-    base_currency: str
+    base_currency: str  #: what gross exposure and daily loss are counted in
     rates: dict[str, Decimal]  #: quote asset -> how much of the base currency one unit is worth
-    gross_max: Decimal
-    daily_loss_max: Decimal
-    intent_age_max_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)]
-    send_age_max_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)]
-    strategy_orders_per_s: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
-    firm_orders_per_s: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+    gross_max: Decimal  #: sum of worst-case |position| at mid, in the base currency
+    daily_loss_max: Decimal  #: loss since the session began, in the base currency, as a positive number
+    intent_age_max_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)]  #: from decision to approval
+    send_age_max_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)]  #: from approval to sending; at least intent_age_max_ms
+    strategy_orders_per_s: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]  #: rate and depth of each strategy's token bucket
+    firm_orders_per_s: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]  #: rate and depth of the firm's token bucket
 
 
 class Strategy(Struct, frozen=True, kw_only=True):
     """One strategy: which code, on what, with which parameters."""
 
     code: str  #: a name in strategies/registry.py, or an import path
-    instruments: Annotated[list[InstrumentName], msgspec.Meta(min_length=1)]
-    params: dict[str, float] = {}
-    timer_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)] = 100
+    instruments: Annotated[list[InstrumentName], msgspec.Meta(min_length=1)]  #: what it sees and may trade
+    params: dict[str, float] = {}  #: the strategy's own parameters, by name; what is not given has its default
+    timer_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)] = 100  #: interval of its on_timer
 
 
 class Execution(Struct, frozen=True, kw_only=True):
     """How a venue's orders are executed."""
 
-    kind: Literal["paper"]
-    order_latency_us: Microseconds
-    ack_latency_us: Microseconds
-    orders_max: Annotated[int, msgspec.Meta(ge=16, le=4096)] = 1024
+    kind: Literal["paper"]  #: "paper": the matching kernel on the live book
+    order_latency_us: Microseconds  #: from sending until the order is at the venue
+    ack_latency_us: Microseconds  #: from the venue until its report is here
+    orders_max: Annotated[int, msgspec.Meta(ge=16, le=4096)] = 1024  #: resting orders, and apart those on their way
 
 
 class Process(Struct, frozen=True, kw_only=True):
-    """One operating-system process."""
+    """One operating-system process; every stage is in exactly one."""
 
-    stages: Annotated[list[str], msgspec.Meta(min_length=1)]
-    core: Annotated[int, msgspec.Meta(ge=0, le=4095)] | None = None
-    idle: Literal["busy_spin", "backoff", "sleeping"]
-    fifo_priority: Annotated[int, msgspec.Meta(ge=1, le=98)] | None = None
-    lock_memory: bool = False
+    stages: Annotated[list[str], msgspec.Meta(min_length=1)]  #: e.g. "feed.binance", "strategy.mm", "risk"
+    core: Annotated[int, msgspec.Meta(ge=0, le=4095)] | None = None  #: core it is pinned to, its alone; none: not pinned
+    idle: Literal["busy_spin", "backoff", "sleeping"]  #: without work: never yield, park longer and longer, or sleep 1 ms
+    fifo_priority: Annotated[int, msgspec.Meta(ge=1, le=98)] | None = None  #: SCHED_FIFO, where permitted
+    lock_memory: bool = False  #: mlockall, where permitted
 
 
 class Placement(Struct, frozen=True, kw_only=True):
     """Which stages run where, and who starts the processes."""
 
     spawner: Literal["zygote", "units"] = "zygote"  #: "units": systemd starts each `hftctl stage`
-    freeze_gc: bool = True
-    processes: dict[Name, Process]
+    freeze_gc: bool = True  #: take what exists at start out of the garbage collector's sight
+    processes: dict[Name, Process]  #: by name
 
 
 class Config(Struct, frozen=True, kw_only=True):

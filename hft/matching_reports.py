@@ -16,6 +16,7 @@ from hft.matching_state import (
     Matching,
 )
 from hft.records import FeeAsset, IntentKind, Liquidity, OrderState, ReportKind
+from hft.reports import begin_report
 from hft.units import E8, mul_div_half_even, notional_e8
 from shm.jit import njit
 
@@ -42,31 +43,16 @@ def emit(
     due_ns = max(now_ns + m.words[ACK_LATENCY_NS], m.words[REPORT_LAST_NS])
     m.words[REPORT_LAST_NS] = due_ns
     m.report_due_ns[k] = due_ns
-    order, report = orders[i], m.reports[k]
-    report["order_id"] = order["order_id"]
-    report["ref_order_id"] = order["ref_order_id"] if order["kind"] == _REPLACE else 0
-    report["price_ticks"] = order["price_ticks"]
-    report["qty_lots"] = order["qty_lots"]
+    begin_report(m.reports, k, orders, i)
+    report = m.reports[k]
+    if orders[i]["kind"] != _REPLACE:
+        report["ref_order_id"] = 0
     report["cum_lots"] = cum_lots
     report["leaves_lots"] = leaves_lots
-    report["last_price_ticks"] = 0
-    report["last_lots"] = 0
-    report["fee_e8"] = 0
-    report["trade_id"] = 0
     report["exchange_ns"] = now_ns + m.words[UTC_OFFSET_NS] if m.words[UTC_OFFSET_NS] != 0 else 0
-    report["reported_ns"] = 0
-    report["received_ns"] = order["received_ns"]
-    report["decided_ns"] = order["decided_ns"]
-    report["approved_ns"] = order["approved_ns"]
-    report["sent_ns"] = order["sent_ns"]
     report["kind"] = kind
     report["state"] = state
     report["reason"] = reason
-    report["strategy"] = order["strategy"]
-    report["instrument"] = order["instrument"]
-    report["side"] = order["side"]
-    report["liquidity"] = 0
-    report["fee_asset"] = 0
     return int(k)
 
 

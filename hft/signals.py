@@ -1,7 +1,11 @@
 """Signals: say what a book and its trades suggest, as kernels that a strategy calls.
 
 Prices are in ticks. The doubled mid is exact; the rest is float64, fit to steer a quote and never to be booked. What is
-remembered lies in one row of `new_signals` for each instrument; time comes from the caller and is never negative.
+remembered lies in the first columns, those of `Signal`, of a float64 row for each instrument that begins as zeros: strategies
+pass `view.floats` and have the columns from `SIGNALS` on for themselves. Time comes from the caller and is never negative.
+
+The market maker is built on the mid, the microprice and the volatility. `imbalance` and `update_flow` are for strategies that
+lean with the pressure in the book or in the trades.
 """
 
 from __future__ import annotations
@@ -10,7 +14,6 @@ import math
 from enum import IntEnum
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from hft.book import Book, best_lots, best_ticks, level_lots, worse_ticks
@@ -36,10 +39,8 @@ class Signal(IntEnum):
 VARIANCE, MID_X2, MID_NS = int(Signal.VARIANCE), int(Signal.MID_X2), int(Signal.MID_NS)
 FLOW_LOTS, VOLUME_LOTS, TRADE_NS = int(Signal.FLOW_LOTS), int(Signal.VOLUME_LOTS), int(Signal.TRADE_NS)
 
-
-def new_signals(instruments: int) -> NDArray[Any]:
-    """float64[instruments, len(Signal)] that remember nothing yet."""
-    return np.zeros((instruments, len(Signal)), np.float64)
+#: Columns that signals take of a row.
+SIGNALS = len(Signal)
 
 
 @njit
@@ -85,22 +86,34 @@ def _decay(elapsed_ns: float, half_life_ns: float) -> float:
 
 
 @njit
-def update_volatility(signals: NDArray[Any], instrument: int, mid_x2: int, now_ns: int, half_life_ns: float) -> float:
-    """Take a mid into the moving variance; returns the volatility: standard deviation of the relative return over 1 s.
+def update_volatility(signals: NDArray[Any], instrument: int, mid_x2: int, now_ns: int, half_life_ns: float) -> None:
+    """Take a mid into the moving variance of its relative return.
 
     Weights halve every `half_life_ns` of time, not of updates, so a burst of updates counts for no more than it lasted. A mid
     of 0 (a side is empty) or no later than the one before changes nothing: the next later one then spans both moves.
     """
     row = signals[instrument]
     elapsed_ns = float(now_ns) - row[MID_NS]
-    if mid_x2 > 0 and (row[MID_X2] == 0.0 or elapsed_ns > 0.0):
-        if row[MID_X2] > 0.0:
-            moved = float(mid_x2) / row[MID_X2] - 1.0
-            kept = _decay(elapsed_ns, half_life_ns)
-            row[VARIANCE] = kept * row[VARIANCE] + (1.0 - kept) * moved * moved / (elapsed_ns / _NS_PER_S)
-        row[MID_X2] = float(mid_x2)
-        row[MID_NS] = float(now_ns)
-    return math.sqrt(row[VARIANCE])
+    if mid_x2 <= 0 or (row[MID_X2] > 0.0 and elapsed_ns <= 0.0):
+        return
+    if row[MID_X2] > 0.0:
+        moved = float(mid_x2) / row[MID_X2] - 1.0
+        kept = _decay(elapsed_ns, half_life_ns)
+        row[VARIANCE] = kept * row[VARIANCE] + (1.0 - kept) * moved * moved / (elapsed_ns / _NS_PER_S)
+    row[MID_X2] = float(mid_x2)
+    row[MID_NS] = float(now_ns)
+
+
+@njit
+def volatility(signals: NDArray[Any], instrument: int) -> float:
+    """Standard deviation of the mid's relative return over one second; over s seconds it is sqrt(s) times as much."""
+    return math.sqrt(signals[instrument, VARIANCE])
+
+
+@njit
+def forget_mid(signals: NDArray[Any], instrument: int) -> None:
+    """Take the next mid for the first: what moved until then was not seen. The variance stays."""
+    signals[instrument, MID_X2] = 0.0
 
 
 @njit

@@ -1,6 +1,6 @@
 """Common: what every stage's kernel carries: its own words, the control words, counters and its journal.
 
-A stage journals each input before it acts on it (`note_records`, `note_word`), and each thing it decides before it publishes
+A stage journals each input before it acts on it (`take_in`, `note_word`), and each thing it decides before it publishes
 it. That is all a replay needs.
 """
 
@@ -18,6 +18,7 @@ from hft.topology import Topology
 from hft.units import as_int
 from shm.atomics import load_acquire
 from shm.jit import njit
+from shm.ring import Ring, available, head_sequence
 
 # Indices of Common.words.
 WORK = 0  #: number of `work` calls that took something in
@@ -95,10 +96,17 @@ def journal_bytes(common: Common, kind: int, outputs: int, source: NDArray[np.ui
         common.words[JOURNAL_FAILED] = 1
 
 
-@njit
-def note_records(common: Common, ring: int, first: int, last: int, now_ns: int) -> None:
-    """Journal that this `work` takes the records [first, last) of a ring."""
-    _note(common, _RECORDS, ring, first, last, 0, now_ns)
+@njit(forceinline=True)
+def take_in(common: Common, ring: Ring, number: int, now_ns: int) -> int:
+    """Journal that this `work` takes what waits in the ring with this number, at most BUDGET; return how many records.
+
+    The caller handles them by `slot_of` and then releases them.
+    """
+    count = min(available(ring), BUDGET)
+    if count > 0:
+        first = head_sequence(ring)
+        _note(common, _RECORDS, number, first, first + count, 0, now_ns)
+    return count
 
 
 @njit

@@ -2,7 +2,8 @@
 
     python -m processes.docs [--check]
 
-Pages are made from `hft/records.py`, `hft/controls.py` and `hft/topology.py` alone: equal sources give equal bytes.
+Pages are made from `hft/records.py`, `hft/controls.py`, `hft/topology.py`, `hft/config.py` and the parameters of `strategies`
+alone: equal sources give equal bytes.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from enum import IntEnum, IntFlag
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from hft import records
 from hft.controls import CONTROLS
 from hft.records import RECORDS, Record
 from hft.topology import build, mermaid
+from processes.docs_config import config_page
+from processes.docs_table import code, table
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -35,11 +38,6 @@ order with the old one still counted. A limit of 0 refuses everything."""
 _CONTROLS_HEAD = ("No.", "Code", "Name", "Refuses", "Also refuses, to fail closed", "Config key", "Counter")
 
 _MEMBER = re.compile(r"^\s+([A-Z][A-Z0-9_]*) = -?[0-9]+\s*(?:#: (.*))?$", re.MULTILINE)
-
-
-def pages() -> dict[str, str]:
-    """Each generated page's text, by its path below the repository."""
-    return {"docs/architecture.md": architecture_page(), "docs/records.md": records_page(), "docs/risk-controls.md": controls_page()}
 
 
 def architecture_page() -> str:
@@ -68,34 +66,34 @@ def records_page() -> str:
 
 def controls_page() -> str:
     """Every risk control in the order of the checks."""
-    rows = [(c.number, f"{int(c.code)}", f"`{c.code.name}`", c.refuses, c.fails_closed, _code(c.key), _code(c.counter)) for c in CONTROLS]
-    return "\n\n".join(["# Risk controls", _CONTROLS_INTRODUCTION, _table(_CONTROLS_HEAD, rows)]) + "\n"
+    rows = [(c.number, f"{int(c.code)}", f"`{c.code.name}`", c.refuses, c.fails_closed, code(c.key), code(c.counter)) for c in CONTROLS]
+    return "\n\n".join(["# Risk controls", _CONTROLS_INTRODUCTION, table(_CONTROLS_HEAD, rows)]) + "\n"
 
 
 def _is_enum(value: object) -> bool:
     return inspect.isclass(value) and issubclass(value, (IntEnum, IntFlag)) and value not in (IntEnum, IntFlag)
 
 
-def _code(text: str) -> str:
-    return ", ".join(f"`{part}`" for part in text.split(", ")) if text else ""
-
-
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
 def _record_section(record: Record) -> str:
     offsets: dict[str, Any] = dict(record.dtype.fields or {})
     rows = [(str(offsets[name][1]), f"`{name}`", form, meaning) for name, form, meaning in record.fields]
     title = f"## {record.name}: {record.dtype.itemsize} bytes"
-    return "\n\n".join([title, record.doc, _table(("Offset", "Field", "Type", "Meaning"), rows)])
+    return "\n\n".join([title, record.doc, table(("Offset", "Field", "Type", "Meaning"), rows)])
 
 
 def _enum_section(kind: type[IntEnum | IntFlag]) -> str:
     meanings = {name: meaning or "" for name, meaning in _MEMBER.findall(inspect.getsource(kind))}
     rows = [(str(int(member)), f"`{member.name}`", meanings[str(member.name)]) for member in kind]
-    return "\n\n".join([f"## {kind.__name__}", inspect.getdoc(kind) or "", _table(("Value", "Name", "Meaning"), rows)])
+    return "\n\n".join([f"## {kind.__name__}", inspect.getdoc(kind) or "", table(("Value", "Name", "Meaning"), rows)])
+
+
+#: path below the repository -> what makes the page
+PAGES: dict[str, Callable[[], str]] = {
+    "docs/architecture.md": architecture_page,
+    "docs/config.md": config_page,
+    "docs/records.md": records_page,
+    "docs/risk-controls.md": controls_page,
+}
 
 
 def main(arguments: list[str]) -> int:
@@ -103,12 +101,13 @@ def main(arguments: list[str]) -> int:
     if arguments not in ([], ["--check"]):
         print("usage: python -m processes.docs [--check]", file=sys.stderr)
         return 2
-    different = [name for name, text in pages().items() if not _holds(ROOT / name, text)]
+    pages = {name: make() for name, make in PAGES.items()}
+    different = [name for name, text in pages.items() if not _holds(ROOT / name, text)]
     for name in different:
         if arguments:
             print(f"{name} is not what the sources say: run `make docs`", file=sys.stderr)
         else:
-            (ROOT / name).write_text(pages()[name], encoding="utf-8")
+            (ROOT / name).write_text(pages[name], encoding="utf-8")
             print(f"wrote {name}")
     return 1 if arguments and different else 0
 

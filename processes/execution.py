@@ -30,6 +30,7 @@ from hft.records import (
     OrderState,
     ReportKind,
 )
+from hft.reports import begin_report
 from hft.units import as_int
 from processes.common import (
     BUDGET,
@@ -40,16 +41,16 @@ from processes.common import (
     is_halted,
     journal_bytes,
     may_work,
-    note_records,
     note_word,
     observe,
+    take_in,
 )
 from shm.atomics import store_release
 from shm.clock import monotonic_ns
 from shm.counters import add
 from shm.histogram import record
 from shm.jit import njit
-from shm.ring import Ring, available, claim, copy_record, head_sequence, publish, release_many, slot_of
+from shm.ring import Ring, claim, copy_record, publish, release_many, slot_of
 
 _ORDER_BYTES, _REPORT_BYTES = ORDER.itemsize, REPORT.itemsize
 _SENDING, _REPORT = int(JournalKind.SENDING), int(JournalKind.REPORT)
@@ -126,11 +127,9 @@ def _obey(ctx: Execution, now_ns: int) -> None:
 @njit
 def _drain_market(ctx: Execution, now_ns: int) -> int:
     ring = ctx.market
-    count = min(available(ring), BUDGET)
+    count = take_in(ctx.common, ring, ctx.rings[0], now_ns)
     if count == 0:
         return 0
-    first = head_sequence(ring)
-    note_records(ctx.common, ctx.rings[0], first, first + count, now_ns)
     for k in range(count):
         slot = slot_of(ring, k)
         advance(ctx.matching, ctx.books, ring.slots[slot]["received_ns"])
@@ -144,11 +143,9 @@ def _drain_market(ctx: Execution, now_ns: int) -> int:
 @njit
 def _drain_orders(ctx: Execution, now_ns: int) -> int:
     ring = ctx.orders
-    count = min(available(ring), BUDGET)
+    count = take_in(ctx.common, ring, ctx.rings[1], now_ns)
     if count == 0:
         return 0
-    first = head_sequence(ring)
-    note_records(ctx.common, ctx.rings[1], first, first + count, now_ns)
     for k in range(count):
         ctx.order[0] = ring.slots[slot_of(ring, k)]
         _send(ctx, now_ns)
@@ -196,30 +193,12 @@ def record_spans(latency: NDArray[np.int64], orders: NDArray[Any], i: int) -> No
 @njit
 def _report_not_sent(ctx: Execution, reason: int, now_ns: int) -> None:
     """Report the order in the scratch row as proven not to have left."""
-    order, report = ctx.order[0], ctx.report[0]
-    report["order_id"] = order["order_id"]
-    report["ref_order_id"] = order["ref_order_id"]
-    report["price_ticks"] = order["price_ticks"]
-    report["qty_lots"] = order["qty_lots"]
-    report["cum_lots"] = 0
-    report["leaves_lots"] = 0
-    report["last_price_ticks"] = 0
-    report["last_lots"] = 0
-    report["fee_e8"] = 0
-    report["trade_id"] = 0
-    report["exchange_ns"] = 0
-    report["received_ns"] = order["received_ns"]
-    report["decided_ns"] = order["decided_ns"]
-    report["approved_ns"] = order["approved_ns"]
+    begin_report(ctx.report, 0, ctx.order, 0)
+    report = ctx.report[0]
     report["sent_ns"] = 0
     report["kind"] = _NOT_SENT
     report["state"] = _REJECTED_STATE
     report["reason"] = reason
-    report["strategy"] = order["strategy"]
-    report["instrument"] = order["instrument"]
-    report["side"] = order["side"]
-    report["liquidity"] = 0
-    report["fee_asset"] = 0
     add(ctx.common.counters, ExecutionCounter.NOT_SENT, 1)
     publish_report(ctx)
 

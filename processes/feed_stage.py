@@ -61,6 +61,9 @@ class FeedStage(Stage):
         if self._feed is None:
             symbols = [self.tables.symbols[row] for row in self.rows]
             silence_ns = self.venue.silence_ms * 1_000_000
+            # What a feed that died left in the gauges: its books and its connection went with it.
+            common.counters[FeedCounter.BOOKS_VALID] = 0
+            common.counters[FeedCounter.DISCONNECTS] = common.counters[FeedCounter.CONNECTS]
             self._feed = new_feed(self.tables.instrument_rows, symbols, self.rows, LEVELS_MAX, silence_ns, common.counters)
         outputs = self.spec.outputs
         staging = np.zeros(max(2 * LEVELS_MAX + 8, binance_feed.BUFFER_LEVELS), MARKET)

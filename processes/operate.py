@@ -26,12 +26,15 @@ def kill_scope(instance: Instance, scope: str, reason: str) -> dict[str, Any]:
     latch = instance.read_kill()
     running = engine is not None and is_alive(engine)
     started_ns = time.monotonic_ns()
-    if running:
-        with attach_control(instance) as words:
-            words[word] = 1
-    set_ns = time.monotonic_ns()
-    latch.setdefault(scope, {"reason": reason, "at_ns": time.time_ns()})
-    instance.write_kill(latch)
+    try:
+        if running:
+            with attach_control(instance) as words:
+                words[word] = 1
+    finally:
+        # Whatever became of the word: an engine on its way out has none any more, and the next one must not trade.
+        set_ns = time.monotonic_ns()
+        latch.setdefault(scope, {"reason": reason, "at_ns": time.time_ns()})
+        instance.write_kill(latch)
     return {"scope": scope, "latched": True, "running": running, "set_after_ns": set_ns - started_ns}
 
 

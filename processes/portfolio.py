@@ -16,11 +16,11 @@ from hft.ledger import apply_fill, mark
 from hft.orders import Orders, apply_report, find, insert_order
 from hft.records import MarketKind, ReportKind, Side
 from hft.units import as_int
-from processes.common import BUDGET, JOURNAL_FAILED, Common, may_work, note_records
+from processes.common import JOURNAL_FAILED, Common, may_work, take_in
 from shm.cell import write
 from shm.counters import add
 from shm.jit import njit
-from shm.ring import Ring, available, head_sequence, release_many, slot_of
+from shm.ring import Ring, release_many, slot_of
 
 _TRADE = int(ReportKind.TRADE)
 _TOP, _QUOTE = int(MarketKind.TOP), int(MarketKind.QUOTE)
@@ -57,11 +57,9 @@ def work(ctx: Portfolio, now_ns: int) -> int:
 @njit
 def _drain_reports(ctx: Portfolio, k: int, now_ns: int) -> int:
     ring = ctx.reports[k]
-    count = min(available(ring), BUDGET)
+    count = take_in(ctx.common, ring, ctx.rings[k], now_ns)
     if count == 0:
         return 0
-    first = head_sequence(ring)
-    note_records(ctx.common, ctx.rings[k], first, first + count, now_ns)
     for n in range(count):
         _take_report(ctx, ring.slots, slot_of(ring, n), now_ns)
     release_many(ring, count)
@@ -120,11 +118,9 @@ def _change_working(positions: NDArray[Any], own: int, side: int, lots: int) -> 
 @njit
 def _drain_market(ctx: Portfolio, k: int, now_ns: int) -> int:
     ring = ctx.markets[k]
-    count = min(available(ring), BUDGET)
+    count = take_in(ctx.common, ring, ctx.rings[len(ctx.reports) + k], now_ns)
     if count == 0:
         return 0
-    first = head_sequence(ring)
-    note_records(ctx.common, ctx.rings[len(ctx.reports) + k], first, first + count, now_ns)
     for n in range(count):
         market = ring.slots[slot_of(ring, n)]
         if market["kind"] == _TOP or market["kind"] == _QUOTE:

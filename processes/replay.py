@@ -18,9 +18,10 @@ import msgspec
 
 from hft import control
 from hft.config import Config
+from hft.journal_format import JournalError
 from hft.journal_reader import JournalReader
 from hft.records import InputKind, JournalKind
-from hft.replay import MarketJournal, RingJournal, StageJournal, Work, first_difference
+from hft.replay import MarketJournal, ReplayError, RingJournal, StageJournal, Work, first_difference
 from hft.topology import RingSpec, StageSpec, Topology
 from processes.burst import burst
 from processes.common import CANCEL_ALL_CELL, FIRM_CELL, HALT_CELL, VENUE_CELL
@@ -38,13 +39,10 @@ _KIND_ON_RING = {"intents": JournalKind.INTENT, "orders": JournalKind.ORDER}
 def replay_session(instance: Instance, session: str | None) -> dict[str, Any]:
     """Replay every deciding stage of a session (an epoch, a folder, or the newest); `inputs, decisions, equal, first_difference`."""
     folder = _folder_of(instance, session)
-    epoch = int(folder.name)
-    stages: list[dict[str, Any]] = []
-    config = _config_of(folder, epoch)
-    for spec in config.topology().stages:
-        if spec.role in _DECIDING:
-            print(f"replaying {spec.name}", file=sys.stderr, flush=True)
-            stages.append(_StageReplay(folder, epoch, config, spec).run())
+    try:
+        stages = _replay_stages(folder, int(folder.name))
+    except (JournalError, ReplayError) as error:
+        raise EngineError(f"{folder}: {error}") from error
     difference = next(({"stage": s["stage"], **s["first_difference"]} for s in stages if s["first_difference"]), None)
     return {
         "session": str(folder),
@@ -54,6 +52,16 @@ def replay_session(instance: Instance, session: str | None) -> dict[str, Any]:
         "first_difference": difference,
         "stages": stages,
     }
+
+
+def _replay_stages(folder: Path, epoch: int) -> list[dict[str, Any]]:
+    stages = []
+    config = _config_of(folder, epoch)
+    for spec in config.topology().stages:
+        if spec.role in _DECIDING:
+            print(f"replaying {spec.name}", file=sys.stderr, flush=True)
+            stages.append(_StageReplay(folder, epoch, config, spec).run())
+    return stages
 
 
 def _folder_of(instance: Instance, session: str | None) -> Path:

@@ -19,7 +19,6 @@ from hft.risk_state import FIRM_KILL, HALT, VENUE_KILL
 from hft.topology import ORDER_SLOTS_FOR_CANCELS
 from hft.units import as_int
 from processes.common import (
-    BUDGET,
     CANCEL_ALL_CELL,
     FIRM_CELL,
     HALT_CELL,
@@ -27,13 +26,13 @@ from processes.common import (
     Common,
     journal_bytes,
     may_work,
-    note_records,
     observe,
+    take_in,
 )
 from shm.clock import monotonic_ns
 from shm.counters import add
 from shm.jit import njit
-from shm.ring import Ring, available, claim, copy_record, has_room, head_sequence, publish, release_many, slot_of
+from shm.ring import Ring, claim, copy_record, has_room, publish, release_many, slot_of
 
 _ORDER_BYTES, _REPORT_BYTES = ORDER.itemsize, REPORT.itemsize
 _ORDER, _VERDICT = int(JournalKind.ORDER), int(JournalKind.VERDICT)
@@ -90,11 +89,9 @@ def _copy_halts(ctx: Risk) -> None:
 @njit
 def _drain_reports(ctx: Risk, k: int, now_ns: int) -> int:
     ring = ctx.reports[k]
-    count = min(available(ring), BUDGET)
+    count = take_in(ctx.common, ring, ctx.rings[k], now_ns)
     if count == 0:
         return 0
-    first = head_sequence(ring)
-    note_records(ctx.common, ctx.rings[k], first, first + count, now_ns)
     for n in range(count):
         apply_report(ctx.state, ring.slots, slot_of(ring, n))
     release_many(ring, count)
@@ -105,11 +102,9 @@ def _drain_reports(ctx: Risk, k: int, now_ns: int) -> int:
 @njit
 def _drain_market(ctx: Risk, k: int, now_ns: int) -> int:
     ring = ctx.markets[k]
-    count = min(available(ring), BUDGET)
+    count = take_in(ctx.common, ring, ctx.rings[len(ctx.reports) + k], now_ns)
     if count == 0:
         return 0
-    first = head_sequence(ring)
-    note_records(ctx.common, ctx.rings[len(ctx.reports) + k], first, first + count, now_ns)
     for n in range(count):
         on_top(ctx.state, ring.slots, slot_of(ring, n))
     release_many(ring, count)
@@ -120,11 +115,9 @@ def _drain_market(ctx: Risk, k: int, now_ns: int) -> int:
 @njit
 def _drain_intents(ctx: Risk, k: int, now_ns: int) -> int:
     ring = ctx.intents[k]
-    count = min(available(ring), BUDGET)
+    count = take_in(ctx.common, ring, ctx.rings[len(ctx.reports) + len(ctx.markets) + k], now_ns)
     if count == 0:
         return 0
-    first = head_sequence(ring)
-    note_records(ctx.common, ctx.rings[len(ctx.reports) + len(ctx.markets) + k], first, first + count, now_ns)
     for n in range(count):
         _judge(ctx, ring.slots, slot_of(ring, n), k, now_ns)
     release_many(ring, count)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 import msgspec
@@ -129,7 +130,8 @@ class ZygoteSpawner:
         pid = self.pids.get(name)
         if pid is None:
             return
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # It may just have ended by itself.
+            os.kill(pid, signal.SIGKILL)
         deadline = time.monotonic() + _END_TIMEOUT_S
         while name in self.pids:
             if time.monotonic() > deadline:
@@ -180,7 +182,8 @@ class UnitSpawner:
     def kill(self, name: str) -> None:
         owner = self._owner(name)
         if is_alive(owner):
-            os.kill(owner.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # It may just have ended by itself.
+                os.kill(owner.pid, signal.SIGKILL)
         while is_alive(owner):
             time.sleep(0.001)
         self.words[process_word(self.names.index(name), ProcessWord.STATE)] = ProcessState.ABSENT

@@ -9,7 +9,7 @@ import numpy as np
 from hft import control
 from hft.book import new_books
 from hft.bounds import prove_bounds
-from hft.config import Config
+from hft.config import Config, ConfigError
 from hft.journal_reader import JournalReader
 from hft.matching import new_matching
 from hft.orders import new_orders
@@ -28,7 +28,7 @@ from shm.atomics import store_release
 from shm.pinned import Pinned, pin
 from shm.ring import publish_many, room, slot_at
 from strategies import registry
-from strategies.contract import new_view, resolve_params
+from strategies.contract import ContractError, new_view, resolve_params
 
 #: Levels that a consumer's book holds on each side; the feed's snapshot has fewer, updates add some.
 LEVELS_MAX = 8192
@@ -63,8 +63,11 @@ class StrategyStage(DecidingStage):
     def __init__(self, spec: StageSpec, config: Config, tables: Tables) -> None:
         super().__init__(spec, config, tables)
         section = config.strategies[spec.subject]
-        self.strategy = registry.load(section.code)
-        self.params = resolve_params(self.strategy, section.params)
+        try:
+            self.strategy = registry.load(section.code)
+            self.params = resolve_params(self.strategy, section.params)
+        except ContractError as error:
+            raise ConfigError(f"strategies.{spec.subject}: {error}") from error
         self.callbacks = self.strategy.callbacks
         self._view: Pinned | None = None
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from hft.config import load
+from processes import logs
 from processes.attach import is_alive
 from processes.errors import EngineError
 from processes.instance import Instance, write_durably
@@ -28,6 +29,8 @@ def start_foreground(instance: Instance, config_file: Path, seconds: float | Non
     """Run until `seconds` have passed, or SIGINT or SIGTERM; return the last status with the latency report in it."""
     config = load(config_file)
     screen = _Screen(quiet)
+    instance.make_folders()
+    logs.to_file(instance.folder / "log" / "supervisor.jsonl")
     supervisor = Supervisor(instance, config, config_file.resolve(), screen.progress)
     stopping: list[int] = []
 

@@ -18,20 +18,19 @@ from hft.orders import apply_report, insert_order
 from hft.records import INTENT, InputKind, IntentKind, JournalKind, MarketFlag, MarketKind, OrderFlag, ReportKind
 from hft.units import as_int
 from processes.common import (
-    BUDGET,
     TIMER_DUE,
     Common,
     is_halted,
     journal_bytes,
     may_work,
-    note_records,
     note_word,
     observe,
+    take_in,
 )
 from shm.clock import monotonic_ns
 from shm.counters import add
 from shm.jit import njit
-from shm.ring import Ring, available, claim, copy_record, head_sequence, publish, release_many, slot_of
+from shm.ring import Ring, claim, copy_record, publish, release_many, slot_of
 from strategies.contract import ON_BOOK, ON_DISCONNECT, ON_HALT, ON_REPORT, ON_TIMER, ON_TRADE, STAGED, View
 
 _INTENT_BYTES = INTENT.itemsize
@@ -91,11 +90,9 @@ def _halted(ctx: Strategy) -> bool:
 @njit
 def _drain_reports(ctx: Strategy, callbacks: Any, k: int, now_ns: int) -> int:
     ring = ctx.reports[k]
-    count = min(available(ring), BUDGET)
+    count = take_in(ctx.common, ring, ctx.rings[k], now_ns)
     if count == 0:
         return 0
-    first = head_sequence(ring)
-    note_records(ctx.common, ctx.rings[k], first, first + count, now_ns)
     view = ctx.own
     for n in range(count):
         view.report[0] = ring.slots[slot_of(ring, n)]
@@ -116,11 +113,9 @@ def _drain_reports(ctx: Strategy, callbacks: Any, k: int, now_ns: int) -> int:
 @njit
 def _drain_market(ctx: Strategy, callbacks: Any, k: int, now_ns: int) -> int:
     ring = ctx.markets[k]
-    count = min(available(ring), BUDGET)
+    count = take_in(ctx.common, ring, ctx.rings[len(ctx.reports) + k], now_ns)
     if count == 0:
         return 0
-    first = head_sequence(ring)
-    note_records(ctx.common, ctx.rings[len(ctx.reports) + k], first, first + count, now_ns)
     for n in range(count):
         _take_market(ctx, callbacks, ring.slots, slot_of(ring, n), now_ns)
     release_many(ring, count)

@@ -106,7 +106,8 @@ class Supervisor:
         self._spawner.prepare(self.config, self.progress, self._beat)
         for name in self.config.placement.processes:
             self._spawner.spawn(name, self.epoch)
-        self._await_running()
+        if gone := self._await_running():
+            raise EngineError(f"process {gone} ended while starting; see {self.instance.folder / 'log'}")
         self._enter_running()
 
     def _beat(self) -> None:
@@ -121,16 +122,17 @@ class Supervisor:
         ready(f"epoch {self.epoch}")
         log("running", epoch=self.epoch)
 
-    def _await_running(self) -> None:
-        """Wait until every process of this epoch reports RUNNING."""
+    def _await_running(self) -> str | None:
+        """Wait until every process reports RUNNING on this epoch; the name of one that ended or hung on the way."""
         deadline = time.monotonic() + (START_TIMEOUT_S if self.config.placement.spawner == "zygote" else float("inf"))
         while not all(self._is_running(row) for row in range(len(self.config.placement.processes))):
             self._beat()
-            if gone := self._exited():
-                raise EngineError(f"process {gone} ended while starting; see {self.instance.folder / 'log'}")
+            if gone := self._exited() or self._hung():
+                return gone
             if time.monotonic() > deadline:
                 raise EngineError(f"processes did not start within {START_TIMEOUT_S:g} s; see {self.instance.folder / 'log'}")
             time.sleep(0.002)
+        return None
 
     def _is_running(self, row: int) -> bool:
         words = self.words
@@ -157,7 +159,7 @@ class Supervisor:
         limit_ns = self.config.engine.heartbeat_timeout_ms * 1_000_000
         for row, name in enumerate(self.config.placement.processes):
             age_ns = time.monotonic_ns() - int(self.words[process_word(row, ProcessWord.BEAT)])
-            if self._is_running(row) and age_ns > limit_ns:
+            if self.words[process_word(row, ProcessWord.STATE)] == ProcessState.RUNNING and age_ns > limit_ns:
                 log("process hung", process=name, age_ns=age_ns)
                 assert self._spawner is not None
                 self._spawner.kill(name)
@@ -165,14 +167,28 @@ class Supervisor:
         return None
 
     def _restart(self, gone: str) -> None:
-        """New epoch, new rings: hot processes start again, feeds and portfolio keep what they have and switch."""
+        """Restart until everything runs; a process that ends or hangs meanwhile is one more cause, up to a crash loop."""
+        cause: str | None = gone
+        while cause is not None:
+            if self._is_crash_loop():
+                self._fail(f"{cause} and others ended {len(self.restarts)} times in {RESTARTS_WINDOW_S:g} s: crash loop")
+                return
+            try:
+                cause = self._restart_once(cause)
+            except EngineError as error:
+                self._fail(str(error))
+                return
+        self._enter_running()
+
+    def _is_crash_loop(self) -> bool:
         now = time.monotonic()
         self.restarts.append(now)
         while self.restarts[0] < now - RESTARTS_WINDOW_S:
             self.restarts.popleft()
-        if len(self.restarts) >= RESTARTS_MAX:
-            self._fail(f"{gone} and others ended {len(self.restarts)} times in {RESTARTS_WINDOW_S:g} s: crash loop")
-            return
+        return len(self.restarts) >= RESTARTS_MAX
+
+    def _restart_once(self, gone: str) -> str | None:
+        """New epoch, new rings: hot processes start again, feeds and portfolio keep their sockets and marks and switch."""
         self.state = "RESTARTING"
         self.restart_count += 1
         self.words[control.HALT], self.words[control.READY] = 1, 0
@@ -181,23 +197,23 @@ class Supervisor:
         for name, process in self.config.placement.processes.items():
             if name == gone or any(self.topology.stage(stage).role in ("strategy", "risk", "execution") for stage in process.stages):
                 self._spawner.kill(name)
+        while self._exited() is not None:
+            pass  # What else has ended starts again with it.
         self.words[control.BEHIND_RING : control.PROCESS] = 0  # Of the old rings; what they missed is in the journals.
         old, self.epoch = self._rings, next_epoch(self.instance.state_dir, self.config.engine.mode)
         self._rings = segments.create_rings(self.instance, self.topology, self.epoch)
         self.words[control.EPOCH] = self.epoch
         self._write_engine()
         for name in self._spawner.missing():
+            row = list(self.config.placement.processes).index(name)
+            self.words[process_word(row, ProcessWord.STATE)] = ProcessState.ABSENT  # Not what the dead one said of itself.
             self._spawner.spawn(name, self.epoch)
         try:
-            self._await_running()
-        except EngineError as error:
-            self._fail(str(error))
-            return
+            return self._await_running()
         finally:
             for segment in old:
                 segment.unlink()
                 segment.close()
-        self._enter_running()
 
     def _fail(self, why: str) -> None:
         log("engine failed", why=why)

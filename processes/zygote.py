@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from hft.config import Config
+from hft.config import Config, ConfigError
 from processes import affinity
 from processes.instance import Instance
 from processes.logs import log
@@ -121,7 +121,7 @@ def main() -> None:
             log("supervisor hung up")
         except Exception as error:
             log("zygote failed", error=repr(error), trace=traceback.format_exc())
-            zygote.tell(failed=repr(error))
+            zygote.tell(failed=str(error) if isinstance(error, ConfigError) else repr(error))
             raise
         finally:
             zygote.end_children()

@@ -1,7 +1,7 @@
 """Market maker: quotes one bid and one ask around the microprice, shifted against its inventory, wider when it is wild.
 
     fair        microprice: the mid, weighted towards the thinner side
-    half        max(half_spread_min, volatility_factor x sigma over the horizon)
+    half        max(half_spread_min, volatility_factor x volatility over the horizon)
     centre      fair - skew x half x inventory / inventory_max
     bid, ask    floor(centre - half), ceil(centre + half), and never at or through the other side's best
 
@@ -16,9 +16,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from hft.book import Book, best_lots, best_ticks, book_at
+from hft.book import best_ticks, book_at
 from hft.orders import find, is_working, member
 from hft.records import OrderState, ReportKind, Side
+from hft.signals import forget_mid, microprice_ticks, mid_x2_ticks, update_volatility, volatility
 from shm.jit import njit
 from strategies.contract import Param, View, callback, cancel, cancel_all, quote, replace, view_of
 
@@ -26,9 +27,9 @@ PARAMS = (
     Param("size_quote", 100, 1e-6, 1e9, "quote", "Value of each quote."),
     Param("inventory_max_quote", 500, 1e-6, 1e9, "quote", "Value of the inventory at which the growing side is withdrawn."),
     Param("half_spread_min_bp", 0.5, 0, 1e4, "bp", "Least distance of a quote from the centre."),
-    Param("volatility_factor", 0.5, 0, 100, "", "How many sigmas over the horizon a quote keeps from the centre."),
+    Param("volatility_factor", 0.5, 0, 100, "", "How many standard deviations over the horizon a quote keeps from the centre."),
     Param("horizon_s", 1, 1e-3, 3600, "s", "How long a quote is expected to stand."),
-    Param("volatility_memory_s", 30, 1e-2, 86400, "s", "Time constant of the volatility estimate."),
+    Param("volatility_half_life_s", 20, 1e-2, 86400, "s", "After how long a move counts for half in the volatility."),
     Param("skew", 1, 0, 10, "", "How many half-spreads the centre shifts at full inventory."),
     Param("requote_bp", 0.1, 0, 1e4, "bp", "A quote moves when its target has moved by more than this."),
     Param("interval_ms", 100, 0, 6e4, "ms", "Least time between two quotes of one side."),
@@ -42,7 +43,7 @@ PARAMS = (
     HALF_SPREAD_MIN_BP,
     VOLATILITY_FACTOR,
     HORIZON_S,
-    VOLATILITY_MEMORY_S,
+    VOLATILITY_HALF_LIFE_S,
     SKEW,
     REQUOTE_BP,
     INTERVAL_MS,
@@ -61,14 +62,10 @@ QUIET_UNTIL_NS = 10
 REFUSALS = 11  #: in a row
 VALID_SINCE_NS = 12  #: first event of the valid book; 0 if none
 EVENT_NS = 13  #: newest event
-MID_TICKS_X2 = 14  #: mid at the newest event; 0 if none
-RECENT = 16  #: [side, RECENT_MAX, (ns, ticks, lots)]: the side's newest quotes
+RECENT = 14  #: [side, RECENT_MAX, (ns, ticks, lots)]: the side's newest quotes
 
 #: Quotes of a side that are remembered; more within the duplicate window are held back.
 RECENT_MAX = 7
-
-# Cells of view.floats.
-VARIANCE = 0  #: ticks squared a second
 
 _BUY, _SELL = int(Side.BUY), int(Side.SELL)
 _PENDING_NEW, _PENDING_CANCEL = int(OrderState.PENDING_NEW), int(OrderState.PENDING_CANCEL)
@@ -86,6 +83,7 @@ _BOOK_AGE_MAX_NS = 1_000_000_000
 _DOUBLINGS_MAX = 6
 
 _NS_PER_MS = 1_000_000
+_NS_PER_S = 1e9
 
 
 @njit(forceinline=True)
@@ -95,33 +93,6 @@ def withdraw(view: View, instrument: int) -> int:
         return 0
     cancel_all(view, instrument)
     return 1
-
-
-@njit(forceinline=True)
-def learn(view: View, instrument: int, mid_ticks_x2: int, now_ns: int) -> None:
-    """Update the variance of the mid per second, forgetting exponentially in time."""
-    ints, floats = view.ints, view.floats
-    before_x2, before_ns = ints[instrument, MID_TICKS_X2], ints[instrument, EVENT_NS]
-    if ints[instrument, VALID_SINCE_NS] == 0:
-        ints[instrument, VALID_SINCE_NS] = now_ns
-    ints[instrument, MID_TICKS_X2] = mid_ticks_x2
-    ints[instrument, EVENT_NS] = now_ns
-    if before_x2 == 0:
-        return
-    memory_s = view.params[VOLATILITY_MEMORY_S]
-    elapsed_s = (now_ns - before_ns) * 1e-9
-    move_ticks = (mid_ticks_x2 - before_x2) * 0.5
-    kept = math.exp(-elapsed_s / memory_s)
-    # A move in no time counts as its limit, 1 / memory.
-    weight_per_s = (1.0 - kept) / elapsed_s if elapsed_s > 0.0 else 1.0 / memory_s
-    floats[instrument, VARIANCE] = floats[instrument, VARIANCE] * kept + move_ticks * move_ticks * weight_per_s
-
-
-@njit(forceinline=True)
-def microprice_ticks(book: Book) -> float:
-    """The mid weighted by the other side's size: nearer to the side that will give way."""
-    bid_lots, ask_lots = float(best_lots(book, _BUY)), float(best_lots(book, _SELL))
-    return (best_ticks(book, _BUY) * ask_lots + best_ticks(book, _SELL) * bid_lots) / (bid_lots + ask_lots)
 
 
 @njit(forceinline=True)
@@ -148,8 +119,8 @@ def requote(view: View, instrument: int, now_ns: int) -> int:
     if now_ns - since_ns < int(params[WARMUP_MS] * _NS_PER_MS):
         return 0
     fair_ticks = microprice_ticks(book)
-    sigma_ticks = math.sqrt(view.floats[instrument, VARIANCE] * params[HORIZON_S])
-    half_ticks = max(fair_ticks * params[HALF_SPREAD_MIN_BP] * 1e-4, params[VOLATILITY_FACTOR] * sigma_ticks)
+    deviation = volatility(view.floats, instrument) * math.sqrt(params[HORIZON_S])
+    half_ticks = fair_ticks * max(params[HALF_SPREAD_MIN_BP] * 1e-4, params[VOLATILITY_FACTOR] * deviation)
     lots, lots_max = _sizes(view, instrument, fair_ticks)
     position_lots = view.positions[instrument]["position_lots"]
     inventory = min(1.0, max(-1.0, position_lots / lots_max)) if lots_max > 0 else 0.0
@@ -288,11 +259,13 @@ def _is_held(view: View, instrument: int, c: int, price_ticks: int, lots: int, n
 def on_book(cell: Any, instrument: int, now_ns: int) -> int:
     """Learn from the new best prices, then bring the quotes to their targets."""
     view = view_of(cell)
-    book = book_at(view.books, instrument)
-    bid_ticks, ask_ticks = best_ticks(book, _BUY), best_ticks(book, _SELL)
-    if view.valid[instrument] == 0 or bid_ticks == 0 or ask_ticks == 0:
+    mid_x2 = mid_x2_ticks(book_at(view.books, instrument))
+    if view.valid[instrument] == 0 or mid_x2 == 0:
         return 0
-    learn(view, instrument, bid_ticks + ask_ticks, now_ns)
+    if view.ints[instrument, VALID_SINCE_NS] == 0:
+        view.ints[instrument, VALID_SINCE_NS] = now_ns
+    view.ints[instrument, EVENT_NS] = now_ns
+    update_volatility(view.floats, instrument, mid_x2, now_ns, view.params[VOLATILITY_HALF_LIFE_S] * _NS_PER_S)
     return requote(view, instrument, now_ns)
 
 
@@ -337,7 +310,7 @@ def on_disconnect(cell: Any, instrument: int, now_ns: int) -> int:
     """Withdraw everything; the book starts over."""
     view = view_of(cell)
     view.ints[instrument, VALID_SINCE_NS] = 0
-    view.ints[instrument, MID_TICKS_X2] = 0
+    forget_mid(view.floats, instrument)
     return withdraw(view, instrument)
 
 

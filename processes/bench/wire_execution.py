@@ -16,7 +16,7 @@ from hft.counters import ExecutionCounter
 from hft.records import ORDER, REPORT, JournalKind, OrderState, ReportKind
 from hft.units import as_int
 from hft.venues.binance_orders import REQUEST_BYTES_MAX, OrderTemplates, encode_place, new_templates
-from processes.common import BUDGET, FIRM_CELL, VENUE_CELL, Common, is_halted, journal_bytes, may_work, note_records, observe
+from processes.common import FIRM_CELL, VENUE_CELL, Common, is_halted, journal_bytes, may_work, observe, take_in
 from processes.execution import record_spans
 from processes.resources import Resources
 from processes.stage import Stage
@@ -26,7 +26,7 @@ from shm.clock import monotonic_ns
 from shm.counters import add
 from shm.jit import njit
 from shm.pinned import unpin
-from shm.ring import Ring, available, claim, copy_record, head_sequence, publish, read_record, release_many, slot_of
+from shm.ring import Ring, claim, copy_record, publish, read_record, release_many, slot_of
 
 _ORDER_BYTES, _REPORT_BYTES = ORDER.itemsize, REPORT.itemsize
 _SENDING, _REPORT = int(JournalKind.SENDING), int(JournalKind.REPORT)
@@ -94,11 +94,9 @@ def work(ctx: WireExecution, now_ns: int) -> int:
         return 0
     observe(ctx.common, now_ns)
     ring = ctx.orders
-    count = min(available(ring), BUDGET)
+    count = take_in(ctx.common, ring, ctx.rings[0], now_ns)
     if count == 0:
         return 0
-    first = head_sequence(ring)
-    note_records(ctx.common, ctx.rings[0], first, first + count, now_ns)
     for k in range(count):
         read_record(ring, slot_of(ring, k), ctx.order, 0)
         _send(ctx, now_ns)

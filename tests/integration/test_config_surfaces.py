@@ -66,8 +66,6 @@ def _no_such_recording(sections):
         (_negative_rate, "strategy_orders_per_s"),
         (_no_process_for_risk, "risk"),
         (_core_that_is_not_here, "placement.processes.trade.core"),
-        (_unknown_strategy, "no_such_strategy"),
-        (_unknown_param, "half_spread"),
         (_products_that_do_not_fit, "BTC-USDT.BINANCE"),
         (_no_such_recording, "venues.binance.simulator.recording"),
     ],
@@ -76,6 +74,16 @@ def test_start_refuses_a_config_in_one_line_that_names_the_key(tmp_path, change,
     config = write_config(tmp_path / "broken.toml", paper(change))
     line = refused(tmp_path, config)
     assert named in line
+    assert list(Path("/dev/shm").glob("hft.refused.*")) == []
+
+
+@pytest.mark.parametrize(("change", "named"), [(_unknown_strategy, "no_such_strategy"), (_unknown_param, "'half_spread'")])
+def test_start_refuses_a_strategy_that_cannot_be_loaded_and_names_its_section(tmp_path, change, named):
+    config = write_config(tmp_path / "broken.toml", paper(change))
+    done = hftctl("start", "--config", config, "--json", "--instance", "refused", "--state-dir", tmp_path / "state")
+    assert done.returncode == 1 and done.stdout == ""
+    last = done.stderr.splitlines()[-1]
+    assert "strategies.mm" in last and named in last and "Error(" not in last
     assert list(Path("/dev/shm").glob("hft.refused.*")) == []
 
 
@@ -119,21 +127,6 @@ def test_an_instance_name_that_could_escape_its_folder_is_refused(tmp_path, name
     done = hftctl("status", f"--instance={name}", "--state-dir", tmp_path)
     assert done.returncode in (1, 2) and "instance" in done.stderr
     assert list(tmp_path.iterdir()) == []
-
-
-def test_stage_refuses_a_config_other_than_the_engines(tmp_path):
-    with live_engine(tmp_path) as engine:
-        engine.start()
-        engine.await_running()
-        other = write_config(tmp_path / "other.toml", paper(_slower_timer))
-        done = engine.ctl("stage", "risk", "--config", other)
-        assert done.returncode == 1 and "other.toml" in done.stderr
-        fused = engine.ctl("stage", "risk", "--config", engine.config)
-        assert fused.returncode == 1 and "risk" in fused.stderr
-
-
-def _slower_timer(sections):
-    sections["strategies"]["mm"]["timer_ms"] = 200
 
 
 def test_a_state_dir_that_cannot_be_written_is_refused(tmp_path):

@@ -8,9 +8,18 @@ import sys
 
 import pytest
 
+from hft import control
+from processes.attach import attach_control
 from support.journals import assert_positions_follow_from_fills
-from support.live_engine import ROOT, LiveEngine, hftctl, live_engine, paper
+from support.live_engine import ROOT, LiveEngine, hftctl, live_engine, paper, write_config
 from support.waiting import wait_until
+
+MAIN_THAT_LISTS_MODULES = """
+import atexit, json, sys
+atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr))
+from processes.cli import main
+main(sys.argv[1:])
+"""
 
 
 @pytest.fixture(scope="module")
@@ -25,23 +34,16 @@ def engine(tmp_path_factory):
 
 def imported_by(*arguments: str) -> tuple[int, set[str]]:
     """Exit code of an hftctl command, and every module that it had imported in the end."""
-    program = "\n".join(
-        (
-            "import atexit, json, sys",
-            "atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr))",
-            "from processes.cli import main",
-            "main(sys.argv[1:])",
-        )
-    )
-    done = subprocess.run([sys.executable, "-c", program, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    command = [sys.executable, "-c", MAIN_THAT_LISTS_MODULES, *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, set(json.loads(done.stderr.splitlines()[-1]))
 
 
 def assert_sends_nothing(engine: LiveEngine) -> None:
     """From now on no order is sent, while the strategy is still being fed."""
     before = engine.status()
-    frames = before["venues"][0]["frames"] + 300
-    wait_until(lambda: engine.status()["venues"][0]["frames"] > frames, 40, "300 more frames")
+    frames = before["venues"][0]["frames"] + 150
+    wait_until(lambda: engine.status()["venues"][0]["frames"] > frames, 40, "150 more frames")
     assert engine.status()["orders"]["sent"] == before["orders"]["sent"]
 
 
@@ -117,38 +119,40 @@ def test_arm_needs_a_reason(engine):
     assert engine.ctl("arm", "--reason", "  ").returncode == 1
 
 
+def test_stage_refuses_to_join_an_engine_that_it_does_not_belong_to(engine, tmp_path):
+    def slower(sections):
+        sections["strategies"]["mm"]["timer_ms"] = 200
+
+    other = write_config(tmp_path / "other.toml", paper(slower))
+    done = engine.ctl("stage", "risk", "--config", other)
+    assert done.returncode == 1 and "other.toml" in done.stderr
+    fused = engine.ctl("stage", "risk", "--config", engine.config)
+    assert fused.returncode == 1 and "risk" in fused.stderr
+
+
 def test_a_latch_survives_stop_and_start(tmp_path):
     with live_engine(tmp_path) as engine:
         killed = engine.ctl_json("kill", "--all", "--reason", "before the first start")
         assert (killed["latched"], killed["running"]) == (True, False)
-        for _ in range(2):
-            engine.start()
-            assert engine.await_running()["kill_latched"] is True
-            wait_until(lambda: engine.status()["venues"][0]["books_valid"] == 2, 40, "books valid")
-            assert_sends_nothing(engine)
-            assert engine.stop() == 0, engine.log_text()
-            assert engine.report()["orders"]["sent"] == 0
-        assert engine.ctl_json("arm", "--reason", "test")["cleared"] == ["firm"]
-        engine.start()
-        assert engine.await_running()["kill_latched"] is False
-        assert_goes_on_sending(engine)
-
-
-def test_a_damaged_latch_counts_as_a_kill(tmp_path):
-    with live_engine(tmp_path) as engine:
-        engine.instance.make_folders()
-        engine.instance.kill_file.write_bytes(b'{"firm": tr')
+        engine.start("--for", 3)
+        engine.await_running()
+        assert engine.process is not None
+        assert engine.process.wait(60) == 0
+        report = engine.report()
+        assert (report["orders"]["sent"], report["kill_latched"], report["kills"]) == (0, True, ["firm"])
         engine.start()
         assert engine.await_running()["kill_latched"] is True
         wait_until(lambda: engine.status()["venues"][0]["books_valid"] == 2, 40, "books valid")
         assert_sends_nothing(engine)
+        assert engine.status()["orders"]["sent"] == 0
+        assert engine.ctl_json("arm", "--reason", "test")["cleared"] == ["firm"]
+        assert_goes_on_sending(engine)
 
 
-def test_stop_prints_that_it_stopped_and_the_state_is_free_again(tmp_path):
-    with live_engine(tmp_path, paper()) as engine:
-        engine.start()
-        engine.await_running()
-        assert engine.ctl_json("stop") == {"state": "stopped", "instance": engine.name}
-        assert engine.process is not None and engine.process.wait(10) == 0
-        assert engine.segments() == []
-        assert engine.ctl("stop").returncode == 3
+def test_arm_leaves_alone_what_marks_a_consumer_as_behind(engine):
+    unused_ring = control.BEHIND_RING + 150
+    with attach_control(engine.instance) as words:
+        words[unused_ring] = 1
+        engine.ctl_json("arm", "--reason", "test")
+        marked, words[unused_ring] = int(words[unused_ring]), 0
+    assert marked == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,9 @@ class Run:
         engine.await_running()
         self.engine = engine
         self.during = engine.await_orders("filled", 1)
-        wait_until(lambda: all(span["count"] for span in read_latency(engine.instance, None)["spans"]), 20, "an order decided on a market event")
+        wait_until(
+            lambda: all(span["count"] for span in read_latency(engine.instance, None)["spans"]), 20, "an order decided on a market event"
+        )
         self.latency = engine.ctl_json("latency", "--hgrm", folder / "hgrm")
         self.hgrm = folder / "hgrm"
         assert engine.process is not None
@@ -77,7 +80,7 @@ def test_latency_has_every_span_and_its_hops_add_up(run, when):
         assert span["count"] > 0, span
         values = [span[name] for name in PERCENTILES]
         # A percentile is its bucket's upper end, within 3 digits of the largest value in it.
-        assert all(a <= b * 1.001 for a, b in zip(values, values[1:], strict=False)), span
+        assert all(a <= b * 1.001 for a, b in pairwise(values)), span
     assert {spans[name]["count"] for name in HOPS} == {spans["wire→sent"]["count"]}
     total = sum(spans[name]["mean_ns"] for name in HOPS)
     assert total == pytest.approx(spans["wire→sent"]["mean_ns"], rel=0.01)
@@ -152,4 +155,5 @@ def test_detach_returns_while_the_engine_goes_on(tmp_path):
         stopped = hftctl("stop", "--json", *engine.where)
         assert stopped.returncode == 0, stopped.stderr
         assert json.loads(stopped.stdout)["state"] == "stopped"
-        assert engine.engine()["state"] == "STOPPED"
+        assert engine.engine()["state"] == "STOPPED" and engine.segments() == []
+        assert engine.ctl("stop").returncode == 3

@@ -25,6 +25,8 @@ SYNC_UPDATES = 100
 def recording_only(path: str, pace: str) -> Any:
     def change(sections):
         sections["venues"]["binance"]["simulator"] = {"recording": path, "pace": pace, "loop": False}
+        # As read from the file: a few sizes have a digit more than the venue's lot, from before it became coarser.
+        sections["instruments"][NAME]["lot"] = "0.000001"
         for section in ("instruments", "limits"):
             sections[section] = {NAME: sections[section][NAME]}
         sections["strategies"]["mm"]["instruments"] = [NAME]

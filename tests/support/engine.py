@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
+import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from hft import control
-from hft.config import Config, parse
+from hft.config import Config
 from hft.journal_reader import Entry, JournalReader
 from hft.orders import order_id
 from hft.records import (
@@ -44,40 +47,31 @@ BTC, ETH = 0, 1
 BID, ASK = 6_000_000, 6_000_100
 
 
-def paper_text(changes: dict[str, str]) -> str:
-    """configs/paper.toml after textual changes {old: new}, each of which must apply."""
-    text = PAPER.read_text()
-    for old, new in changes.items():
-        assert old in text, old
-        text = text.replace(old, new)
-    return text
-
-
-def paper_config(changes: dict[str, str] | None = None) -> Config:
-    """The config of configs/paper.toml after textual changes."""
-    return parse(paper_text(changes or {}))
+def paper_config(change: Callable[[dict[str, Any]], None] | None = None) -> Config:
+    """The config of configs/paper.toml after `change` to its sections."""
+    sections = tomllib.loads(PAPER.read_text())
+    if change is not None:
+        change(sections)
+    return msgspec.convert(sections, Config)
 
 
 def recording_config(**params: float) -> Config:
     """paper.toml, its strategy replaced by `support.recording_strategy` with these parameters."""
-    inner = ", ".join(f"{name} = {value}" for name, value in params.items())
-    return paper_config(
-        {
-            'code = "market_maker"': 'code = "support.recording_strategy"',
-            "params = { half_spread_min_bp = 0.05, size_quote = 500 }": f"params = {{ {inner} }}",
-            "timer_ms = 100": "timer_ms = 60000",
-        }
-    )
+
+    def change(sections: dict[str, Any]) -> None:
+        sections["strategies"]["mm"] |= {"code": "support.recording_strategy", "params": params, "timer_ms": 60_000}
+
+    return paper_config(change)
 
 
 def two_strategies() -> Config:
-    """paper.toml with a second strategy `arb` like the first."""
-    section = """
-[strategies.arb]
-code = "support.recording_strategy"
-instruments = ["BTC-USDT.BINANCE"]
-"""
-    return paper_config({'["strategy.mm", "risk"': '["strategy.mm", "strategy.arb", "risk"', "[execution.binance]": section + "\n[execution.binance]"})
+    """paper.toml with a second strategy, `arb`."""
+
+    def change(sections: dict[str, Any]) -> None:
+        sections["strategies"]["arb"] = {"code": "support.recording_strategy", "instruments": ["BTC-USDT.BINANCE"]}
+        sections["placement"]["processes"]["trade"]["stages"].insert(1, "strategy.arb")
+
+    return paper_config(change)
 
 
 def row(dtype: np.dtype[Any], **fields: int) -> NDArray[Any]:
@@ -109,7 +103,7 @@ class Bench:
         self._pinned: dict[str, tuple[Any, Any]] = {}
         self._counter = 0
 
-    def __enter__(self) -> Bench:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -144,10 +138,18 @@ class Bench:
             release_many(ring, count)
         return np.concatenate(parts) if parts else ring.slots[:0]
 
+    def skip(self, name: str, count: int) -> None:
+        """Consume `count` records unread."""
+        ring = self.ring(name)
+        assert available(ring) >= count
+        release_many(ring, count)
+
     def fill(self, name: str, leave: int) -> None:
         """Publish blank records until only `leave` slots are free."""
         ring = self.ring(name)
-        publish_many(ring, room(ring) - leave)
+        count = max(0, room(ring) - leave)
+        ring.slots[[slot_at(ring, k) for k in range(count)]] = 0
+        publish_many(ring, count)
 
     def counter(self, stage: str, which: int) -> int:
         return int(self.stage(stage).context.common.counters[which])

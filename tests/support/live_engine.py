@@ -90,12 +90,12 @@ class LiveEngine:
         document: dict[str, Any] = json.loads(done.stdout)
         return document
 
-    def spawn(self, *arguments: object) -> subprocess.Popen[bytes]:
-        """Start an hftctl command on this instance in the background."""
+    def spawn(self, *arguments: object, out: str = "start.out") -> subprocess.Popen[bytes]:
+        """Start an hftctl command on this instance in the background, its stdout in a file of the folder."""
         command = [*HFTCTL, *(str(argument) for argument in arguments), *self.where]
         environment = os.environ | {_MARK: self.name}
-        with open(self.stdout, "wb") as out, open(self.stderr, "ab") as err:
-            return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment)
+        with open(self.folder / out, "wb") as stdout, open(self.stderr, "ab") as stderr:
+            return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, env=environment)
 
     def start(self, *options: object) -> None:
         """`hftctl start`; returns at once."""

@@ -86,7 +86,7 @@ BOUNDARIES: list[tuple[RiskCode, Callable[[RiskState], None], dict[str, int], di
         {"side": -1, "price_ticks": 6_300_011},
     ),
     (RiskCode.INTENT_STALE, firm("intent_age_max_ns", 100), {"decided_ns": NOW - 100}, {"decided_ns": NOW - 101}),
-    (RiskCode.INTENT_STALE, firm("intent_age_max_ns", 100), {"decided_ns": NOW}, {"decided_ns": NOW + 1}),
+    (RiskCode.INTENT_STALE, firm("intent_age_max_ns", 100), {"decided_ns": NOW + 100}, {"decided_ns": NOW + 101}),
     (RiskCode.MAX_POSITION, limit("position_max_lots", 1000), {"qty_lots": 1000}, {"qty_lots": 1001}),
     (
         RiskCode.MAX_POSITION,

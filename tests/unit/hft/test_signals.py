@@ -6,15 +6,32 @@ import math
 import random
 from fractions import Fraction
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from hft.book import new_book, set_level
 from hft.records import Side
-from hft.signals import Signal, imbalance, microprice_ticks, mid_x2_ticks, new_signals, update_flow, update_volatility
+from hft.signals import (
+    SIGNALS,
+    Signal,
+    forget_mid,
+    imbalance,
+    microprice_ticks,
+    mid_x2_ticks,
+    update_flow,
+    update_volatility,
+    volatility,
+)
 from support.naive_book import NaiveBook
 
 BUY, SELL = int(Side.BUY), int(Side.SELL)
 HALF_LIFE_NS = 2e9
+
+
+def new_rows(instruments: int) -> NDArray[np.float64]:
+    """Rows as a strategy has them: wider than the signals need."""
+    return np.zeros((instruments, SIGNALS + 2))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -48,24 +65,45 @@ def test_microprice_lies_nearer_to_the_thinner_side() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_volatility_equals_its_definition_on_irregular_updates(seed: int) -> None:
     rng = random.Random(seed)
-    signals = new_signals(2)
+    signals = new_rows(2)
     now_ns, mid, variance, last_mid, last_ns = 1_000_000_000, 200_000, 0.0, 0, 0
     for step in range(300):
         now_ns += rng.choice((0, 1_000, 50_000_000, 3_000_000_000))
         mid += rng.randint(-50, 50)
         offered = rng.choice((mid, mid, mid, 0))
-        volatility = update_volatility(signals, 1, offered, now_ns, HALF_LIFE_NS)
+        update_volatility(signals, 1, offered, now_ns, HALF_LIFE_NS)
         if offered and (last_mid == 0 or now_ns > last_ns):
             if last_mid:
                 weight = 0.5 ** ((now_ns - last_ns) / HALF_LIFE_NS)
                 variance = weight * variance + (1 - weight) * (offered / last_mid - 1) ** 2 / ((now_ns - last_ns) / 1e9)
             last_mid, last_ns = offered, now_ns
-        assert volatility == pytest.approx(math.sqrt(variance), rel=1e-9), f"seed {seed} step {step}"
-    assert not signals[0].any(), "another instrument's row is untouched"
+        assert volatility(signals, 1) == pytest.approx(math.sqrt(variance), rel=1e-9), f"seed {seed} step {step}"
+    assert not signals[0].any() and not signals[1, SIGNALS:].any(), "touched what is not its own"
+
+
+def test_volatility_counts_two_moves_in_one_instant_as_one_when_time_has_passed() -> None:
+    signals = new_rows(1)
+    for mid, now_ns in ((200_000, 0), (200_200, 1_000_000_000), (200_400, 1_000_000_000), (200_400, 3_000_000_000)):
+        update_volatility(signals, 0, mid, now_ns, HALF_LIFE_NS)
+    weight = 0.5**0.5
+    first, second = (1 - weight) * 1e-3**2, 0.5 * (200_400 / 200_200 - 1) ** 2 / 2
+    assert signals[0, Signal.VARIANCE] == pytest.approx(first * 0.5 + second)
+
+
+def test_volatility_does_not_count_what_moved_while_the_mid_was_forgotten() -> None:
+    signals = new_rows(1)
+    for mid, now_ns in ((200_000, 0), (200_200, 1_000_000_000)):
+        update_volatility(signals, 0, mid, now_ns, HALF_LIFE_NS)
+    before = volatility(signals, 0)
+    forget_mid(signals, 0)
+    update_volatility(signals, 0, 300_000, 2_000_000_000, HALF_LIFE_NS)
+    assert volatility(signals, 0) == before > 0
+    update_volatility(signals, 0, 300_000, 4_000_000_000, HALF_LIFE_NS)
+    assert volatility(signals, 0) == pytest.approx(before * 0.5**0.5), "the first mid after it begins the next interval"
 
 
 def test_volatility_of_a_steady_walk_does_not_depend_on_how_often_it_is_looked_at() -> None:
-    signals = new_signals(2)
+    signals = new_rows(2)
     for i in range(1, 2001):
         mid = 2_000_000 + 2_000 * (i % 2)
         update_volatility(signals, 0, mid, i * 1_000_000_000, HALF_LIFE_NS)
@@ -77,7 +115,7 @@ def test_volatility_of_a_steady_walk_does_not_depend_on_how_often_it_is_looked_a
 
 
 def test_flow_decays_by_half_in_a_half_life_and_tells_the_direction() -> None:
-    signals = new_signals(1)
+    signals = new_rows(1)
     assert update_flow(signals, 0, BUY, 100, 5_000_000_000, HALF_LIFE_NS) == 1.0
     assert update_flow(signals, 0, SELL, 50, 7_000_000_000, HALF_LIFE_NS) == pytest.approx(0.0)
     assert signals[0, Signal.VOLUME_LOTS] == pytest.approx(100.0)

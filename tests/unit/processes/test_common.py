@@ -12,9 +12,10 @@ import pytest
 from hft import control
 from hft.journal import JournalWriter
 from hft.journal_reader import JournalReader
-from hft.records import InputKind, JournalKind
+from hft.records import MARKET, InputKind, JournalKind
 from hft.topology import build
 from processes.common import (
+    BUDGET,
     CANCEL_ALL_CELL,
     FIRM_CELL,
     HALT_CELL,
@@ -27,10 +28,11 @@ from processes.common import (
     is_halted,
     may_work,
     new_common,
-    note_records,
     note_word,
     observe,
+    take_in,
 )
+from shm.ring import local_ring, publish_many, release_many
 
 TOPOLOGY = build(["binance", "kraken"], ["a", "b"])
 FIRST_STRATEGY = VENUE_CELL + 2
@@ -131,15 +133,28 @@ def test_a_strategys_kill_halts_that_strategy_at_every_venue(common: Common) -> 
 
 
 def test_a_work_counts_once_however_much_it_takes_in(common: Common, tmp_path: Path) -> None:
+    ring = local_ring(MARKET, 256)
     for _ in range(2):
         assert may_work(common)
-        note_records(common, 3, 10, 12, 99)
+        publish_many(ring, 2)
+        assert take_in(common, ring, 3, 99) == 2
+        release_many(ring, 2)
         note_word(common, int(InputKind.TIMER), 1234, 99)
     assert may_work(common)
     assert [int(r["work"]) for r in inputs(tmp_path)] == [1, 1, 2, 2] and common.words[WORK] == 2
-    taken, timer = inputs(tmp_path)[:2]
-    assert (taken["kind"], taken["ring"], taken["first"], taken["last"], taken["now_ns"]) == (InputKind.RECORDS, 3, 10, 12, 99)
+    _, _, taken, timer = inputs(tmp_path)
+    assert (taken["kind"], taken["ring"], taken["first"], taken["last"], taken["now_ns"]) == (InputKind.RECORDS, 3, 2, 4, 99)
     assert (timer["kind"], timer["ring"], timer["value"]) == (InputKind.TIMER, -1, 1234)
+
+
+def test_a_stage_takes_no_more_than_its_budget_and_notes_nothing_from_an_empty_ring(common: Common, tmp_path: Path) -> None:
+    ring = local_ring(MARKET, 256)
+    assert may_work(common) and take_in(common, ring, 3, 99) == 0 and inputs(tmp_path) == []
+    publish_many(ring, BUDGET + 1)
+    for count in (BUDGET, 1, 0):
+        assert take_in(common, ring, 3, 99) == count
+        release_many(ring, count)
+    assert [(int(r["first"]), int(r["last"])) for r in inputs(tmp_path)] == [(0, BUDGET), (BUDGET, BUDGET + 1)]
 
 
 def test_a_stage_works_only_while_its_journal_has_the_reserve(common: Common) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hft.book import new_book, set_level
 from hft.records import ExecutionCode, IntentKind, MarketKind, OrderFlag, OrderState, ReportKind, RiskCode, Side, TimeInForce
+from hft.signals import SIGNALS, microprice_ticks, update_volatility, volatility
 from strategies import market_maker as maker
 from strategies.contract import resolve_params
 from strategies.registry import load
@@ -283,34 +283,27 @@ def test_maker_widens_with_volatility() -> None:
     assert spreads == sorted(spreads) and len(set(spreads)) == len(spreads), spreads
 
 
-def naive_variance(mids: list[tuple[float, float]], memory_s: float) -> float:
-    """Variance a second of (seconds, mid in ticks), each interval weighted by how long it lasted and how long ago it ended."""
-    last_s = mids[-1][0]
-    total = 0.0
-    for (before_s, before), (after_s, after) in itertools.pairwise(mids):
-        weight = math.exp(-(last_s - after_s) / memory_s) - math.exp(-(last_s - before_s) / memory_s)
-        total += weight * (after - before) ** 2 / (after_s - before_s)
-    return total
-
-
 @pytest.mark.parametrize("seed", range(3))
-def test_maker_learns_the_variance_that_the_definition_gives(seed: int) -> None:
+def test_maker_learns_the_volatility_of_every_mid_it_is_shown(seed: int) -> None:
     generator = random.Random(seed)
-    desk = Desk(maker, {"volatility_memory_s": 5})
-    start_ns, mid, mids = desk.now_ns, BID, []
+    desk = Desk(maker, {"volatility_half_life_s": 5})
+    expected = np.zeros((1, SIGNALS))
+    mid = BID
     for _ in range(200):
-        desk.wait(generator.choice([1, 20, 100, 700]))
+        desk.wait(generator.choice([0, 1, 20, 100, 700]))
         mid += generator.randint(-9, 9)
         desk.show(mid, 50, mid + 10, 50)
-        mids.append(((desk.now_ns - start_ns) * 1e-9, mid + 5.0))
-    assert desk.view.floats[0, maker.VARIANCE] == pytest.approx(naive_variance(mids, 5), rel=1e-9), f"seed {seed}"
+        update_volatility(expected, 0, 2 * mid + 10, desk.now_ns, 5e9)
+    assert volatility(desk.view.floats, 0) == volatility(expected, 0) > 0, f"seed {seed}"
 
 
-def test_maker_learns_from_two_events_in_one_instant() -> None:
-    desk = Desk(maker, {"volatility_memory_s": 5})
-    desk.show(BID, 50, ASK, 50)
-    desk.show(BID + 10, 50, ASK + 10, 50)
-    assert desk.view.floats[0, maker.VARIANCE] == pytest.approx(100 / 5)
+def test_maker_does_not_take_the_move_while_its_book_was_invalid_for_volatility() -> None:
+    desk, _, _ = quoted()
+    desk.show(BID + 5, 50, ASK + 5, 50)
+    before = volatility(desk.view.floats, 0)
+    desk.call("on_disconnect")
+    desk.wait(1000).show(2 * BID, 50, 2 * BID + 10, 50)
+    assert volatility(desk.view.floats, 0) == before > 0
 
 
 touches = st.tuples(st.integers(1, 10**7), st.integers(1, 10**5), st.integers(1, 10**9), st.integers(1, 10**9))
@@ -326,7 +319,7 @@ def test_target_bid_is_below_the_ask_and_neither_takes(
     book = new_book(4)
     set_level(book, BUY, bid_ticks, bid_lots)
     set_level(book, SELL, ask_ticks, ask_lots)
-    fair = float(maker.microprice_ticks(book))
+    fair = float(microprice_ticks(book))
     assert bid_ticks - 1e-6 <= fair <= ask_ticks + 1e-6
     bid, ask = maker.target_ticks(bid_ticks, ask_ticks, fair, half, skew, inventory)
     assert bid < ask and bid < ask_ticks and ask > bid_ticks

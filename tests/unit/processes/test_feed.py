@@ -1,0 +1,363 @@
+"""Feed: publishes whole events, loses none silently, and never lets one consumer hold up another."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hft.counters import FeedCounter
+from hft.http_client import Response, UnexpectedStatus
+from hft.journal_reader import JournalReader
+from hft.records import InvalidReason, MarketFlag, MarketKind
+from hft.replay import MarketJournal
+from processes import feed_stage
+from processes.errors import EngineError
+from processes.feed import ANY_LOST, FRAMES_MAX
+from processes.feed_stage import FeedStage
+from processes.transport.connect import LinkEvent
+from processes.transport.stream import TransportError
+from shm.ring import room
+from support.binance_stream import SHUTDOWN, deliver, depth, quote, snapshot, trade
+from support.engine import Bench, paper_config
+from support.feed_fakes import FakeLink, FakeRequests
+
+STAGE = "feed.binance"
+DEEP = ["market.binance.mm", "market.binance.execution"]
+TOPS = ["market.binance.risk", "market.binance.portfolio"]
+RINGS = DEEP + TOPS
+BIDS, ASKS = [("100.00", "1.00000"), ("99.00", "2.00000")], [("101.00", "3.00000")]
+BOOK = ["RESET", "LEVEL", "LEVEL", "LEVEL", "VALID", "TOP"]
+TOPS_OF_BOOK = ["RESET", "VALID", "TOP"]
+
+
+class FeedBench(Bench):
+    """A feed whose frames are put on the wire as picows does, with its cold side faked."""
+
+    def __init__(self, folder: Path, requests: FakeRequests) -> None:
+        super().__init__(folder, paper_config(lambda sections: sections["venues"]["binance"].update(transport="picows")), [STAGE])
+        self.feed: FeedStage = self.stage(STAGE)  # type: ignore[assignment]
+        self.requests = requests
+        self.link = FakeLink()
+        self.feed._link = self.link  # type: ignore[assignment]
+
+    def settle(self) -> None:
+        """New rings are given each book as it stands; take that away."""
+        for _ in range(16):
+            self.turn(STAGE)
+        for name in RINGS:
+            self.take(name)
+
+    def hears(self, *frames: bytes) -> int:
+        for frame in frames:
+            deliver(self.feed.wire, frame, self.now_ns)
+        return self.turn(STAGE)
+
+    def told(self, *names: str) -> list[list[str]]:
+        """What came out on each ring, by the names of its kinds."""
+        return [[MarketKind(kind).name for kind in self.take(name)["kind"]] for name in names or RINGS]
+
+    def sync(self, symbol: str = "BTCUSDT", last: int = 10) -> None:
+        """A valid book at an update id, by way of the link and a REST snapshot."""
+        if not self.link.open:
+            self.link.brings(LinkEvent.OPENED)
+        self.hears(depth(last - 5, last, symbol=symbol))
+        self.feed.cold(self.now_ns)
+        self.requests.made[-1].answer = snapshot(last, BIDS, ASKS)
+        self.feed.cold(self.now_ns)
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FeedBench]:
+    requests = FakeRequests()
+    monkeypatch.setattr(feed_stage, "Request", requests)
+    with FeedBench(tmp_path, requests) as bench:
+        # An event is never stamped later than it is published.
+        bench.now_ns -= 60_000_000_000
+        monkeypatch.setattr(feed_stage, "time", SimpleNamespace(monotonic_ns=lambda: bench.now_ns))
+        yield bench
+
+
+@pytest.fixture
+def synced(bench: FeedBench) -> FeedBench:
+    """Both consumers' kinds have a valid BTC book at id 10, and nothing is unread."""
+    bench.settle()
+    bench.sync()
+    bench.told()
+    return bench
+
+
+def test_new_rings_are_told_that_no_book_is_valid_yet(bench: FeedBench) -> None:
+    for _ in range(8):
+        assert bench.turn(STAGE) == 1
+    assert bench.turn(STAGE) == 0 and bench.feed.context.words[ANY_LOST] == 0
+    for name in RINGS:
+        records = bench.take(name)
+        assert [(r["kind"], r["instrument"], r["venue_id"]) for r in records] == [
+            (MarketKind.INVALID, instrument, InvalidReason.NEVER_SYNCED) for instrument in (0, 1)
+        ]
+
+
+def test_whole_book_goes_to_each_ring_with_levels_only_where_they_belong(bench: FeedBench) -> None:
+    bench.settle()
+    bench.sync()
+    assert bench.told() == [BOOK, BOOK, TOPS_OF_BOOK, TOPS_OF_BOOK]
+    assert bench.counter(STAGE, FeedCounter.BOOKS_VALID) == 1
+
+
+def test_diff_reaches_deep_rings_whole_and_the_others_as_best_prices(synced: FeedBench) -> None:
+    assert synced.hears(depth(11, 12, [("99.50", "1.00000")], [("101.00", "0.00000"), ("100.50", "2.00000")])) == 1
+    taken = [synced.take(name) for name in RINGS]
+    assert [[MarketKind(k).name for k in r["kind"]] for r in taken] == [["LEVEL"] * 3 + ["TOP"]] * 2 + [["TOP"]] * 2
+    for records in taken:
+        last = records[-1]
+        assert last["flags"] & MarketFlag.LAST and last["decode_ns"] >= 0 and last["received_ns"] == synced.now_ns
+        assert (last["price_ticks"], last["ask_ticks"]) == (10_000, 10_050)
+    counters = {name: synced.counter(STAGE, FeedCounter[name]) for name in ("FRAMES", "TRADES", "QUOTES", "OVERRUNS")}
+    assert counters == {"FRAMES": 2, "TRADES": 0, "QUOTES": 0, "OVERRUNS": 0}
+
+
+def test_quotes_go_to_all_and_trades_to_deep_rings(synced: FeedBench) -> None:
+    synced.hears(quote(11, BIDS[0], ASKS[0]), trade(5, "100.00", "0.10000"))
+    assert synced.told() == [["QUOTE", "TRADE"]] * 2 + [["QUOTE"]] * 2
+    assert synced.counter(STAGE, FeedCounter.TRADES) == 1 and synced.counter(STAGE, FeedCounter.QUOTES) == 1
+
+
+def test_turn_takes_a_bounded_number_of_frames(synced: FeedBench) -> None:
+    for n in range(FRAMES_MAX + 4):
+        deliver(synced.feed.wire, trade(n, "100.00", "0.10000"), synced.now_ns)
+    assert [synced.turn(STAGE) for _ in range(3)] == [FRAMES_MAX, 4, 0]
+    assert synced.told(DEEP[0]) == [["TRADE"] * (FRAMES_MAX + 4)]
+
+
+@pytest.mark.parametrize("late", RINGS)
+def test_full_ring_loses_the_instrument_and_nobody_elses(synced: FeedBench, late: str) -> None:
+    synced.fill(late, leave=0)
+    synced.hears(depth(11, 11, [("99.50", "1.00000")]))
+    assert synced.counter(STAGE, FeedCounter.OVERRUNS) == 1 and synced.feed.context.words[ANY_LOST] == 1
+    assert synced.told(*[name for name in RINGS if name != late]) == [
+        ["LEVEL", "TOP"] if name in DEEP else ["TOP"] for name in RINGS if name != late
+    ]
+    synced.hears(depth(12, 12, [("99.25", "1.00000")]))
+    assert synced.counter(STAGE, FeedCounter.OVERRUNS) == 1, "lost once, until it has the whole book again"
+    assert room(synced.ring(late)) == 0
+
+
+@pytest.mark.parametrize("late", [DEEP[0], TOPS[0]])
+def test_lost_instrument_is_given_whole_when_half_the_ring_is_free(synced: FeedBench, late: str) -> None:
+    ring = synced.ring(late)
+    synced.fill(late, leave=0)
+    synced.hears(depth(11, 11, [("99.50", "1.00000")]))
+    synced.told(*[name for name in RINGS if name != late])
+    half = ring.slots.size // 2
+    synced.skip(late, half - 1)
+    synced.hears(depth(12, 12, [("99.25", "1.00000")]))
+    assert room(ring) == half - 1, "one slot too few: nothing is given"
+    synced.skip(late, 1)
+    synced.turn(STAGE)
+    given = synced.take(late)
+    given = given[given["kind"] != 0]
+    assert [MarketKind(k).name for k in given["kind"]] == (["RESET"] + ["LEVEL"] * 5 + ["VALID", "TOP"] if late in DEEP else TOPS_OF_BOOK)
+    assert given[0]["flags"] & MarketFlag.LOST and not (given[1:]["flags"] & MarketFlag.LOST).any()
+    assert (given["venue_id"] == 12).all()
+    assert all("RESET" not in kinds for kinds in synced.told(*[name for name in RINGS if name != late])), "only the one that lost it"
+    synced.hears(depth(13, 13, [("98.00", "1.00000")]))
+    assert synced.told(late) == [["LEVEL", "TOP"] if late in DEEP else ["TOP"]]
+
+
+def test_lost_instrument_that_is_invalid_by_then_is_told_so(synced: FeedBench) -> None:
+    late = DEEP[1]
+    synced.fill(late, leave=0)
+    synced.hears(depth(11, 11, [("99.50", "1.00000")]), depth(20, 21))
+    synced.take(late)
+    synced.turn(STAGE)
+    assert synced.take(late)["venue_id"].tolist() == [InvalidReason.GAP]
+
+
+def test_other_instrument_goes_on_where_one_is_lost(synced: FeedBench) -> None:
+    late = DEEP[0]
+    synced.fill(late, leave=1)
+    synced.hears(depth(11, 11, [("99.50", "1.00000")]))
+    assert synced.feed.context.lost[:, 0].sum() == 1
+    synced.hears(trade(1, "50.00", "1.0000", symbol="ETHUSDT"))
+    assert synced.take(late)[-1]["kind"] == MarketKind.TRADE and synced.feed.context.lost[:, 1].sum() == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_journal_says_byte_for_byte_what_each_ring_got(synced: FeedBench, tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    begin = [MarketJournal(JournalReader(tmp_path, STAGE, 1), bit).end for bit in range(4)]
+    got: dict[str, list[np.ndarray]] = {name: [] for name in RINGS}
+    blank = dict.fromkeys(RINGS, 0)
+    last = 10
+    for _ in range(120):
+        for name in RINGS:
+            if chance.random() < 0.1:
+                records = synced.take(name)
+                got[name].append(records[records["kind"] != 0])
+            elif chance.random() < 0.03:
+                synced.fill(name, leave=chance.randrange(4))
+                blank[name] += 1
+        price = f"{chance.randrange(90, 100)}.00"
+        last += 1
+        synced.hears(
+            *[depth(last, last, [(price, f"{chance.randrange(1, 5)}.00000")]), trade(last, price, "1.00000")][: chance.randrange(1, 3)]
+        )
+    for _ in range(20):
+        for name in RINGS:
+            records = synced.take(name)
+            got[name].append(records[records["kind"] != 0])
+        synced.turn(STAGE)
+    assert sum(blank.values()) and synced.counter(STAGE, FeedCounter.OVERRUNS), f"seed {seed} overran nothing"
+    spec = synced.feed.spec
+    for bit, ring in enumerate(spec.outputs):
+        journal = MarketJournal(JournalReader(tmp_path, STAGE, 1), bit)
+        name = ring.name
+        said, heard = journal.records(begin[bit], journal.end), np.concatenate(got[name])
+        assert said["kind"].tolist() == heard["kind"].tolist() and said.tobytes() == heard.tobytes(), f"seed {seed}, ring {name}"
+
+
+def test_silence_of_a_book_makes_it_invalid_at_every_consumer(synced: FeedBench) -> None:
+    synced.now_ns += 5_000_000_001
+    synced.turn(STAGE)
+    for name in RINGS:
+        records = synced.take(name)
+        assert [(r["kind"], r["venue_id"]) for r in records] == [(MarketKind.INVALID, InvalidReason.SILENT)], name
+
+
+def test_end_of_the_connection_makes_books_invalid_and_the_next_one_begins_anew(synced: FeedBench) -> None:
+    synced.hears(depth(12, 12, symbol="ETHUSDT"))
+    synced.feed.cold(synced.now_ns)
+    pending = synced.requests.made[-1]
+    synced.link.brings(LinkEvent.ENDED)
+    synced.feed.cold(synced.now_ns)
+    assert pending.closed and synced.told() == [["INVALID"]] * 4
+    assert synced.counter(STAGE, FeedCounter.DISCONNECTS) == 1 and synced.counter(STAGE, FeedCounter.BOOKS_VALID) == 0
+    synced.now_ns += 10_000_000_000
+    synced.sync(last=500)
+    assert synced.told(DEEP[0]) == [BOOK] and synced.counter(STAGE, FeedCounter.CONNECTS) == 2
+
+
+def test_snapshot_is_asked_for_once_and_only_over_an_open_connection(bench: FeedBench) -> None:
+    bench.settle()
+    bench.hears(depth(5, 6))
+    bench.feed.cold(bench.now_ns)
+    assert bench.requests.made == []
+    bench.link.brings(LinkEvent.OPENED)
+    bench.feed.cold(bench.now_ns)
+    bench.hears(depth(7, 8))
+    bench.feed.cold(bench.now_ns)
+    assert [r.url for r in bench.requests.made] == ["http://127.0.0.1/api/v3/depth?symbol=BTCUSDT&limit=1000"]
+    assert bench.requests.made[0].deadline_ns > bench.now_ns
+
+
+@pytest.mark.parametrize(
+    ("error", "wait_ns"),
+    [(TransportError("no"), 2_000_000_000), (UnexpectedStatus("429", Response(429, (("retry-after", "7"),), b"")), 7_000_000_000)],
+)
+def test_failed_snapshot_is_asked_for_again_no_sooner_than_the_venue_wants(bench: FeedBench, error: Any, wait_ns: int) -> None:
+    bench.settle()
+    bench.link.brings(LinkEvent.OPENED)
+    bench.hears(depth(5, 6))
+    bench.feed.cold(bench.now_ns)
+    bench.requests.made[-1].answer = error
+    bench.feed.cold(bench.now_ns)
+    bench.feed.cold(bench.now_ns + wait_ns - 1)
+    assert len(bench.requests.made) == 1
+    bench.feed.cold(bench.now_ns + wait_ns)
+    assert len(bench.requests.made) == 2
+
+
+def test_request_that_cannot_even_begin_is_tried_again_later(bench: FeedBench) -> None:
+    bench.settle()
+    bench.link.brings(LinkEvent.OPENED)
+    bench.requests.refusal = TransportError("no route")
+    bench.hears(depth(5, 6))
+    bench.feed.cold(bench.now_ns)
+    bench.requests.refusal = None
+    bench.feed.cold(bench.now_ns + 1_999_999_999)
+    assert bench.requests.made == []
+    bench.feed.cold(bench.now_ns + 2_000_000_000)
+    assert len(bench.requests.made) == 1
+
+
+def test_stale_snapshot_leads_to_another_a_moment_later(bench: FeedBench) -> None:
+    bench.settle()
+    bench.link.brings(LinkEvent.OPENED)
+    bench.hears(depth(50, 51))
+    bench.feed.cold(bench.now_ns)
+    bench.requests.made[-1].answer = snapshot(10, BIDS, ASKS)
+    bench.feed.cold(bench.now_ns)
+    assert bench.told() == [[]] * 4
+    bench.feed.cold(bench.now_ns + 250_000_000)
+    bench.requests.made[-1].answer = snapshot(50, BIDS, ASKS)
+    bench.feed.cold(bench.now_ns + 250_000_000)
+    assert len(bench.requests.made) == 2 and bench.told(DEEP[0]) == [BOOK]
+
+
+def test_venues_shutdown_notice_drops_the_connection(bench: FeedBench) -> None:
+    bench.settle()
+    bench.link.brings(LinkEvent.OPENED)
+    bench.hears(SHUTDOWN)
+    assert bench.link.dropped == 0
+    bench.feed.cold(bench.now_ns)
+    assert bench.link.dropped == 1
+
+
+def test_failed_attempt_changes_nothing(synced: FeedBench) -> None:
+    synced.link.brings(LinkEvent.FAILED)
+    synced.link.error = TransportError("refused")
+    synced.feed.cold(synced.now_ns)
+    assert synced.told() == [[]] * 4 and synced.counter(STAGE, FeedCounter.DISCONNECTS) == 0
+
+
+def test_end_of_the_process_lets_go_of_the_connection_and_of_requests(bench: FeedBench) -> None:
+    bench.settle()
+    bench.link.brings(LinkEvent.OPENED)
+    bench.hears(depth(5, 6))
+    bench.feed.cold(bench.now_ns)
+    bench.feed.disconnect(bench.now_ns)
+    assert bench.link.dropped == 1 and bench.requests.made[-1].closed
+
+
+def test_switch_of_epoch_keeps_the_books_and_gives_them_to_the_new_rings(synced: FeedBench, tmp_path: Path) -> None:
+    synced.loop.close("epoch 2 follows")
+    synced.resources.epoch, synced.resources.folder = 2, tmp_path / "2"
+    synced.resources.rings.clear()
+    synced.loop.attach(synced.resources)
+    for _ in range(9):
+        synced.turn(STAGE)
+    assert synced.told(DEEP[0], TOPS[0]) == [[*BOOK, "INVALID"], [*TOPS_OF_BOOK, "INVALID"]]
+    synced.hears(depth(11, 11))
+    assert synced.told(DEEP[0]) == [["TOP"]]
+
+
+def test_stage_connects_by_its_transport_to_every_symbols_streams(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    made = []
+    monkeypatch.setattr(feed_stage, "DirectLink", lambda settings, *rest: made.append(settings) or FakeLink())
+    with Bench(tmp_path, None, [STAGE]) as bench:
+        stage: FeedStage = bench.stage(STAGE)  # type: ignore[assignment]
+        assert not stage.uses_event_loop and stage.context.direct[0] == 1
+        assert stage.cold(bench.now_ns) == 0, "nothing is done before it is told to connect"
+        stage.connect(None, lambda: None)
+        assert isinstance(stage._link, FakeLink)
+        stage.warm()
+    streams = "/".join(f"{symbol}@{kind}" for symbol in ("btcusdt", "ethusdt") for kind in ("depth@100ms", "bookTicker", "trade"))
+    assert [settings.url for settings in made] == [f"ws://127.0.0.1/stream?streams={streams}"]
+
+
+def test_failed_append_stops_the_stage(synced: FeedBench) -> None:
+    words = synced.feed.context.common.journal.words
+    limit = int(words[2])
+    # Past the check of room, so that only the append can notice.
+    synced.feed.context.common.journal.words[2] = int(words[0]) + (1 << 18) + 64
+    big = [(f"{50 + n // 100}.{n % 100:02d}", "1.00000") for n in range(4500)]
+    synced.hears(depth(11, 11, big))
+    words[2] = limit
+    with pytest.raises(EngineError, match="rather than act unrecorded"):
+        synced.feed.cold(synced.now_ns)

@@ -1,0 +1,295 @@
+"""Supervisor: one engine from its first segment to its last, over processes that are faked and segments that are real."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hft import control
+from hft.control import ProcessWord, process_word
+from hft.counters import ExecutionCounter
+from processes import supervisor as supervising
+from processes.errors import EngineError
+from processes.supervisor import DRAIN_TIMEOUT_S, RESTARTS_MAX, START_TIMEOUT_S
+from shm.layout import Geometry, SegmentKind
+from shm.segment import HEADER, Segment
+from support.engine_fakes import SupervisedEngine, unpinned
+
+MARKET, TRADE = "market", "trade"
+
+
+@pytest.fixture
+def engine(instance_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SupervisedEngine]:
+    with SupervisedEngine(instance_name, tmp_path, monkeypatch) as engine:
+        yield engine
+
+
+def rings(engine: SupervisedEngine, epoch: int) -> set[str]:
+    return {f"e{epoch}.{ring.name}" for ring in engine.supervisor.topology.rings}
+
+
+def test_start_creates_every_segment_and_lets_processes_trade(engine: SupervisedEngine) -> None:
+    tables = {"control", "latency", "positions", *(f"counters.{stage.name}" for stage in engine.supervisor.topology.stages)}
+    assert set(engine.segments()) == tables | rings(engine, 1)
+    assert engine.spawner.log == [("spawn", MARKET, 1), ("spawn", TRADE, 1)] and engine.progress == [("all", 1, 1)]
+    assert (engine.words[control.READY], engine.words[control.HALT], engine.words[control.EPOCH]) == (1, 0, 1)
+    assert engine.state() == "RUNNING" and engine.words[control.SUPERVISOR_BEAT] > 0
+    assert not engine.words[control.KILL_FIRM : control.BEHIND_RING].any()
+
+
+def test_engine_file_says_what_runs(engine: SupervisedEngine) -> None:
+    said = engine.instance.read_engine()
+    assert said is not None
+    assert (said["epoch"], said["session"], said["restarts"], said["failure"]) == (1, 1, 0, None)
+    assert said["venues"] == ["binance"] and said["strategies"] == ["mm"]
+    assert said["instruments"][0] == {"name": "BTC-USDT.BINANCE", "price_decimals": 2, "qty_decimals": 5, "tick_units": 1, "lot_units": 1}
+    assert [process["name"] for process in said["processes"]] == [MARKET, TRADE]
+
+
+def test_close_unlinks_everything_and_can_be_repeated(engine: SupervisedEngine) -> None:
+    for _ in range(2):
+        engine.supervisor.close()
+        assert engine.segments() == [] and engine.state() == "STOPPED"
+    assert engine.spawner.ended
+
+
+def test_second_start_is_refused_and_leaves_the_first_alone(engine: SupervisedEngine) -> None:
+    before = engine.segments()
+    with pytest.raises(EngineError, match="already running"):
+        engine.new_supervisor().start()
+    assert engine.segments() == before and engine.state() == "RUNNING"
+
+
+def test_next_run_is_a_new_epoch_and_session(engine: SupervisedEngine) -> None:
+    engine.supervisor.close()
+    engine.spawner.supervisor = engine.supervisor = engine.new_supervisor()
+    engine.supervisor.start()
+    assert engine.supervisor.epoch == engine.supervisor.session == 2 and rings(engine, 2) <= set(engine.segments())
+
+
+def test_segments_of_a_supervisor_that_was_killed_are_reclaimed(engine: SupervisedEngine) -> None:
+    engine.supervisor.close()
+    left = Segment.create(f"hft.{engine.instance.name}.e1.orphan", 1, Geometry(SegmentKind.WORDS, 8, 8), 64, 1)
+    left.array(0, "<i8", 1)[0] = 5
+    _disown(left)
+    engine.spawner.supervisor = engine.supervisor = engine.new_supervisor()
+    engine.supervisor.start()
+    assert "e1.orphan" not in engine.segments()
+
+
+def _disown(segment: Segment) -> None:
+    """Make a segment look as if its creator were gone."""
+    path = Path("/dev/shm") / segment.name
+    data = bytearray(path.read_bytes())
+    offset = (HEADER.fields or {})["owner_pid"][1]
+    data[offset : offset + 16] = (2**22 - 1).to_bytes(8, "little") + (1).to_bytes(8, "little")
+    path.write_bytes(bytes(data))
+    segment.close()
+
+
+@pytest.mark.parametrize("fault", ["stillborn", "silent"])
+def test_start_that_fails_takes_everything_down_again(
+    instance_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    engine = SupervisedEngine(instance_name, tmp_path, monkeypatch)
+    getattr(engine.spawner, fault).append(TRADE)
+    began_ns = engine.clock.now_ns
+    with pytest.raises(EngineError, match="trade ended while starting" if fault == "stillborn" else "did not start within"):
+        engine.supervisor.start()
+    assert engine.segments() == [] and engine.state() == "STOPPED" and engine.spawner.ended
+    assert fault == "stillborn" or engine.clock.now_ns - began_ns >= START_TIMEOUT_S * 1e9
+    engine.spawner.supervisor = engine.supervisor = engine.new_supervisor()
+    engine.spawner.silent.clear()
+    with engine:
+        assert engine.state() == "RUNNING"
+
+
+LATCHES = [
+    ({}, []),
+    ({"firm": {}}, [control.KILL_FIRM]),
+    ({"venue.binance": {}}, [control.kill_venue(0)]),
+    ({"strategy.mm": {}}, [control.kill_strategy(0)]),
+    ({"venue.gone": {}}, [control.KILL_FIRM]),
+    ({"strategy.mm": {}, "strategy.gone": {}}, [control.KILL_FIRM, control.kill_strategy(0)]),
+]
+
+
+@pytest.mark.parametrize(("latch", "words"), LATCHES)
+def test_latched_kills_are_set_before_anything_trades(
+    instance_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, latch: dict[str, Any], words: list[int]
+) -> None:
+    engine = SupervisedEngine(instance_name, tmp_path, monkeypatch)
+    engine.instance.write_kill(latch)
+    with engine:
+        found = [word for word in range(control.KILL_FIRM, control.BEHIND_RING) if engine.words[word]]
+        assert found == words and engine.words[control.READY] == 1
+
+
+def test_damaged_latch_kills_the_firm(instance_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = SupervisedEngine(instance_name, tmp_path, monkeypatch)
+    engine.instance.make_folders()
+    engine.instance.kill_file.write_bytes(b"{")
+    with engine:
+        assert engine.words[control.KILL_FIRM] == 1
+
+
+def test_core_that_the_host_does_not_have_is_refused_before_anything_is_made(
+    instance_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def change(sections: dict[str, Any]) -> None:
+        unpinned(sections)
+        sections["placement"]["processes"][TRADE]["core"] = 4000
+
+    engine = SupervisedEngine(instance_name, tmp_path, monkeypatch, change)
+    with pytest.raises(EngineError, match="core 4000 is not available"):
+        engine.supervisor.start()
+    assert engine.segments() == [] and not engine.instance.folder.exists()
+
+
+def test_turn_beats_and_leaves_a_healthy_engine_alone(engine: SupervisedEngine) -> None:
+    engine.clock.now_ns += 1_000_000_000
+    engine.supervisor.turn()
+    assert engine.words[control.SUPERVISOR_BEAT] == engine.clock.now_ns
+    assert engine.supervisor.epoch == 1 and engine.supervisor.state == "RUNNING"
+
+
+def test_dead_hot_process_starts_again_on_new_rings_while_the_feed_goes_on(engine: SupervisedEngine) -> None:
+    engine.spawner.log.clear()
+    engine.words[control.BEHIND_RING + 3] = 1
+    halted = []
+    spawn = engine.spawner.spawn
+    engine.spawner.spawn = lambda *call: (halted.append((int(engine.words[control.HALT]), int(engine.words[control.READY]))), spawn(*call))  # type: ignore[method-assign,assignment]
+    engine.spawner.die(TRADE)
+    engine.supervisor.turn()
+    assert engine.spawner.log == [("kill", TRADE), ("spawn", TRADE, 2)] and halted == [(1, 0)], "nobody trades meanwhile"
+    assert rings(engine, 2) <= set(engine.segments()) and not rings(engine, 1) & set(engine.segments())
+    assert (engine.words[control.EPOCH], engine.words[control.HALT], engine.words[control.READY]) == (2, 0, 1)
+    assert engine.words[control.BEHIND_RING + 3] == 0, "the ring that was behind is gone"
+    said = engine.instance.read_engine()
+    assert said is not None and (said["epoch"], said["session"], said["restarts"], said["state"]) == (2, 1, 1, "RUNNING")
+
+
+def test_dead_feed_takes_the_hot_processes_with_it(engine: SupervisedEngine) -> None:
+    engine.spawner.log.clear()
+    engine.spawner.die(MARKET)
+    engine.supervisor.turn()
+    assert {call for call in engine.spawner.log if call[0] == "kill"} == {("kill", MARKET), ("kill", TRADE)}
+    assert {call for call in engine.spawner.log if call[0] == "spawn"} == {("spawn", MARKET, 2), ("spawn", TRADE, 2)}
+
+
+def test_kills_outlive_a_restart(engine: SupervisedEngine) -> None:
+    engine.words[control.KILL_FIRM] = engine.words[control.kill_strategy(0)] = 1
+    engine.spawner.die(TRADE)
+    engine.supervisor.turn()
+    assert engine.supervisor.state == "RUNNING"
+    assert engine.words[control.KILL_FIRM] == engine.words[control.kill_strategy(0)] == 1
+
+
+@pytest.mark.parametrize(("age_ms", "epoch"), [(2000, 1), (2001, 2)])
+def test_process_without_a_heartbeat_for_too_long_is_killed_and_restarted(engine: SupervisedEngine, age_ms: int, epoch: int) -> None:
+    engine.spawner.silent.append(TRADE)
+    beat_ns = int(engine.words[process_word(1, ProcessWord.BEAT)])
+    engine.clock.now_ns = beat_ns + age_ms * 1_000_000
+    engine.clock.on_sleep = lambda: engine.spawner.say(TRADE, engine.supervisor.epoch)
+    engine.supervisor.turn()
+    assert engine.supervisor.epoch == epoch and (("kill", TRADE) in engine.spawner.log) == (epoch == 2)
+    assert engine.supervisor.state == "RUNNING"
+
+
+def test_process_that_ends_while_restarting_is_one_more_cause(engine: SupervisedEngine) -> None:
+    engine.spawner.stillborn += [TRADE, TRADE]
+    engine.spawner.die(TRADE)
+    engine.supervisor.turn()
+    assert engine.supervisor.state == "RUNNING" and engine.supervisor.epoch == 4 and engine.supervisor.restart_count == 3
+
+
+def test_crash_loop_ends_the_engine_instead_of_flapping(engine: SupervisedEngine) -> None:
+    for _ in range(RESTARTS_MAX - 1):
+        engine.spawner.die(TRADE)
+        engine.supervisor.turn()
+        assert engine.supervisor.state == "RUNNING"
+    engine.spawner.die(TRADE)
+    engine.supervisor.turn()
+    assert engine.supervisor.state == "STOPPING" and "crash loop" in str(engine.supervisor.failure)
+    assert engine.supervisor.restart_count == RESTARTS_MAX - 1
+
+
+def test_restarts_long_ago_are_no_crash_loop(engine: SupervisedEngine) -> None:
+    for _ in range(3 * RESTARTS_MAX):
+        engine.clock.now_ns += 16_000_000_000
+        engine.spawner.exited()
+        engine.spawner.die(TRADE)
+        engine.supervisor.turn()
+    assert engine.supervisor.state == "RUNNING" and engine.supervisor.restart_count == 3 * RESTARTS_MAX
+
+
+def test_restart_that_cannot_finish_ends_the_engine(engine: SupervisedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*anything: object) -> None:
+        raise EngineError("no room")
+
+    monkeypatch.setattr(supervising.segments, "create_rings", refuse)
+    engine.spawner.die(TRADE)
+    engine.supervisor.turn()
+    assert engine.supervisor.state == "STOPPING" and engine.supervisor.failure == "no room"
+    assert (engine.words[control.HALT], engine.words[control.READY]) == (1, 0)
+
+
+def test_dead_simulator_ends_the_engine(engine: SupervisedEngine) -> None:
+    engine.supervisor._simulators.victim = "binance"  # type: ignore[union-attr,assignment]
+    engine.supervisor.turn()
+    assert engine.supervisor.state == "STOPPING" and engine.supervisor.failure == "simulator of binance ended"
+
+
+def _working(engine: SupervisedEngine) -> Any:
+    name = f"hft.{engine.instance.name}.counters.execution.binance"
+    segment = next(segment for segment in engine.supervisor._tables if segment.name == name)
+    return segment.array(0, "<i8", ExecutionCounter.WORKING + 1)
+
+
+def test_stop_halts_cancels_and_waits_for_working_orders(engine: SupervisedEngine) -> None:
+    counters = _working(engine)
+    counters[ExecutionCounter.WORKING] = 3
+    seen = []
+
+    def drain() -> None:
+        seen.append((int(engine.words[control.HALT]), int(engine.words[control.CANCEL_ALL]), int(engine.words[control.STOP])))
+        counters[ExecutionCounter.WORKING] -= 1
+
+    engine.clock.on_sleep = drain
+    engine.supervisor.stop()
+    assert seen == [(1, 1, 0)] * 3, "no process leaves before the orders are cancelled"
+    engine.supervisor.halt_processes()
+    assert engine.words[control.STOP] == 1 and engine.spawner.ended
+
+
+def test_stop_waits_no_longer_than_it_says_for_orders_that_stay(engine: SupervisedEngine, capfd: pytest.CaptureFixture[str]) -> None:
+    _working(engine)[ExecutionCounter.WORKING] = 2
+    began_ns = engine.clock.now_ns
+    engine.supervisor.stop()
+    assert DRAIN_TIMEOUT_S * 1e9 <= engine.clock.now_ns - began_ns < (DRAIN_TIMEOUT_S + 0.1) * 1e9
+    assert "orders still working at stop" in capfd.readouterr().err
+
+
+def test_units_are_waited_for_as_long_as_they_take(instance_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def change(sections: dict[str, Any]) -> None:
+        unpinned(sections)
+        sections["placement"]["spawner"] = "units"
+
+    told = []
+    monkeypatch.setattr(supervising, "ready", told.append)
+    engine = SupervisedEngine(instance_name, tmp_path, monkeypatch, change)
+    engine.spawner.silent += [MARKET, TRADE]
+    until_ns = engine.clock.now_ns + int(10 * START_TIMEOUT_S * 1e9)
+
+    def come_late() -> None:
+        engine.clock.now_ns += 1_000_000_000
+        if engine.clock.now_ns > until_ns:
+            for name in (MARKET, TRADE):
+                engine.spawner.say(name, 1)
+
+    engine.clock.on_sleep = come_late
+    with engine:
+        assert engine.state() == "RUNNING" and told == ["waiting for stages", "epoch 1"]
