@@ -20,7 +20,7 @@ import msgspec
 from hft.topology import Topology, build
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
-Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=86_400_000)]
+Milliseconds = Annotated[int, msgspec.Meta(ge=1, le=86_400_000)]
 Microseconds = Annotated[int, msgspec.Meta(ge=0, le=60_000_000)]
 Decimal = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,18}(\.[0-9]{1,18})?$")]
 SignedDecimal = Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]{1,18}(\.[0-9]{1,18})?$")]
@@ -132,9 +132,9 @@ class Process(Struct, frozen=True, kw_only=True):
 
     stages: Annotated[list[str], msgspec.Meta(min_length=1)]  #: e.g. "feed.binance", "strategy.mm", "risk"
     core: Annotated[int, msgspec.Meta(ge=0, le=4095)] | None = None  #: core it is pinned to, its alone; none: not pinned
-    idle: Literal["busy_spin", "backoff", "sleeping"]  #: without work: never yield, park longer and longer, or sleep 1 ms
+    idle: Literal["busy_spin", "backoff", "sleeping"]  #: without work: "backoff" parks longer and longer, "sleeping" parks 1 ms
     fifo_priority: Annotated[int, msgspec.Meta(ge=1, le=98)] | None = None  #: SCHED_FIFO, where permitted
-    lock_memory: bool = False  #: mlockall, where permitted
+    lock_memory: bool = False  #: keep its memory out of swap (mlockall), where permitted
 
 
 class Placement(Struct, frozen=True, kw_only=True):

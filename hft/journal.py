@@ -59,13 +59,13 @@ def room(journal: Journal) -> int:
     return ((journal.words[LIMIT] - journal.words[OFFSET] - ENTRY_BYTES) >> 3) << 3
 
 
-@njit
+@njit(forceinline=True)
 def append(journal: Journal, kind: int, aux: int, count: int, source: NDArray[np.uint8], offset: int, n_bytes: int) -> int:
     """Append `source[offset:offset + n_bytes]`, `count` records of JournalKind `kind`; its sequence, or -1 if it does not fit."""
     return append2(journal, kind, aux, count, source, offset, n_bytes, 0, 0)
 
 
-@njit
+@njit(forceinline=True)
 def append2(
     journal: Journal,
     kind: int,

@@ -93,7 +93,7 @@ def _book_at_compiled(books: Any, instrument: Any) -> Any:
     return body
 
 
-@njit
+@njit(forceinline=True)
 def set_near(book: Book, row: int, index: int, qty_lots: int) -> None:
     """Set the size of the near level at `index`; 0 removes it."""
     before = book.near_lots[row, index]
@@ -213,7 +213,7 @@ def _top_bit(bits: int) -> int:
     return number
 
 
-@njit
+@njit(forceinline=True)
 def near_below(book: Book, row: int, index: int) -> int:
     """Greatest index under `index` with a near level, or -1; `index` is at most the window's width."""
     word = (index - 1) >> 5
@@ -233,7 +233,7 @@ def near_below(book: Book, row: int, index: int) -> int:
     return (word << 5) + _top_bit(book.near_words[row, word])
 
 
-@njit
+@njit(forceinline=True)
 def lots_at(book: Book, row: int, key: int) -> int:
     """Size at a key; 0 if there is no level."""
     index = key - book.state[row, BASE]
@@ -244,7 +244,7 @@ def lots_at(book: Book, row: int, key: int) -> int:
     return book.far_lots[row, at] if at < count and book.far_keys[row, at] == key else 0
 
 
-@njit
+@njit(forceinline=True)
 def best_key(book: Book, row: int) -> int:
     """Greatest key of a side, or 0."""
     state = book.state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,28 @@ class Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         from hft.config import ConfigError
+        from shm.segment import SegmentError
 
         try:
             return super().invoke(ctx)
-        except (EngineError, ConfigError) as error:
+        except (EngineError, ConfigError, SegmentError) as error:
             click.echo(f"hftctl: {error}", err=True)
             ctx.exit(getattr(error, "exit_code", 1))
+        except OSError as error:
+            if error.filename is None:  # Not about a file: a closed stdout, which click handles, or our own mistake.
+                raise
+            click.echo(f"hftctl: {error.filename}: {error.strerror}", err=True)
+            ctx.exit(1)
+
+
+class Numbers(click.FloatRange):
+    """A range of floats that, unlike click's, does not hold NaN."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
 
 
 def instance_option(command: Any) -> Any:
@@ -36,6 +53,11 @@ def instance_option(command: Any) -> Any:
     return click.option(
         "--state-dir", type=click.Path(path_type=Path, file_okay=False), is_eager=True, help="Folder of all instances' state."
     )(command)
+
+
+def as_utf8(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """What is no UTF-8 in an argument becomes `?`: a reason goes into a JSON file, and must not keep a kill from being latched."""
+    return value.encode("utf-8", "replace").decode()
 
 
 config_option = click.option("--config", "config_file", required=True, type=click.Path(path_type=Path), help="The engine's TOML file.")
@@ -58,7 +80,7 @@ def main() -> None:
 
 @main.command()
 @config_option
-@click.option("--for", "seconds", type=click.FloatRange(min=1), help="Stop by itself after S seconds and print the report.")
+@click.option("--for", "seconds", type=Numbers(min=1), help="Stop by itself after S seconds and print the report.")
 @click.option("--detach", is_flag=True, help="Return when the engine trades; it goes on in the background.")
 @json_option
 @instance_option
@@ -87,7 +109,7 @@ def stop(as_json: bool, instance: Instance) -> None:
 @click.option("--venue", help="Only orders of this venue.")
 @click.option("--strategy", help="Only orders of this strategy.")
 @click.option("--all", "everything", is_flag=True, help="The whole firm (the default).")
-@click.option("--reason", default="hftctl kill", help="Kept with the latch.")
+@click.option("--reason", default="hftctl kill", callback=as_utf8, help="Kept with the latch.")
 @json_option
 @instance_option
 def kill(venue: str | None, strategy: str | None, everything: bool, reason: str, as_json: bool, instance: Instance) -> None:
@@ -96,13 +118,13 @@ def kill(venue: str | None, strategy: str | None, everything: bool, reason: str,
 
     if sum((venue is not None, strategy is not None, everything)) > 1:
         raise click.UsageError("give at most one of --venue, --strategy and --all")
-    scope = f"venue.{venue}" if venue else f"strategy.{strategy}" if strategy else "firm"
+    scope = f"venue.{venue}" if venue is not None else f"strategy.{strategy}" if strategy is not None else "firm"
     document = kill_scope(instance, scope, reason)
     emit(document, as_json, lambda d: click.echo(f"killed {d['scope']}; latched{'' if d['running'] else ' (no engine is running)'}"))
 
 
 @main.command()
-@click.option("--reason", required=True, help="Why it is safe to trade again; kept in the log.")
+@click.option("--reason", required=True, callback=as_utf8, help="Why it is safe to trade again; kept in the log.")
 @json_option
 @instance_option
 def arm(reason: str, as_json: bool, instance: Instance) -> None:
@@ -123,7 +145,7 @@ def status(as_json: bool, instance: Instance) -> None:
 
 
 @main.command()
-@click.option("--interval", type=click.FloatRange(min=0.1, max=60), default=1.0, help="Seconds between pictures.")
+@click.option("--interval", type=Numbers(min=0.1, max=60), default=1.0, help="Seconds between pictures.")
 @click.option("--once", is_flag=True, help="One picture, then leave.")
 @instance_option
 def top(interval: float, once: bool, instance: Instance) -> None:
@@ -189,7 +211,7 @@ def verify_capture(venue: str, path: Path, as_json: bool) -> None:
 @click.option("--recording", type=click.Path(path_type=Path), help="Play a recorded capture.")
 @click.option("--synthetic", type=click.IntRange(0, 2**31 - 1), metavar="SEED", help="Play a seeded synthetic order flow.")
 @click.option("--pace", default="recorded", show_default=True, help="Recording: recorded, max, or a factor such as 10.")
-@click.option("--rate", type=click.FloatRange(min=0.01, max=1000), default=1.0, help="Synthetic: multiplier of the event rate.")
+@click.option("--rate", type=Numbers(min=0.01, max=1000), default=1.0, help="Synthetic: multiplier of the event rate.")
 @click.option("--symbols", default="BTCUSDT,ETHUSDT", show_default=True, help="Synthetic: which symbols.")
 @click.option("--as-recorded", is_flag=True, help="Leave the recording's exchange times as they are.")
 @click.option("--loop", is_flag=True, help="Begin the recording again after its end.")

@@ -79,7 +79,7 @@ def new_common(control_words: NDArray[np.int64], counters: NDArray[np.int64], jo
     )
 
 
-@njit
+@njit(forceinline=True)
 def may_work(common: Common) -> bool:
     """Begin a `work`: False when the journal must rotate first."""
     common.words[WORK_OPEN] = 0
@@ -89,7 +89,7 @@ def may_work(common: Common) -> bool:
     return True
 
 
-@njit
+@njit(forceinline=True)
 def journal_bytes(common: Common, kind: int, outputs: int, source: NDArray[np.uint8], offset: int, n_bytes: int) -> None:
     """Append one record to the stage's journal; `outputs` has a bit for each of the stage's output rings that it goes to."""
     if append(common.journal, kind, outputs, 1, source, offset, n_bytes) < 0:
@@ -109,13 +109,13 @@ def take_in(common: Common, ring: Ring, number: int, now_ns: int) -> int:
     return count
 
 
-@njit
+@njit(forceinline=True)
 def note_word(common: Common, kind: int, value: int, now_ns: int) -> None:
     """Journal that this `work` saw a timer pass or a control word change."""
     _note(common, kind, -1, 0, 0, value, now_ns)
 
 
-@njit
+@njit(forceinline=True)
 def _note(common: Common, kind: int, ring: int, first: int, last: int, value: int, now_ns: int) -> None:
     if common.words[WORK_OPEN] == 0:
         common.words[WORK_OPEN] = 1
@@ -131,7 +131,7 @@ def _note(common: Common, kind: int, ring: int, first: int, last: int, value: in
     journal_bytes(common, _INPUT, 0, common.input_bytes, 0, _INPUT_BYTES)
 
 
-@njit
+@njit(forceinline=True)
 def observe(common: Common, now_ns: int) -> int:
     """Read the halt and kill words; journal and take over each cell that changed; return how many did."""
     words, halts = common.control, common.halts
@@ -161,7 +161,7 @@ def observe(common: Common, now_ns: int) -> int:
     return changes
 
 
-@njit
+@njit(forceinline=True)
 def is_halted(common: Common, venue: int, strategy: int) -> bool:
     """Whether an order of this strategy to this venue may not be sent; -1 asks for no venue or strategy in particular."""
     halts = common.halts

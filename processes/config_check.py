@@ -19,12 +19,12 @@ from strategies.contract import ContractError, resolve_params
 def check(config_file: Path) -> dict[str, Any]:
     """Load and prove; raises ConfigError naming file, key, found and expected."""
     config = load(config_file)
-    tables = build_tables(config)
     try:
+        tables = build_tables(config)
         prove_bounds(tables.instrument_rows, tables.limit_rows, tables.firm)
         for strategy in config.strategies.values():
             resolve_params(registry.load(strategy.code), strategy.params)
-    except (ConfigBoundsError, ContractError) as error:
+    except (ConfigError, ConfigBoundsError, ContractError) as error:
         raise ConfigError(f"{config_file}: {error}") from error
     topology = config.topology()
     return {

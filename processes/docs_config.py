@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any, get_args
 
@@ -99,18 +100,19 @@ def _type(shape: Any) -> str:
         case shapes.StrType():
             return "text" if shape.pattern is None else _TEXTS.get(shape.pattern, f"text like {code(shape.pattern)}")
         case shapes.ListType():
-            return f"list of {_type(shape.item_type)}" + (f"; at least {shape.min_length}" if shape.min_length else "")
+            return f"list: each {_type(shape.item_type)}" + (f"; at least {shape.min_length}" if shape.min_length else "")
         case shapes.DictType():
-            return f"table of {_type(shape.value_type)}"
+            return f"table: each {_type(shape.value_type)}"
         case shapes.StructType():
-            return "section, see below"
+            return "a section, see below"
     raise TypeError(f"no words for {shape!r}")
 
 
 def _params(name: str) -> str:
     strategy = load(name)
     rows = [(code(p.name), _range(p.least, p.most, p.unit), code(f"{p.default:g}"), p.meaning) for p in strategy.params]
-    return "\n\n".join([f"## {name}", f"`{strategy.name}`.", table(_HEAD, rows)])
+    doc = inspect.getdoc(sys.modules[strategy.name]) or ""
+    return "\n\n".join([f"## {name}", doc.splitlines()[0], table(_HEAD, rows)])
 
 
 def _range(least: float, most: float, unit: str) -> str:

@@ -59,7 +59,7 @@ class Feed(NamedTuple):
     direct: NDArray[np.int64]  #: one cell: 1 if the wire is read and written here
 
 
-@njit
+@njit(forceinline=True)
 def work(ctx: Feed, now_ns: int) -> int:
     """Read the socket, publish what it brought; return how many frames were taken."""
     if not may_work(ctx.common):
@@ -90,7 +90,7 @@ def work(ctx: Feed, now_ns: int) -> int:
     return done
 
 
-@njit
+@njit(forceinline=True)
 def publish_event(ctx: Feed, count: int) -> None:
     """Journal and publish the first `count` staged records to every ring that can take them."""
     if count <= 0:
@@ -121,13 +121,13 @@ def publish_event(ctx: Feed, count: int) -> None:
         add(counters, FeedCounter.QUOTES, 1)
 
 
-@njit
+@njit(forceinline=True)
 def is_top(kind: int) -> int:
     """1 for the kinds that rings without depth carry."""
     return 0 if kind == _LEVEL or kind == _TRADE else 1
 
 
-@njit
+@njit(forceinline=True)
 def _publish_to(ctx: Feed, count: int, outputs: int) -> None:
     """Journal the staged records in runs that go to the same rings, and publish them to the rings in `outputs`."""
     if outputs == 0:
@@ -151,7 +151,7 @@ def _publish_to(ctx: Feed, count: int, outputs: int) -> None:
             _publish_one(ctx, k, count)
 
 
-@njit
+@njit(forceinline=True)
 def _publish_one(ctx: Feed, k: int, count: int) -> None:
     ring, n = ctx.out[k], 0
     for i in range(count):

@@ -55,5 +55,5 @@ def print_latency(document: dict[str, Any]) -> None:
     """The spans as a table in microseconds."""
     click.echo(f"{'span, µs':<20}{'count':>9}" + "".join(f"{name.removesuffix('_ns'):>11}" for name in _COLUMNS[1:]))
     for span in document["spans"]:
-        cells = "".join(f"{span[name] / 1000:>11.2f}" for name in _COLUMNS[1:])
-        click.echo(f"{span['name']:<20}{span['count']:>9}{cells}")
+        cells = "".join(f" {span[name] / 1000:>10.2f}" for name in _COLUMNS[1:])
+        click.echo(f"{span['name']:<19} {span['count']:>9}{cells}")

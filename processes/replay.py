@@ -7,6 +7,7 @@ journals is compared with what it journaled in the session.
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -70,8 +71,8 @@ def _folder_of(instance: Instance, session: str | None) -> Path:
         if not sessions:
             raise EngineError(f"instance {instance.name!r} has no journals in {instance.folder / 'journal'}")
         return instance.journal_folder(sessions[-1])
-    folder = instance.journal_folder(int(session)) if session.isascii() and session.isdigit() else Path(session)
-    if not folder.is_dir() or not folder.name.isdigit():
+    folder = instance.journal_folder(int(session)) if re.fullmatch("[0-9]{1,8}", session) else Path(session)
+    if not re.fullmatch("[0-9]{1,8}", folder.name) or not folder.is_dir():
         raise EngineError(f"session {session!r}: expected an epoch or a folder journal/<epoch>, found neither at {folder}")
     return folder
 

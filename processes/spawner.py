@@ -74,9 +74,9 @@ class ZygoteSpawner:
 
     def prepare(self, config: Config, progress: Progress, beat: Callable[[], None]) -> None:
         start = {"instance": self.instance.name, "state_dir": str(self.instance.state_dir), "config": msgspec.to_builtins(config)}
-        self.link.send(msgspec.json.encode({"start": start}))
-        self.link.settimeout(0.2)
         try:
+            self._tell(start=start)
+            self.link.settimeout(0.2)
             while True:
                 beat()
                 try:
@@ -114,12 +114,18 @@ class ZygoteSpawner:
                 log("process spawned", process=said["spawned"], pid=said["pid"])
             self.link.settimeout(0.0)
 
+    def _tell(self, **packet: Any) -> None:
+        try:
+            self.link.send(msgspec.json.encode(packet))
+        except OSError:
+            self._zygote_gone()
+
     def _zygote_gone(self) -> None:
         raise EngineError(f"the zygote ended with status {self.zygote.wait()}")
 
     def spawn(self, name: str, epoch: int) -> None:
         self.link.settimeout(None)
-        self.link.send(msgspec.json.encode({"spawn": name, "epoch": epoch}))
+        self._tell(spawn=name, epoch=epoch)
         deadline = time.monotonic() + _END_TIMEOUT_S
         while name not in self.pids and name not in self._ended:
             if time.monotonic() > deadline:

@@ -93,7 +93,7 @@ def start_detached(instance: Instance, config_file: Path, seconds: float | None)
     deadline = time.monotonic() + _DETACH_TIMEOUT_S
     while True:
         engine = instance.read_engine()
-        if engine is not None and engine["pid"] == child.pid and engine["state"] == "RUNNING":
+        if engine is not None and engine["pid"] == child.pid and engine["state"] == "RUNNING" and is_alive(engine):
             return read_status(instance)
         if child.poll() is not None:
             raise EngineError(f"the engine ended with status {child.returncode} while starting; see {instance.folder / 'log'}")

@@ -160,7 +160,7 @@ def print_status(status: dict[str, Any]) -> None:
     for stage in status["stages"]:
         core = "-" if stage["core"] is None else stage["core"]
         beat = "-" if stage["beat_age_ms"] is None else f"{stage['beat_age_ms']:.1f}"
-        click.echo(f"{stage['name']:<22}{stage['process']:<12}{stage['pid']:>8}{core:>6}  {stage['state']:<10}{beat:>9}")
+        click.echo(f"{stage['name']:<21} {stage['process']:<11} {stage['pid']:>8}{core:>6}  {stage['state']:<10}{beat:>9}")
     for venue in status["venues"]:
         click.echo(f"\n{venue['name']}: " + ", ".join(f"{name.replace('_', ' ')} {venue[name]}" for name in _VENUE_COUNTERS))
     click.echo("orders: " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in status["orders"].items()))
@@ -170,7 +170,7 @@ def print_status(status: dict[str, Any]) -> None:
     for row in status["positions"]:
         money = [format_units(row[key], 8)[:-4] for key in ("realised_e8", "unrealised_e8", "fees_quote_e8")]
         click.echo(
-            f"{row['owner']:<10}{row['instrument']:<20}{row['position']:>16}{money[0]:>16}{money[1]:>16}{money[2]:>14}{row['fills']:>8}"
+            f"{row['owner']:<9} {row['instrument']:<19} {row['position']:>16} {money[0]:>15} {money[1]:>15} {money[2]:>13} {row['fills']:>7}"
         )
     pnl = status["pnl"]
     words = f"{pnl['net'][:-4]} {pnl['currency']} (realised {pnl['realised'][:-4]}, unrealised {pnl['unrealised'][:-4]}, fees {pnl['fees'][:-4]})"

@@ -25,9 +25,10 @@ _BAR = 20
 def watch(instance: Instance, interval_s: float, once: bool) -> None:
     """Print pictures until Ctrl-C or the engine's end."""
     while True:
+        status = read_status(instance)
         if not once:
             sys.stdout.write("\x1b[H\x1b[2J")
-        print_status(read_status(instance))
+        print_status(status)
         _print_rings(instance)
         print_latency(read_latency(instance, None))
         sys.stdout.flush()

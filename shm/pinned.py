@@ -97,7 +97,7 @@ def _read(typing_context: Any, cell: types.Type) -> Any:
     return held(cell), codegen
 
 
-@overload(unpin)
+@overload(unpin, jit_options={"forceinline": True})
 def _unpin_compiled(cell: Any) -> Any:
     def body(cell: Any) -> Any:
         return _read(cell)

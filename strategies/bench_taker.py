@@ -11,7 +11,7 @@ from strategies.contract import Param, callback, send, view_of
 PARAMS = (
     Param("qty_lots", 1, 1, 1e12, "lots", "Size of each order."),
     Param("away_ticks", 0, 0, 1e9, "ticks", "How far below the best bid each buy is priced."),
-    Param("post_only", 0, 0, 1, "0 or 1", "1: rests, post-only; 0: immediate or cancel."),
+    Param("post_only", 0, 0, 1, "", "1: rests, post-only; 0: immediate or cancel."),
 )
 QTY_LOTS, AWAY_TICKS, POST_ONLY = range(3)
 

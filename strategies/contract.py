@@ -221,7 +221,7 @@ def resolve_params(strategy: Strategy, given: Mapping[str, float]) -> NDArray[np
     return np.array([given.get(param.name, param.default) for param in strategy.params], np.float64)
 
 
-@njit
+@njit(forceinline=True)
 def send(view: View, instrument: int, side: int, price_ticks: int, qty_lots: int, tif: int, flags: int) -> int:
     """Stage a new order; return its id, or 0 if it could not be staged."""
     return _stage(view, _NEW, 0, instrument, side, price_ticks, qty_lots, tif, flags)

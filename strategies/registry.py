@@ -19,7 +19,7 @@ def load(code: str) -> Strategy:
     Loading compiles its callbacks, or reads them from the cache. Raises ContractError.
     """
     path = STRATEGIES.get(code, code)
-    if code not in STRATEGIES and "." not in code:
+    if code not in STRATEGIES and ("." not in code or code.startswith(".")):
         raise ContractError(f"no strategy {code!r}; there are {', '.join(STRATEGIES)}, or give an import path such as mine.scalper")
     try:
         module = importlib.import_module(path)

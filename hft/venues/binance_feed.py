@@ -115,7 +115,7 @@ def new_feed(
     )
 
 
-@njit
+@njit(forceinline=True)
 def on_frame(feed: BinanceFeed, data: NDArray[Any], start: int, end: int, received_ns: int, out: NDArray[Any]) -> int:
     """Take one frame's text; `out` holds the levels of any diff and one record more."""
     kind = scan(feed.scanner, data, start, end, received_ns, out)
@@ -137,7 +137,7 @@ def on_frame(feed: BinanceFeed, data: NDArray[Any], start: int, end: int, receiv
     return 0
 
 
-@njit
+@njit(forceinline=True)
 def _on_diff(feed: BinanceFeed, instrument: int, received_ns: int, out: NDArray[Any]) -> int:
     """Apply or buffer the diff that was just scanned into `out`."""
     found, state = feed.scanner.found, feed.state[instrument]
@@ -205,7 +205,7 @@ def _remember_quote(feed: BinanceFeed, instrument: int, out: NDArray[Any]) -> No
         state[QUOTE_NEXT] = state[QUOTE_HEAD] - QUOTES
 
 
-@njit
+@njit(forceinline=True)
 def _agrees(feed: BinanceFeed, instrument: int, book: Book) -> bool:
     """Compare the best levels with the newest quote at or before the book's id; False on the second mismatch in a row."""
     state = feed.state[instrument]
@@ -224,7 +224,7 @@ def _agrees(feed: BinanceFeed, instrument: int, book: Book) -> bool:
     return state[MISMATCHES] < 2
 
 
-@njit
+@njit(forceinline=True)
 def _write_top(feed: BinanceFeed, instrument: int, book: Book, received_ns: int, exchange_ns: int, out: NDArray[Any], at: int) -> None:
     bid_ticks, bid_lots = best_ticks(book, _BUY), best_lots(book, _BUY)
     write_record(out, at, _TOP, _LAST, instrument, received_ns, exchange_ns, feed.state[instrument, LAST_ID], bid_ticks, bid_lots)
@@ -331,7 +331,7 @@ def republish(feed: BinanceFeed, instrument: int, now_ns: int, out: NDArray[Any]
     return n + 2
 
 
-@njit
+@njit(forceinline=True)
 def on_timer(feed: BinanceFeed, now_ns: int, out: NDArray[Any]) -> int:
     """Make the first instrument found silent for too long invalid; call again until it returns 0."""
     for instrument in feed.rows:

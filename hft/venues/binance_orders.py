@@ -74,7 +74,7 @@ def _texts(symbol: str, side: str, kind: str) -> tuple[str, ...]:
     )
 
 
-@njit
+@njit(forceinline=True)
 def encode_place(templates: OrderTemplates, orders: NDArray[Any], i: int, utc_ns: int, out: NDArray[Any], at: int) -> int:
     """Write the `order.place` request of ORDER record `i` at `out[at:]`; return the offset after it."""
     row = as_int(orders[i]["instrument"])
@@ -96,7 +96,7 @@ def encode_place(templates: OrderTemplates, orders: NDArray[Any], i: int, utc_ns
     return _put(templates, row, side, variant, TAIL, out, at)
 
 
-@njit
+@njit(forceinline=True)
 def _put(templates: OrderTemplates, row: int, side: int, variant: int, piece: int, out: NDArray[Any], at: int) -> int:
     length = templates.lengths[row, side, variant, piece]
     source = templates.pieces[row, side, variant, piece]
@@ -105,7 +105,7 @@ def _put(templates: OrderTemplates, row: int, side: int, variant: int, piece: in
     return at + length
 
 
-@njit
+@njit(forceinline=True)
 def _put_hex(digits: NDArray[Any], value: int, out: NDArray[Any], at: int) -> int:
     for k in range(16):
         out[at + k] = digits[(value >> (60 - 4 * k)) & 15]

@@ -359,9 +359,9 @@ def _be_process(engine: Engine, row: int, name: str, stages: Sequence[str], core
         _run(stage_group, engine.control, row, fd, yields, goes_on)
         stage_group.close()
         status = 0
-    except BaseException:
-        os.write(2, traceback.format_exc().encode())
     finally:
+        if status:
+            os.write(2, traceback.format_exc().encode())
         os._exit(status)
 
 

@@ -62,7 +62,7 @@ class Frames(NamedTuple):
     """A file for the peer: for each frame its length (u32) and its bytes."""
 
     path: Path
-    count: int
+    frames: int
     frame_bytes: int  #: of every frame, with its WebSocket header
 
 

@@ -158,9 +158,9 @@ def _work(engine: tick_engine.Engine, load: Load) -> dict[str, int]:
         "behind": execution["behind"],
         "malformed": feed["malformed"] + feed["gaps"] + feed["crossed"] + feed["overruns"],
     }
-    expected = dict.fromkeys(("frames", "intents", "approved", "sent"), load.frames.count)
+    expected = dict.fromkeys(("frames", "intents", "approved", "sent"), load.frames.frames)
     if work != dict.fromkeys(work, 0) | expected:
-        raise BenchError(f"{load.frames.count} frames were sent, but the stages counted {work}")
+        raise BenchError(f"{load.frames.frames} frames were sent, but the stages counted {work}")
     return work
 
 
@@ -204,14 +204,14 @@ def _send(bench: Bench, load: Load, theirs: socket.socket, engine: tick_engine.E
     out = bench.folder / "trips"
     arguments = [load.frames.path, bench.order_bytes, bench.cores[1], load.gap_ns, out]
     command = [str(bench.program), "send", str(theirs.fileno()), *map(str, arguments)]
-    deadline_ns = time.monotonic_ns() + 30_000_000_000 + load.frames.count * (load.gap_ns + 1_000_000)
+    deadline_ns = time.monotonic_ns() + 30_000_000_000 + load.frames.frames * (load.gap_ns + 1_000_000)
     with subprocess.Popen(command, pass_fds=[theirs.fileno()]) as peer:
         try:
             while peer.poll() is None:
                 if engine is not None:
                     engine.check()
                 if time.monotonic_ns() > deadline_ns:
-                    raise BenchError(f"{load.frames.count} round trips were not done in time")
+                    raise BenchError(f"{load.frames.frames} round trips were not done in time")
                 time.sleep(0.05)
         finally:
             peer.kill()
@@ -219,8 +219,8 @@ def _send(bench: Bench, load: Load, theirs: socket.socket, engine: tick_engine.E
         raise BenchError(f"the peer ended with {peer.returncode}")
     trips = np.fromfile(out, np.int64)
     out.unlink()
-    if len(trips) != load.frames.count:
-        raise BenchError(f"{load.frames.count} frames were sent, {len(trips)} were answered")
+    if len(trips) != load.frames.frames:
+        raise BenchError(f"{load.frames.frames} frames were sent, {len(trips)} were answered")
     return trips[load.warm_up :]
 
 
@@ -257,7 +257,9 @@ def _upgraded(listener: socket.socket) -> Iterator[socket.socket]:
         accept = base64.b64encode(hashlib.sha1(key.strip() + _UPGRADE_KEY, usedforsecurity=False).digest())
         theirs.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         theirs.sendall(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + accept + b"\r\n\r\n"
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+            + accept
+            + b"\r\n\r\n"
         )
         time.sleep(_SETTLE_S)
         theirs.setblocking(False)
@@ -277,7 +279,7 @@ def _document(bench: Bench, loads: list[Load], series: dict[tuple[str, str], Ser
     results["separate"]["oversubscribed"] = oversubscribed
     results |= {"levels": 2 * SIDE_LEVELS, "frame_bytes": loads[0].frames.frame_bytes, "order_bytes": bench.order_bytes}
     results |= {"rounds": len(apart.engine) if not series else len(series["fused", loads[0].name].engine), "cores": list(bench.cores)}
-    results |= {f"{load.name}_ticks": load.frames.count - load.warm_up for load in loads}
+    results |= {f"{load.name}_ticks": load.frames.frames - load.warm_up for load in loads}
     results["hops_sum_vs_wire_to_sent"] = results["fused"]["back_to_back"]["hops"]["sum_vs_wire_to_sent"]
     floor = {load.name: _median([run for (_, name), runs in series.items() if name == load.name for run in runs.floor]) for load in loads}
     outcome = [results["frame_bytes"], bench.order_bytes, [runs.work for runs in (*series.values(), apart)]]

@@ -193,7 +193,7 @@ def release_message(wire: Wire) -> None:
     wire.words[FRAME_HEAD] += 1
 
 
-@njit
+@njit(forceinline=True)
 def queue_text(wire: Wire, lane: int, source: NDArray[Any], offset: int, length: int) -> int:
     """Queue one TEXT frame of `source[offset:offset+length]` on the ORDERS or CANCELS lane.
 
@@ -280,7 +280,7 @@ def drop_unsent(wire: Wire, lane: int) -> int:
     return dropped
 
 
-@njit
+@njit(forceinline=True)
 def note_sent(wire: Wire, lane: int, count: int) -> None:
     """`count` more bytes of a lane were handed to the socket."""
     words = wire.words
@@ -336,19 +336,19 @@ def lane_of(wire: Wire, lane: int) -> NDArray[Any]:
     return wire.control_out
 
 
-@njit
+@njit(forceinline=True)
 def unsent_bytes(wire: Wire, lane: int) -> int:
     """Bytes queued on a lane and not yet handed to the socket."""
     return wire.words[_LANE_ENDS + 2 * lane + 1] - wire.words[_LANE_ENDS + 2 * lane]
 
 
-@njit
+@njit(forceinline=True)
 def unsent_start(wire: Wire, lane: int) -> int:
     """Offset of the first unsent byte in a lane."""
     return wire.words[_LANE_ENDS + 2 * lane]
 
 
-@njit
+@njit(forceinline=True)
 def whole_frame_bytes(wire: Wire, lane: int, at: int) -> int:
     """Bytes of the queued frame that begins at `at` in a lane."""
     lane_bytes = lane_of(wire, lane)
@@ -371,7 +371,7 @@ def queue_pong(wire: Wire, start: int, size: int) -> None:
     words[COUNTERS + 4 * CONTROL + QUEUED] += 1
 
 
-@njit
+@njit(forceinline=True)
 def _room_in_lane(wire: Wire, lane: int, need: int) -> int:
     """Offset at which `need` bytes may be queued, or -1."""
     words = wire.words

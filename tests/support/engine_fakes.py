@@ -6,7 +6,7 @@ import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -127,7 +127,9 @@ def unpinned(sections: dict[str, Any]) -> None:
 class SupervisedEngine:
     """A real supervisor on real segments over fake processes; leave the `with` and all is closed."""
 
-    def __init__(self, name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[dict[str, Any]], None] = unpinned) -> None:
+    def __init__(
+        self, name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[dict[str, Any]], None] = unpinned
+    ) -> None:
         self.clock = FakeTime()
         self.spawner = FakeSpawner(self.clock)
         monkeypatch.setattr(supervising, "time", self.clock)
@@ -157,7 +159,7 @@ class SupervisedEngine:
         assert engine is not None
         return str(engine["state"])
 
-    def __enter__(self) -> SupervisedEngine:
+    def __enter__(self) -> Self:
         self.supervisor.start()
         return self
 

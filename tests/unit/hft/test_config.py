@@ -90,6 +90,11 @@ def test_load_refuses_what_is_not_a_small_regular_utf8_file(tmp_path: Path) -> N
     binary.write_bytes(b"\xff\xfe")
     large = tmp_path / "large.toml"
     large.write_text("#" * (1 << 20) + "\n")
-    for path, words in ((tmp_path / "absent.toml", "No such file"), (tmp_path, "regular file"), (binary, "not UTF-8"), (large, "at most 1 MiB")):
+    for path, words in (
+        (tmp_path / "absent.toml", "No such file"),
+        (tmp_path, "regular file"),
+        (binary, "not UTF-8"),
+        (large, "at most 1 MiB"),
+    ):
         with pytest.raises(ConfigError, match=words):
             load(path)

@@ -74,8 +74,8 @@ def test_the_config_page_has_every_key_once_with_type_default_and_meaning() -> N
         "| `synthetic_seed` | integer, 0 to 2,147,483,647 | none |",
         "| `rate` | number, 0.01 to 1000 | `1.0` |",
         '| `tick` | decimal text, as `"0.01"` | required |',
-        "| `instruments` | list of instrument, as `BTC-USDT.BINANCE`; at least 1 | required |",
-        "| `params` | table of number | `{}` |",
+        "| `instruments` | list: each instrument, as `BTC-USDT.BINANCE`; at least 1 | required |",
+        "| `params` | table: each number | `{}` |",
         "| `half_spread_min_bp` | 0 to 10000 bp | `0.5` |",
     ],
 )

@@ -47,7 +47,9 @@ def test_kill_twice_keeps_the_first_reason_and_both_scopes(engine: SupervisedEng
     assert killed(engine) == [control.KILL_FIRM, control.kill_strategy(0)]
 
 
-@pytest.mark.parametrize(("scope", "message"), [("venue.nyse", "no venue 'nyse'; there are binance"), ("strategy.x", "no strategy 'x'; there are mm")])
+@pytest.mark.parametrize(
+    ("scope", "message"), [("venue.nyse", "no venue 'nyse'; there are binance"), ("strategy.x", "no strategy 'x'; there are mm")]
+)
 def test_kill_of_an_unknown_name_changes_nothing_and_says_what_there_is(engine: SupervisedEngine, scope: str, message: str) -> None:
     with pytest.raises(EngineError, match=message):
         kill_scope(engine.instance, scope, "a test")
@@ -105,7 +107,7 @@ def test_arm_without_an_engine_clears_the_latch(tmp_path: Path) -> None:
 
 def test_latch_words_takes_what_it_does_not_know_for_the_firm() -> None:
     known = {"venues": ["a", "b"], "strategies": ["s"]}
-    latch = dict.fromkeys(["firm", "venue.b", "strategy.s", "venue.c", "strategy.", "nonsense"], {})
+    latch: dict[str, Any] = {scope: {} for scope in ["firm", "venue.b", "strategy.s", "venue.c", "strategy.", "nonsense"]}
     words = [control.KILL_FIRM, control.kill_venue(1), control.kill_strategy(0), *[control.KILL_FIRM] * 3]
     assert latch_words(latch, known) == words
 

@@ -55,7 +55,13 @@ def shown(instance_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_status_of_a_fresh_engine_has_every_stage_and_nothing_in_it(shown: Shown) -> None:
     status = read_status(shown.instance)
-    assert (status["state"], status["mode"], status["epoch"], status["halted"], status["kill_latched"]) == ("RUNNING", "paper", 1, False, False)
+    assert (status["state"], status["mode"], status["epoch"], status["halted"], status["kill_latched"]) == (
+        "RUNNING",
+        "paper",
+        1,
+        False,
+        False,
+    )
     assert [stage["name"] for stage in status["stages"]] == ["feed.binance", "portfolio", "strategy.mm", "risk", "execution.binance"]
     assert all(stage["state"] == "RUNNING" and stage["beat_age_ms"] is not None for stage in status["stages"])
     assert set(status["orders"].values()) == {0} and status["refused"] == {} and status["pnl"]["net_e8"] == 0
@@ -192,4 +198,3 @@ def test_top_skips_a_ring_that_a_restart_took_away(shown: Shown, capsys: pytest.
     watch(shown.instance, 1.0, once=True)
     out = capsys.readouterr().out
     assert "orders.risk.binance" in out and "intents.mm.risk" not in out
-

@@ -1,0 +1,116 @@
+"""Recovery: a restart begins with the positions that the session's journals say, and says what it could not keep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hft.journal import JournalWriter, append
+from hft.records import ORDER, REPORT, IntentKind, JournalKind, OrderState, ReportKind
+from hft.tables import Tables, build_tables
+from processes import run
+from processes.instance import Instance
+from processes.recovery import empty_positions, fills_of, open_orders, pack_rows, recover_positions, unpack_rows
+from processes.run import ProcessLoop, recover
+from support.engine import BUY, SELL, paper_config, row
+
+STAGE = "execution.binance"
+
+
+class Journals:
+    """Journals of executions, epoch by epoch."""
+
+    def __init__(self, folder: Path) -> None:
+        self.instance = Instance("some", folder)
+        self.tables: Tables = build_tables(paper_config())
+        self._trades = 0
+
+    def epoch(self, epoch: int, *entries: tuple[JournalKind, Any]) -> Path:
+        writer = JournalWriter(self.instance.journal_folder(epoch), STAGE, epoch, 1 << 20, 1, 1)
+        for kind, rows in entries:
+            assert append(writer.context, int(kind), 0, 1, rows.view(np.uint8), 0, rows.nbytes) > 0
+        writer.close("test over")
+        return writer.path
+
+    def fill(self, side: int, lots: int, price: int = 100, instrument: int = 0, order_id: int = 1) -> tuple[JournalKind, Any]:
+        self._trades += 1
+        fields = {"last_lots": lots, "last_price_ticks": price, "trade_id": self._trades, "fee_e8": 3, "order_id": order_id}
+        return JournalKind.REPORT, row(REPORT, kind=ReportKind.TRADE, side=side, instrument=instrument, state=OrderState.FILLED, **fields)
+
+    def sending(self, order_id: int, kind: int = IntentKind.NEW) -> tuple[JournalKind, Any]:
+        return JournalKind.SENDING, row(ORDER, order_id=order_id, kind=kind)
+
+    def report(self, order_id: int, kind: int, state: int) -> tuple[JournalKind, Any]:
+        return JournalKind.REPORT, row(REPORT, order_id=order_id, kind=kind, state=state)
+
+
+@pytest.fixture
+def journals(tmp_path: Path) -> Journals:
+    return Journals(tmp_path)
+
+
+def test_positions_are_the_fills_of_the_sessions_earlier_epochs_and_no_others(journals: Journals) -> None:
+    journals.epoch(3, journals.fill(BUY, 1000))
+    journals.epoch(4, journals.fill(BUY, 10), journals.fill(SELL, 4, instrument=1), journals.report(9, ReportKind.ACK, OrderState.NEW))
+    journals.epoch(5, journals.fill(SELL, 3))
+    journals.epoch(6, journals.fill(BUY, 2000))
+    rows = recover_positions(journals.instance, journals.tables, session=4, epoch=6)
+    assert rows["position_lots"].tolist() == [7, -4, 7, -4] and rows["fees_quote_e8"].tolist() == [6, 3, 6, 3]
+    assert rows["strategy"].tolist() == [-1, -1, 0, 0] and rows["instrument"].tolist() == [0, 1, 0, 1]
+
+
+def test_session_without_journals_is_flat(journals: Journals) -> None:
+    journals.instance.journal_folder(4).mkdir(parents=True)
+    rows = recover_positions(journals.instance, journals.tables, session=4, epoch=6)
+    assert rows.tobytes() == empty_positions(journals.tables).tobytes() and fills_of(journals.instance, "binance", 5) == []
+
+
+def test_torn_tail_loses_nothing_but_what_was_not_whole(journals: Journals, capfd: pytest.CaptureFixture[str]) -> None:
+    path = journals.epoch(4, journals.fill(BUY, 10))
+    with path.open("ab") as file:
+        file.truncate(path.stat().st_size)
+    assert recover_positions(journals.instance, journals.tables, 4, 5)["position_lots"][0] == 10
+    assert "journal tail recovered" not in capfd.readouterr().err
+
+
+def test_rows_survive_being_packed(journals: Journals) -> None:
+    rows = empty_positions(journals.tables)
+    rows["cash_ticklots"] = [2**62, -(2**62), 0, -1]
+    again = unpack_rows(pack_rows(rows))
+    assert again.tobytes() == rows.tobytes() and again.flags.writeable
+
+
+def test_open_orders_are_those_sent_and_not_ended_in_the_newest_earlier_epoch(journals: Journals) -> None:
+    assert open_orders(journals.instance, journals.tables, 9) == 0
+    journals.epoch(3, journals.sending(1))
+    ended = [journals.sending(n) for n in (5, 6, 7, 8)]
+    states = (OrderState.FILLED, OrderState.CANCELED, OrderState.EXPIRED, OrderState.REJECTED)
+    journals.epoch(
+        4,
+        journals.sending(2),
+        journals.sending(3, IntentKind.REPLACE),
+        journals.sending(4, IntentKind.CANCEL),
+        *ended,
+        *[journals.report(n, ReportKind.CANCELED, state) for n, state in zip((5, 6, 7, 8), states, strict=True)],
+        journals.report(2, ReportKind.ACK, OrderState.NEW),
+    )
+    journals.instance.journal_folder(6).mkdir()
+    assert open_orders(journals.instance, journals.tables, 5) == 2
+    assert open_orders(journals.instance, journals.tables, 7) == 0, "epoch 6 sent nothing"
+
+
+@pytest.mark.parametrize(("session", "position"), [(4, 10), (5, 0)])
+def test_stages_begin_with_what_the_session_traded_before_and_a_new_session_flat(
+    journals: Journals, monkeypatch: pytest.MonkeyPatch, session: int, position: int
+) -> None:
+    journals.epoch(4, journals.fill(BUY, 10))
+    monkeypatch.setattr(run, "engine_of", lambda instance: {"session": session})
+    loop = ProcessLoop(paper_config(), ["risk", "portfolio", "feed.binance"])
+    recover(journals.instance, loop, 5)
+    first, second, _ = loop.stages
+    assert first.positions["position_lots"].tolist() == [position, 0] * 2  # type: ignore[attr-defined]
+    first.positions["position_lots"] = 99  # type: ignore[attr-defined]
+    assert second.positions["position_lots"].tolist() == [position, 0] * 2, "each stage has rows of its own"  # type: ignore[attr-defined]
