@@ -2,7 +2,8 @@
 
 An event's records are published by one tail store. A consumer without room loses the instrument: nothing more of it is
 published there until half the ring is free, then RESET, the whole book, VALID. Nobody waits and nobody asks for anything.
-Rings without depth get best prices, trades and validity, but no levels.
+An event that the journal file has no room for is lost at every consumer in the same way, and comes back in the next file.
+Rings without depth get best prices and validity, but no levels or trades.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from numpy.typing import NDArray
 
 from hft.counters import FeedCounter
 from hft.journal import append
+from hft.journal import room as journal_room
 from hft.records import MARKET, JournalKind, MarketFlag, MarketKind
 from hft.units import as_int
 from hft.venues.binance_feed import BinanceFeed, on_frame, on_timer, republish
-from processes.common import JOURNAL_FAILED, Common, may_work
+from processes.common import JOURNAL_FAILED, RESERVE_BYTES, ROTATE, Common, may_work
 from processes.transport.direct import direct_flush, direct_poll
 from processes.transport.wire import Wire, next_message, release_message
 from shm.clock import monotonic_ns
@@ -30,6 +32,8 @@ _MARKET = int(JournalKind.MARKET)
 _LEVEL, _TRADE, _QUOTE = int(MarketKind.LEVEL), int(MarketKind.TRADE), int(MarketKind.QUOTE)
 _RESET, _LOST = int(MarketKind.RESET), int(MarketFlag.LOST)
 _DECODE_NS_MAX = (1 << 31) - 1
+#: What the entries around the records of one event take, more than enough.
+_ENTRIES_BYTES = 1024
 
 #: Frames taken in one `work`.
 FRAMES_MAX = 16
@@ -83,7 +87,7 @@ def work(ctx: Feed, now_ns: int) -> int:
         while count > 0:
             publish_event(ctx, count)
             count = on_timer(ctx.book, now_ns, ctx.staging)
-    if ctx.words[ANY_LOST] != 0:
+    if ctx.words[ANY_LOST] != 0 and ctx.common.words[ROTATE] == 0:
         done += _catch_up(ctx, now_ns)
     if ctx.direct[0] != 0:
         direct_flush(ctx.wire, ctx.kills, 0, 1)
@@ -102,10 +106,11 @@ def publish_event(ctx: Feed, count: int) -> None:
     for i in range(count):
         tops += is_top(ctx.staging[i]["kind"])
     outputs = as_int(0)
+    journaled = _fits_journal(ctx, count)
     for k in range(len(ctx.out)):
         if ctx.lost[k, instrument] != 0:
             continue
-        if has_room(ctx.out[k], count if ctx.depth[k] != 0 else tops):
+        if journaled and has_room(ctx.out[k], count if ctx.depth[k] != 0 else tops):
             outputs |= as_int(1) << k
         else:
             ctx.lost[k, instrument] = 1
@@ -119,6 +124,19 @@ def publish_event(ctx: Feed, count: int) -> None:
         add(counters, FeedCounter.TRADES, 1)
     elif last["kind"] == _QUOTE:
         add(counters, FeedCounter.QUOTES, 1)
+
+
+@njit(forceinline=True)
+def _fits_journal(ctx: Feed, count: int) -> bool:
+    """Whether the journal file has room for `count` records; if a new one would have, that is asked for."""
+    journal = ctx.common.journal
+    # Runs of records are entries of their own.
+    need = count * _MARKET_BYTES + _ENTRIES_BYTES
+    if journal_room(journal) >= need or need > journal.file.size * 8 - RESERVE_BYTES:
+        return True
+    ctx.common.words[ROTATE] = 1
+    add(ctx.common.counters, FeedCounter.JOURNAL_FULL, 1)
+    return False
 
 
 @njit(forceinline=True)
@@ -177,6 +195,8 @@ def _catch_up(ctx: Feed, now_ns: int) -> int:
             count = republish(ctx.book, instrument, now_ns, ctx.staging)
             if count <= 0 or (ctx.depth[k] != 0 and count > half):
                 continue
+            if not _fits_journal(ctx, count):
+                return 0
             if ctx.staging[0]["kind"] == _RESET:
                 ctx.staging[0]["flags"] |= _LOST
             ctx.lost[k, instrument] = 0

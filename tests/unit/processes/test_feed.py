@@ -13,10 +13,13 @@ import pytest
 
 from hft.counters import FeedCounter
 from hft.http_client import Response, UnexpectedStatus
+from hft.journal import append
+from hft.journal import room as journal_room
 from hft.journal_reader import JournalReader
-from hft.records import InvalidReason, MarketFlag, MarketKind
+from hft.records import InvalidReason, JournalKind, MarketFlag, MarketKind
 from hft.replay import MarketJournal
 from processes import feed_stage
+from processes.common import RESERVE_BYTES
 from processes.errors import EngineError
 from processes.feed import ANY_LOST, FRAMES_MAX
 from processes.feed_stage import FeedStage
@@ -60,7 +63,7 @@ class FeedBench(Bench):
 
     def told(self, *names: str) -> list[list[str]]:
         """What came out on each ring, by the names of its kinds."""
-        return [[MarketKind(kind).name for kind in self.take(name)["kind"]] for name in names or RINGS]
+        return [[MarketKind(kind).name for kind in self.take(name)["kind"] if kind] for name in names or RINGS]
 
     def sync(self, symbol: str = "BTCUSDT", last: int = 10) -> None:
         """A valid book at an update id, by way of the link and a REST snapshot."""
@@ -351,13 +354,47 @@ def test_stage_connects_by_its_transport_to_every_symbols_streams(monkeypatch: p
     assert [settings.url for settings in made] == [f"ws://127.0.0.1/stream?streams={streams}"]
 
 
-def test_failed_append_stops_the_stage(synced: FeedBench) -> None:
-    words = synced.feed.context.common.journal.words
-    limit = int(words[2])
-    # Past the check of room, so that only the append can notice.
-    synced.feed.context.common.journal.words[2] = int(words[0]) + (1 << 18) + 64
-    big = [(f"{50 + n // 100}.{n % 100:02d}", "1.00000") for n in range(4500)]
-    synced.hears(depth(11, 11, big))
-    words[2] = limit
+def many(count: int, first: int = 1) -> list[tuple[str, str]]:
+    return [(f"{first + n // 100}.{n % 100:02d}", "1.00000") for n in range(count)]
+
+
+def leave_in_journal(bench: FeedBench, n_bytes: int) -> None:
+    """Fill the journal's file with one entry, but for so many bytes."""
+    common = bench.feed.context.common
+    filler = np.zeros(journal_room(common.journal) - n_bytes - 64 & ~7, np.uint8)
+    assert append(common.journal, int(JournalKind.POSITION), 0, 0, filler, 0, filler.size) > 0
+    assert n_bytes <= journal_room(common.journal) < n_bytes + 200
+
+
+def test_event_that_the_journal_file_cannot_take_is_lost_by_all_and_comes_back_in_the_next(synced: FeedBench) -> None:
+    leave_in_journal(synced, RESERVE_BYTES + 1000)
+    synced.hears(depth(11, 11, many(4500)))
+    assert synced.told() == [[]] * 4 and synced.counter(STAGE, FeedCounter.JOURNAL_FULL) == 1
+    for _ in range(8):
+        synced.feed.cold(synced.now_ns)
+        synced.turn(STAGE)
+    given = synced.told()
+    assert [len(kinds) for kinds in given] == [4506, 4506, 3, 3] and given[0][0] == "RESET" and given[2] == TOPS_OF_BOOK
+    assert synced.feed.context.words[ANY_LOST] == 0 and synced.counter(STAGE, FeedCounter.JOURNAL_FULL) == 1
+
+
+def test_whole_book_waits_for_the_journal_file_that_can_take_it(synced: FeedBench) -> None:
+    synced.hears(depth(11, 11, many(4500)))
+    synced.told()
+    late = DEEP[0]
+    synced.fill(late, leave=0)
+    synced.hears(depth(12, 12, [("99.50", "1.00000")]))
+    synced.told()
+    leave_in_journal(synced, RESERVE_BYTES + 1000)
+    synced.turn(STAGE)
+    assert synced.told(late) == [[]]
+    synced.feed.cold(synced.now_ns)
+    synced.turn(STAGE)
+    assert len(synced.told(late)[0]) == 4507
+
+
+def test_event_that_no_journal_file_can_take_stops_the_stage(synced: FeedBench) -> None:
+    leave_in_journal(synced, RESERVE_BYTES + 1000)
+    synced.hears(depth(11, 11, many(7000), many(7000, 200)))
     with pytest.raises(EngineError, match="rather than act unrecorded"):
         synced.feed.cold(synced.now_ns)

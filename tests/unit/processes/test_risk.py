@@ -26,7 +26,8 @@ from hft.records import (
 from hft.tables import build_tables
 from hft.topology import ORDER_SLOTS_FOR_CANCELS
 from processes.recovery import empty_positions, pack_rows
-from support.engine import BTC, SELL, Bench, paper_config, row
+from shm.jit import JIT_ENABLED
+from support.engine import BTC, SELL, Bench, paper_config, row, two_strategies
 
 STAGE, MARKETS, REPORTS, INTENTS, ORDERS, REFUSALS = (
     "risk",
@@ -110,6 +111,23 @@ def test_intent_of_another_strategy_than_its_rings_is_refused(bench: Bench, stra
     orders, refusals = judge(bench, bench.intent(strategy=strategy))
     assert len(orders) == 0 and refusals["reason"].tolist() == [RiskCode.STRATEGY_NOT_APPROVED]
     assert len(judge(bench, bench.intent())[0]) == 1
+
+
+@pytest.mark.skipif(JIT_ENABLED, reason="rings of two strategies are types of their own, a minute to compile")
+def test_intent_in_the_name_of_another_strategy_is_refused_to_the_one_whose_ring_it_came_from(tmp_path: Path) -> None:
+    with Bench(tmp_path, two_strategies(), [STAGE]) as bench:
+        bench.put(MARKETS, bench.tops())
+        forged, own = bench.intent(strategy=1, order_id=order_id(1, 1, 1)), bench.intent(strategy=1, order_id=order_id(1, 1, 2))
+        orders, refusals = judge(bench, forged)
+        assert len(orders) == 0 and refusals["reason"].tolist() == [RiskCode.STRATEGY_NOT_APPROVED]
+        assert len(bench.take("reports.risk.arb")) == 0
+        bench.put("intents.arb.risk", own)
+        bench.turn(STAGE)
+        assert bench.take(ORDERS)["strategy"].tolist() == [1]
+        bench.control[control.kill_strategy(0)] = 1
+        bench.put("intents.arb.risk", bench.intent(strategy=1, order_id=order_id(1, 1, 3), price_ticks=5_999_800))
+        orders, refusals = judge(bench, bench.intent())
+        assert orders["strategy"].tolist() == [1] and refusals["reason"].tolist() == [RiskCode.SYSTEM_HALTED]
 
 
 @pytest.mark.parametrize("instrument", [-1, 2, 2**31 - 1])

@@ -68,13 +68,15 @@ def test_published_intents_are_what_was_journaled_and_carry_their_stamps(bench: 
     assert own.counts.tolist() == [2, 0], "staged orders are in the strategy's own table"
 
 
-def test_full_intents_ring_drops_and_counts_and_what_was_dropped_is_no_order(bench: Bench) -> None:
-    bench.fill(INTENTS, leave=1)
+@pytest.mark.parametrize("leave", [0, 1])
+def test_full_intents_ring_drops_and_counts_and_what_was_dropped_is_no_order(bench: Bench, leave: int) -> None:
+    bench.fill(INTENTS, leave=leave)
     bench.put(MARKETS, bench.book())
     bench.turn(STAGE)
-    assert bench.counter(STAGE, StrategyCounter.INTENTS) == 1 and bench.counter(STAGE, StrategyCounter.INTENTS_DROPPED) == 1
-    assert bench.kinds(STAGE).count("INTENT") == 1
-    assert bench.stage(STAGE).context.own.orders.counts.tolist() == [1, 0]
+    assert bench.counter(STAGE, StrategyCounter.INTENTS) == leave
+    assert bench.counter(STAGE, StrategyCounter.INTENTS_DROPPED) == 2 - leave
+    assert bench.kinds(STAGE).count("INTENT") == leave
+    assert bench.stage(STAGE).context.own.orders.counts.tolist() == [leave, 0]
     bench.take(INTENTS)
     bench.put(MARKETS, bench.top())
     bench.turn(STAGE)
