@@ -48,7 +48,11 @@ def build_tables(config: Config) -> Tables:
         for name in strategy.instruments:
             allowed[s, names.index(name)] = 1
     symbols = tuple(instrument.symbol for instrument in config.instruments.values())
-    return Tables(venues, names, symbols, strategies, assets, rows, limits, _firm(config), allowed)
+    try:
+        firm = _firm(config)
+    except UnitsError as error:
+        raise ConfigError(f"firm: {error}") from error
+    return Tables(venues, names, symbols, strategies, assets, rows, limits, firm, allowed)
 
 
 def decimals_of(text: str) -> int:

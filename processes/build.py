@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from hft.config import load
+from processes.logs import silence
 from processes.run import warm_process
 
 _CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -17,6 +18,7 @@ _CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 def build_all(config_files: tuple[Path, ...]) -> dict[str, Any]:
     """Warm every process of every config; the cache then serves any later start."""
+    silence()
     files = config_files or tuple(sorted(_CONFIGS.glob("*.toml")))
     jobs = [(file, config, name) for file in files for config in [load(file)] for name in config.placement.processes]
     built = []

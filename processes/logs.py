@@ -19,6 +19,11 @@ def to_file(path: Path) -> None:
     _file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
 
+def silence() -> None:
+    """Write nowhere: for commands that run stages only to load, replay or time them."""
+    to_file(Path(os.devnull))
+
+
 def log(event: str, **fields: Any) -> None:
     """Write one line; a reader that is gone or a full disk never stops the engine."""
     line = msgspec.json.encode({"at_ns": time.time_ns(), "pid": os.getpid(), "event": event, **fields}) + b"\n"

@@ -28,6 +28,7 @@ from processes.burst import burst
 from processes.common import CANCEL_ALL_CELL, FIRM_CELL, HALT_CELL, VENUE_CELL
 from processes.errors import EngineError
 from processes.instance import Instance
+from processes.logs import silence
 from processes.resources import ScratchResources
 from processes.run import ProcessLoop
 from processes.stages import DecidingStage
@@ -39,6 +40,7 @@ _KIND_ON_RING = {"intents": JournalKind.INTENT, "orders": JournalKind.ORDER}
 
 def replay_session(instance: Instance, session: str | None) -> dict[str, Any]:
     """Replay every deciding stage of a session (an epoch, a folder, or the newest); `inputs, decisions, equal, first_difference`."""
+    silence()
     folder = _folder_of(instance, session)
     try:
         stages = _replay_stages(folder, int(folder.name))

@@ -61,8 +61,9 @@ def work(ctx: Strategy, callbacks: Any, now_ns: int) -> int:
     """Take in what came and decide; return how much was done."""
     if not may_work(ctx.common):
         return 0
+    was_halted = _halted(ctx)
     done = observe(ctx.common, now_ns)
-    if done > 0 and _halted(ctx):
+    if _halted(ctx) and not was_halted:
         for k in range(len(ctx.subject)):
             callbacks[ON_HALT](ctx.cell, ctx.subject[k], now_ns)
             _publish_staged(ctx, 0, 0, 0, now_ns)

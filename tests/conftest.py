@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from processes import logs
+
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
 
@@ -32,3 +34,10 @@ def instance_name() -> Iterator[str]:
     yield name
     left = sorted(path.name for path in Path("/dev/shm").glob(f"hft.{name}.*"))
     assert not left, f"left in shared memory: {left}"
+
+
+@pytest.fixture(autouse=True)
+def logs_on_stderr() -> Iterator[None]:
+    """A test that silences the logs, or sends them to a file, does so for itself alone."""
+    yield
+    logs._file = None

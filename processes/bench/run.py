@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from processes.logs import silence
+
 #: name on the command line -> module with `run(rounds)`
 _MODULES = {
     "ring": "processes.bench.ring",
@@ -23,6 +25,7 @@ def run_bench(name: str, rounds: int | None) -> dict[str, Any]:
     """One benchmark's document; for `all`, {"benches": [...]} in order."""
     if name == "all":
         return {"benches": [run_bench(each, rounds) for each in _MODULES]}
+    silence()
     print(f"bench {name}", file=sys.stderr, flush=True)
     module = importlib.import_module(_MODULES[name])
     document: dict[str, Any] = module.run() if rounds is None else module.run(rounds=rounds)

@@ -45,6 +45,11 @@ def test_build_tables_refuses_an_order_limit_over_the_position_limit() -> None:
         build_tables(parse(PAPER.replace('order_qty_max = "0.1"', 'order_qty_max = "0.6"')))
 
 
+def test_build_tables_names_the_firm_when_a_firm_limit_is_out_of_range() -> None:
+    with pytest.raises(ConfigError, match="firm: "):
+        build_tables(parse(PAPER.replace('gross_max = "100000"', 'gross_max = "999999999999999"')))
+
+
 @pytest.mark.parametrize(("text", "decimals"), [("0.01", 2), ("0.0500", 2), ("10", 0), ("1.000", 0), ("0.00000001", 8)])
 def test_decimals_of_counts_the_digits_that_matter(text: str, decimals: int) -> None:
     assert decimals_of(text) == decimals
