@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from enum import IntEnum
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from hft.counters import FeedCounter
 from shm import observe
 from shm.cell import write
 from shm.counters import add
@@ -18,11 +18,6 @@ from shm.histogram import record
 from shm.layout import HEAD, TAIL, VERSION, Geometry, SegmentKind, cell_bytes, counters_bytes, histogram_bytes
 from shm.ring import claim, create_ring, publish
 from shm.segment import Owner, Segment, SegmentError, SegmentMismatch, this_process
-
-
-class First(IntEnum):
-    FRAMES = 0
-
 
 RECORD = np.dtype([("a", "<i8"), ("b", "<i8", (7,))])
 LAYOUT = 5
@@ -43,7 +38,7 @@ def test_counters_are_read_by_label(name):
     write_labels(segment.buffer, labels)
     values = segment.array(0, np.int64, 3)
     add(values, 0, 5)
-    add(values, First.FRAMES, 1)
+    add(values, FeedCounter.FRAMES, 1)
     add(values, 2, -(2**62))
     assert observe.counters(observe.attach(name, LAYOUT, SegmentKind.COUNTERS)) == {"frames": 6, "gaps": 0, "x" * 56: -(2**62)}
 
