@@ -25,6 +25,9 @@ class FeedCounter(IntEnum):
     QUOTE_MISMATCHES = 14  #: the diff book and bookTicker disagreed at the same update id
     BOOKS_VALID = 15  #: gauge: how many instruments have a valid book
     JOURNAL_FULL = 16
+    CHECKSUM_OK = 17  #: book messages whose checksum the book had
+    CHECKSUM_BAD = 18
+    HEARTBEATS = 19
 
 
 class StrategyCounter(IntEnum):

@@ -276,6 +276,86 @@ class ExecutionCode(IntEnum):
     SHUTDOWN = 3009
 
 
+class VenueEventKind(IntEnum):
+    """What a venue says about an order; each venue's codec makes these from its own messages."""
+
+    ACK = 1  #: the order is live
+    TRADE = 2
+    CANCELED = 3  #: also a replaced order's end, and self-trade prevention's
+    EXPIRED = 4
+    REJECTED = 5  #: proof that the new order never lived
+    CANCEL_REJECTED = 6  #: the venue has no such open order to cancel or change: it may have filled
+    AMENDED = 7  #: price or size changed in place; price_ticks and qty_lots are what holds now
+    STATUS = 8  #: answer to a query: state, cum_lots
+    NOT_FOUND = 9  #: answer to a query: no such order
+    UNKNOWN = 10  #: the venue cannot say what became of the request: a 5xx, a timeout of its own
+    THROTTLED = 11  #: the request was refused for its rate, and did nothing
+
+
+class VenueEventSource(IntEnum):
+    """Where a venue event came from; replies and the private stream race each other."""
+
+    REPLY = 1  #: answer to an order request
+    STREAM = 2  #: private stream
+    QUERY = 3  #: answer to a query, or part of a snapshot
+
+
+VENUE_EVENT = record(
+    "VENUE_EVENT",
+    192,
+    "One thing a venue said about one order; codec -> execution, within one process.",
+    ("order_id", "<i8", "Our id, from the client id in the message; 0 if there is none or it is not ours."),
+    ("request_id", "<i8", "Our id of the request that this answers (a cancel's own id, for example); 0 on a stream."),
+    ("venue_key", "<i8", "63 bits that stand for the venue's own order id; 0 if the message has none."),
+    ("trade_id", "<i8", "TRADE: the venue's trade id, or 63 bits that stand for it; unique with the instrument."),
+    ("price_ticks", "<i8", "The order's limit price; 0 if the message does not say."),
+    ("qty_lots", "<i8", "The order's size; 0 if the message does not say."),
+    ("cum_lots", "<i8", "Filled in all; -1 if the message does not say."),
+    ("last_price_ticks", "<i8", "TRADE: price of this fill."),
+    ("last_lots", "<i8", "TRADE: size of this fill."),
+    ("fee_e8", "<i8", "TRADE: fee in 1e-8 of fee_asset; negative is a rebate."),
+    ("exchange_ns", "<i8", "Venue time of the event, UTC; 0 if the message has none."),
+    ("received_ns", "<i8", "CLOCK_MONOTONIC when the message left the socket."),
+    ("retry_after_ns", "<i8", "THROTTLED: how long to wait; 0 if the venue does not say."),
+    ("reason", "<i4", "VenueReason: why, for REJECTED, CANCEL_REJECTED, EXPIRED, CANCELED, THROTTLED, UNKNOWN."),
+    ("venue_code", "<i4", "The venue's own error number, for people; 0 if it has none."),
+    ("kind", "<i4", "VenueEventKind."),
+    ("source", "<i4", "VenueEventSource."),
+    ("state", "<i4", "STATUS: OrderState at the venue."),
+    ("instrument", "<i4", "Row in the instrument table; -1 if the message does not say."),
+    ("side", "<i4", "Side; 0 if the message does not say."),
+    ("liquidity", "<i4", "TRADE: Liquidity."),
+    ("fee_asset", "<i4", "TRADE: FeeAsset."),
+    ("reserved4", "<i4", "Zero."),
+    ("reserved", "(6,)<i8", "Zero."),
+)
+
+
+class VenueReason(IntEnum):
+    """Why a venue refused or ended something, in the engine's words; a venue's error map makes these from its own."""
+
+    NONE = 0
+    OTHER = 4001
+    BAD_REQUEST = 4002  #: malformed, unknown parameter, precision
+    BAD_SIGNATURE = 4003
+    NO_PERMISSION = 4004  #: key invalid, revoked or without the right
+    CLOCK = 4005  #: timestamp or nonce outside the venue's window
+    FILTER = 4006  #: tick, lot, notional, price band, collar of the venue
+    INSUFFICIENT_BALANCE = 4007
+    WOULD_TAKE = 4008  #: post-only order that would have traded at once
+    DUPLICATE_ID = 4009
+    MARKET_CLOSED = 4010  #: symbol halted, cancel-only, post-only mode
+    RATE_LIMIT = 4011
+    ORDER_LIMIT = 4012  #: too many open orders
+    UNKNOWN_ORDER = 4013
+    UNKNOWN_SYMBOL = 4014
+    NO_LIQUIDITY = 4015  #: IOC or FOK remainder
+    SELF_TRADE = 4016
+    VENUE_DOWN = 4017  #: overloaded, maintenance
+    TIMEOUT = 4018  #: the venue's own back end did not answer in time
+    EXPIRED_REQUEST = 4019  #: reached the matching engine after its deadline
+
+
 class InputKind(IntEnum):
     """What a stage's `work` took in."""
 

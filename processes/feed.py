@@ -18,7 +18,8 @@ from hft.journal import append
 from hft.journal import room as journal_room
 from hft.records import MARKET, JournalKind, MarketFlag, MarketKind
 from hft.units import as_int
-from hft.venues.binance_feed import BinanceFeed, on_frame, on_timer, republish
+from hft.venues.book_feed import republish
+from hft.venues.feeds import on_frame, on_timer
 from processes.common import JOURNAL_FAILED, RESERVE_BYTES, ROTATE, Common, may_work
 from processes.transport.direct import direct_flush, direct_poll
 from processes.transport.wire import Wire, next_message, release_message
@@ -52,7 +53,7 @@ class Feed(NamedTuple):
 
     common: Common
     wire: Wire
-    book: BinanceFeed  #: decoder, books and their synchronisation
+    book: Any  #: the venue's feed: decoder, books and their synchronisation
     out: tuple[Ring, ...]
     depth: NDArray[np.int64]  #: out ring -> 1 if it gets levels
     lost: NDArray[np.int64]  #: [out ring, instrument] -> 1 until the whole book is published again
@@ -75,8 +76,8 @@ def work(ctx: Feed, now_ns: int) -> int:
         row = next_message(ctx.wire)
         if row < 0:
             break
-        start, received_ns = ctx.wire.frames[row, 0], ctx.wire.frames[row, 3]
-        count = on_frame(ctx.book, ctx.wire.data, start, start + ctx.wire.frames[row, 1], received_ns, ctx.staging)
+        frame = ctx.wire.frames[row]
+        count = on_frame(ctx.book, ctx.wire.data, frame[0], frame[0] + frame[1], frame[2], frame[3], ctx.staging)
         release_message(ctx.wire)
         publish_event(ctx, count)
         done += 1

@@ -17,8 +17,9 @@ from hft.reconnect import AttemptWindow, Reconnect
 from hft.records import MARKET
 from hft.tables import Tables
 from hft.topology import StageSpec
-from hft.venues import binance_feed
-from hft.venues.binance_feed import SHUTDOWN, WANTS_SNAPSHOT, BinanceFeed, new_feed, on_disconnect, on_snapshot
+from hft.venues.binance import feed as binance_feed
+from hft.venues.binance.feed import BinanceFeed, new_feed, on_disconnect, on_snapshot
+from hft.venues.book_feed import SHUTDOWN, WANTS_SYNC
 from processes.common import Common
 from processes.feed import ANY_LOST, FEED_WORDS, Feed, publish_event
 from processes.logs import log
@@ -148,7 +149,7 @@ class FeedStage(Stage):
         for row in self.rows:
             request = self._requests.get(row)
             if request is None:
-                wanted = self._feed.state[row, WANTS_SNAPSHOT] and now_ns >= self._not_before_ns.get(row, 0)
+                wanted = self._feed.state[row, WANTS_SYNC] and now_ns >= self._not_before_ns.get(row, 0)
                 if wanted and self._link is not None and self._link.open:
                     self._ask(row, now_ns)
                 continue
@@ -156,7 +157,7 @@ class FeedStage(Stage):
                 response = request.poll(now_ns)
             except (TransportError, HttpError) as error:
                 del self._requests[row]
-                self._feed.state[row, WANTS_SNAPSHOT] = 1
+                self._feed.state[row, WANTS_SYNC] = 1
                 wait_ns = error.retry_after_ns if isinstance(error, UnexpectedStatus) else 0
                 self._not_before_ns[row] = now_ns + max(wait_ns, _REFUSED_RETRY_NS)
                 log("snapshot failed", instrument=self.tables.instruments[row], why=str(error))
@@ -169,13 +170,13 @@ class FeedStage(Stage):
 
     def _ask(self, row: int, now_ns: int) -> None:
         assert self._feed is not None
-        self._feed.state[row, WANTS_SNAPSHOT] = 0
+        self._feed.state[row, WANTS_SYNC] = 0
         self._not_before_ns[row] = now_ns + _SNAPSHOT_RETRY_NS
         url = f"{self.venue.rest_url.rstrip('/')}/api/v3/depth?symbol={self.tables.symbols[row]}&limit={self.venue.snapshot_levels}"
         try:
             self._requests[row] = Request(url, now_ns + _SNAPSHOT_TIMEOUT_NS)
         except (TransportError, HttpError) as error:
-            self._feed.state[row, WANTS_SNAPSHOT] = 1
+            self._feed.state[row, WANTS_SYNC] = 1
             self._not_before_ns[row] = now_ns + _REFUSED_RETRY_NS
             log("snapshot failed", instrument=self.tables.instruments[row], why=str(error))
 

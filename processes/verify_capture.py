@@ -23,8 +23,9 @@ from rich.progress import Progress
 from hft.book import book_at, level_count, state_hash
 from hft.counters import FeedCounter
 from hft.records import INSTRUMENT, MARKET, MarketKind, Side
-from hft.venues.binance import ScanCount
-from hft.venues.binance_feed import BinanceFeed, new_feed, on_disconnect, on_frame, on_snapshot
+from hft.venues.binance.feed import BinanceFeed, new_feed, on_disconnect, on_frame, on_snapshot
+from hft.venues.binance.scan import ScanCount
+from hft.websocket import Opcode
 from processes.capture import CaptureError, Line, read_capture
 
 #: Levels a side that a capture's book may have.
@@ -196,7 +197,7 @@ class Player:
         symbol = self.survey.snapshots.get((line.number, line.stamp))
         before = int(self.counters[FeedCounter.MALFORMED])
         if symbol is None:
-            n = int(on_frame(self.feed, self.data, 0, size, 1, self.out))
+            n = int(on_frame(self.feed, self.data, 0, size, int(Opcode.TEXT), 1, self.out))
             if line.number == 0 or line.payload.startswith(b'{"lastUpdateId"'):
                 self._refuse(line, "a snapshot that fits none or several of the symbols")
         else:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hft.book import Book, apply_levels, best_ticks, new_book
 from hft.records import MARKET, Side
-from hft.venues.binance import Found, FrameKind, Scanner, new_scanner, scan, scan_snapshot
+from hft.venues.binance.scan import Found, FrameKind, Scanner, new_scanner, scan, scan_snapshot
 from processes.bench.codec import LEVELS_MAX, alternate, report
 from processes.bench.messages import PRICE_DECIMALS, Messages, instrument_row, load_messages
 from processes.bench.references import (

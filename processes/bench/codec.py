@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hft.records import MARKET
-from hft.venues.binance import Found, FrameKind, Scanner, new_scanner, scan
+from hft.venues.binance.scan import Found, FrameKind, Scanner, new_scanner, scan
 from processes.bench.messages import Messages, instrument_row, load_messages
 from processes.bench.references import decode_msgspec_float, decode_msgspec_lax, decode_orjson_decimal
 from processes.bench.report import finish

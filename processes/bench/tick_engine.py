@@ -25,8 +25,8 @@ from hft.control import ProcessState, ProcessWord, process_word
 from hft.records import ORDER, Side, TimeInForce
 from hft.tables import build_tables
 from hft.topology import RingSpec, StageSpec, Topology
-from hft.venues.binance_feed import on_snapshot
-from hft.venues.binance_orders import REQUEST_BYTES_MAX, encode_place, new_templates
+from hft.venues.binance.feed import on_snapshot
+from hft.venues.binance.orders import REQUEST_BYTES_MAX, encode_place, new_templates
 from hft.websocket import frame_bytes
 from processes import affinity
 from processes.attach import create_control

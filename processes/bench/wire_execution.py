@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hft.counters import ExecutionCounter
 from hft.records import ORDER, REPORT, JournalKind, OrderState, ReportKind
 from hft.units import as_int
-from hft.venues.binance_orders import REQUEST_BYTES_MAX, OrderTemplates, encode_place, new_templates
+from hft.venues.binance.orders import REQUEST_BYTES_MAX, OrderTemplates, encode_place, new_templates
 from processes.common import FIRM_CELL, VENUE_CELL, Common, is_halted, journal_bytes, may_work, observe, take_in
 from processes.execution import record_spans
 from processes.resources import Resources

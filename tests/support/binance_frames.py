@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hft.records import INSTRUMENT, MARKET, MarketFlag, MarketKind
-from hft.venues.binance import Found, FrameKind, Scanner, new_scanner, scan
+from hft.venues.binance.scan import Found, FrameKind, Scanner, new_scanner, scan
 
 DECIMAL = re.compile(r"[0-9]+(\.[0-9]+)?")
 INTEGER_MAX = 10**18

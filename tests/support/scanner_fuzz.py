@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from hft.records import MARKET
-from hft.venues.binance import FrameKind, new_scanner, scan
+from hft.venues.binance.scan import FrameKind, new_scanner, scan
 from shm.jit import JIT_ENABLED, njit
 from support.binance_frames import DEPTH, PREFIX, QUOTE, SNAPSHOT, TRADE, Refused, expected, instruments, summary
 

@@ -11,22 +11,21 @@ from numpy.typing import NDArray
 
 from hft.book import VALUE_LIMIT
 from hft.records import MarketKind
-from hft.venues import binance_keys as key
-from hft.venues.binance_tables import EVENT_KINDS, EVENT_WORDS, Found, FrameKind, ScanCount, Scanner, symbol_hash
+from hft.venues.binance import keys as key
+from hft.venues.binance.tables import EVENT_KINDS, EVENT_WORDS, Found, FrameKind, ScanCount, Scanner
+from hft.venues.fields import read_lots, read_ticks, text_end, write_record
 from hft.venues.json_bytes import (
-    BACKSLASH,
     CLOSE_BRACKET,
     COMMA,
-    JSON_QUOTE,
     OPEN_BRACKET,
     byte_at,
     is_mark,
     is_text,
-    read_decimal,
     read_integer,
     skip_mark,
     skip_space,
 )
+from hft.venues.symbols import find_symbol
 from shm.jit import njit
 
 MALFORMED, OTHER, DEPTH = int(FrameKind.MALFORMED), int(FrameKind.OTHER), int(FrameKind.DEPTH)
@@ -50,19 +49,6 @@ def key_of(scanner: Scanner, data: NDArray[Any], name: int, past: int) -> int:
 
 
 @njit
-def text_end(data: NDArray[Any], at: int, end: int) -> int:
-    """Offset of the closing quote of a string that was stepped over; -1 if it is no string or has escapes."""
-    if not is_mark(data, at, end, JSON_QUOTE):
-        return -1
-    at += 1
-    while byte_at(data, at) != JSON_QUOTE:
-        if byte_at(data, at) == BACKSLASH:
-            return -1
-        at += 1
-    return at
-
-
-@njit
 def event_kind(scanner: Scanner, data: NDArray[Any], end: int) -> int:
     """FrameKind by the value of "e"."""
     start = scanner.at[key.e]
@@ -82,16 +68,11 @@ def read_symbol(scanner: Scanner, data: NDArray[Any], end: int, kind: int) -> in
     past = text_end(data, start, end)
     if past < 0:
         return MALFORMED
-    start += 1
-    mask = len(scanner.slots) - 1
-    slot = symbol_hash(data, start, past) & mask
-    while scanner.slots[slot] != 0:
-        i = scanner.slots[slot] - 1
-        if is_text(data, start, past, scanner.symbols[i, : scanner.symbol_bytes[i]]):
-            scanner.found[INSTRUMENT_FOUND] = scanner.symbol_rows[i]
-            return kind
-        slot = (slot + 1) & mask
-    return UNKNOWN_SYMBOL
+    row = find_symbol(scanner.symbols, data, start + 1, past)
+    if row < 0:
+        return UNKNOWN_SYMBOL
+    scanner.found[INSTRUMENT_FOUND] = row
+    return kind
 
 
 @njit
@@ -147,7 +128,7 @@ def read_levels(scanner: Scanner, data: NDArray[Any], at: int, end: int, flags: 
         at = skip_mark(data, at, end, COMMA)
         if at < 0:
             return -1
-        qty_lots, at = read_lots(counts, data, skip_space(data, at, end), end, scale)
+        qty_lots, at = read_lots(counts, COUNT_OFF_LOT, data, skip_space(data, at, end), end, scale)
         if qty_lots < 0:
             return -1
         at = skip_mark(data, at, end, CLOSE_BRACKET)
@@ -164,66 +145,3 @@ def read_levels(scanner: Scanner, data: NDArray[Any], at: int, end: int, flags: 
             return at + 1
         at = skip_mark(data, at, end, COMMA)
     return -1
-
-
-@njit
-def read_ticks(data: NDArray[Any], at: int, end: int, scale: Any) -> tuple[int, int]:
-    """Read a quoted price: (ticks, offset past it), or (-1, -1) if it is no decimal or between two ticks."""
-    units, past, rest = read_decimal(data, at, end, scale["price_decimals"])
-    tick_units = scale["tick_units"]
-    if past < 0 or rest != 0:
-        return -1, -1
-    if tick_units == 1:
-        return units, past
-    ticks = units // tick_units
-    if ticks * tick_units != units:
-        return -1, -1
-    return ticks, past
-
-
-@njit
-def read_lots(counts: NDArray[Any], data: NDArray[Any], at: int, end: int, scale: Any) -> tuple[int, int]:
-    """Read a quoted size: (lots, offset past it), or (-1, -1) if it is no decimal.
-
-    A venue that made its lots coarser keeps the finer orders that rested before: BTCUSDT, of 5 decimals, had "25.42618900"
-    at 200000. Such a size is rounded down, but never to 0, which would say that the level is gone; and it is counted.
-    """
-    units, past, rest = read_decimal(data, at, end, scale["qty_decimals"])
-    lot_units = scale["lot_units"]
-    if past < 0:
-        return -1, -1
-    lots = units
-    if lot_units != 1:
-        lots = units // lot_units
-        rest += units - lots * lot_units
-    if rest != 0:
-        counts[COUNT_OFF_LOT] += 1
-        lots = max(lots, 1)
-    return lots, past
-
-
-@njit
-def write_record(
-    out: NDArray[Any],
-    n: int,
-    kind: int,
-    flags: int,
-    instrument: int,
-    received_ns: int,
-    exchange_ns: int,
-    venue_id: int,
-    price_ticks: int,
-    qty_lots: int,
-) -> None:
-    record = out[n]
-    record["received_ns"] = received_ns
-    record["exchange_ns"] = exchange_ns
-    record["venue_id"] = venue_id
-    record["price_ticks"] = price_ticks
-    record["qty_lots"] = qty_lots
-    record["ask_ticks"] = 0
-    record["ask_lots"] = 0
-    record["decode_ns"] = 0
-    record["instrument"] = instrument
-    record["kind"] = kind
-    record["flags"] = flags

@@ -12,21 +12,18 @@ import pytest
 from hft.book import best_ticks, book_at, level_lots, worse_ticks
 from hft.counters import FeedCounter
 from hft.records import MARKET, InvalidReason, MarketFlag, MarketKind
-from hft.venues import binance_feed
-from hft.venues.binance_feed import (
+from hft.venues.binance import feed as binance_feed
+from hft.venues.binance.feed import (
     BUFFER_DIFFS,
     BUFFERED,
-    LAST_ID,
-    SHUTDOWN,
-    SYNCED,
-    WANTS_SNAPSHOT,
     new_feed,
     on_disconnect,
     on_frame,
     on_snapshot,
     on_timer,
-    republish,
 )
+from hft.venues.book_feed import LAST_ID, SHUTDOWN, SYNCED, WANTS_SYNC, republish
+from hft.websocket import Opcode
 from support.binance_frames import instruments
 from support.binance_stream import SHUTDOWN as SHUTDOWN_FRAME
 from support.binance_stream import depth, quote, snapshot, trade
@@ -55,7 +52,7 @@ class Desk:
 
     def frame(self, payload: bytes) -> np.ndarray:
         data: Any = np.frombuffer(bytearray(payload), np.uint8)
-        return self._taken(on_frame(self.feed, data, 0, len(data), self.now_ns, self.out))
+        return self._taken(on_frame(self.feed, data, 0, len(data), Opcode.TEXT, self.now_ns, self.out))
 
     def snapshot(self, body: bytes, row: int = 0) -> np.ndarray:
         data: Any = np.frombuffer(bytearray(body), np.uint8)
@@ -106,10 +103,10 @@ def invalid(desk: Desk, records: np.ndarray, reason: int) -> None:
 
 
 def test_diffs_are_buffered_and_the_first_asks_for_a_snapshot(desk: Desk) -> None:
-    assert desk.state(WANTS_SNAPSHOT) == 0
+    assert desk.state(WANTS_SYNC) == 0
     assert len(desk.frame(depth(5, 10, [("100.00", "1.0")]))) == 0
-    assert (desk.state(WANTS_SNAPSHOT), desk.state(BUFFERED), desk.state(SYNCED)) == (1, 1, 0)
-    assert (desk.state(WANTS_SNAPSHOT, 1), desk.state(BUFFERED, 1)) == (0, 0)
+    assert (desk.state(WANTS_SYNC), desk.state(BUFFERED), desk.state(SYNCED)) == (1, 1, 0)
+    assert (desk.state(WANTS_SYNC, 1), desk.state(BUFFERED, 1)) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -121,25 +118,25 @@ def test_snapshot_that_meets_the_buffer_makes_the_book_valid(desk: Desk, first: 
     desk.frame(depth(first, last, [("100.50", "7.00000")]))
     records = desk.snapshot(snapshot(10, BIDS, ASKS))
     assert kinds(records)[0] == "RESET" and kinds(records)[-2:] == ["VALID", "TOP"]
-    assert desk.state(SYNCED) == 1 and desk.state(LAST_ID) == then and desk.state(WANTS_SNAPSHOT) == 0
+    assert desk.state(SYNCED) == 1 and desk.state(LAST_ID) == then and desk.state(WANTS_SYNC) == 0
     assert ((1, 10050) in desk.book()) == (last > 10)
     assert desk.count(FeedCounter.BOOKS_VALID) == 1 and desk.count(FeedCounter.RESYNCS) == 1
 
 
 def test_snapshot_older_than_the_buffer_is_stale_and_another_is_wanted(desk: Desk) -> None:
     desk.frame(depth(12, 15, [("100.50", "7.00000")]))
-    desk.feed.state[0, WANTS_SNAPSHOT] = 0
+    desk.feed.state[0, WANTS_SYNC] = 0
     assert len(desk.snapshot(snapshot(10, BIDS, ASKS))) == 0
-    assert (desk.state(SYNCED), desk.state(WANTS_SNAPSHOT), desk.state(BUFFERED)) == (0, 1, 1)
+    assert (desk.state(SYNCED), desk.state(WANTS_SYNC), desk.state(BUFFERED)) == (0, 1, 1)
     assert len(desk.snapshot(snapshot(14, BIDS, ASKS))) > 0 and desk.state(LAST_ID) == 15, "the buffer was kept for the next"
 
 
 def test_gap_inside_the_buffer_asks_again_and_what_came_before_is_forgotten(desk: Desk) -> None:
     desk.frame(depth(11, 12))
     desk.frame(depth(14, 15))
-    desk.feed.state[0, WANTS_SNAPSHOT] = 0
+    desk.feed.state[0, WANTS_SYNC] = 0
     assert len(desk.snapshot(snapshot(10, BIDS, ASKS))) == 0
-    assert (desk.state(SYNCED), desk.state(WANTS_SNAPSHOT), desk.state(BUFFERED)) == (0, 1, 0)
+    assert (desk.state(SYNCED), desk.state(WANTS_SYNC), desk.state(BUFFERED)) == (0, 1, 0)
     desk.frame(depth(16, 17))
     assert len(desk.snapshot(snapshot(15, BIDS, ASKS))) > 0 and desk.state(LAST_ID) == 17
 
@@ -169,7 +166,7 @@ def test_diff_that_brings_nothing_new_is_dropped(desk: Desk, first: int, last: i
 def test_gap_makes_the_book_invalid_and_the_diff_behind_it_is_the_first_of_the_next_buffer(desk: Desk) -> None:
     synced(desk)
     invalid(desk, desk.frame(depth(12, 13, [("98.00", "1.00000")])), InvalidReason.GAP)
-    assert (desk.state(BUFFERED), desk.state(WANTS_SNAPSHOT), desk.count(FeedCounter.GAPS)) == (1, 1, 1)
+    assert (desk.state(BUFFERED), desk.state(WANTS_SYNC), desk.count(FeedCounter.GAPS)) == (1, 1, 1)
     assert len(desk.snapshot(snapshot(12, BIDS, ASKS))) > 0
     assert desk.state(LAST_ID) == 13 and desk.book()[1, 9800] == 100_000
 
@@ -188,14 +185,14 @@ def test_crossed_book_is_invalid(desk: Desk) -> None:
     invalid(desk, desk.frame(depth(11, 11, [("101.00", "1.00000")])), InvalidReason.CROSSED)
     assert desk.count(FeedCounter.CROSSED) == 1
     desk.frame(depth(12, 12))
-    assert desk.state(WANTS_SNAPSHOT) == 1
+    assert desk.state(WANTS_SYNC) == 1
 
 
 def test_crossed_snapshot_is_not_used(desk: Desk) -> None:
     desk.frame(depth(11, 11))
-    desk.feed.state[0, WANTS_SNAPSHOT] = 0
+    desk.feed.state[0, WANTS_SYNC] = 0
     assert len(desk.snapshot(snapshot(10, [("101.00", "1.0")], [("101.00", "1.0")]))) == 0
-    assert (desk.state(SYNCED), desk.state(WANTS_SNAPSHOT)) == (0, 1)
+    assert (desk.state(SYNCED), desk.state(WANTS_SYNC)) == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -227,9 +224,9 @@ def test_lost_diff_before_a_malformed_one_shows_as_a_gap_after_the_snapshot(desk
 )
 def test_snapshot_that_cannot_be_read_is_asked_for_again(desk: Desk, body: bytes) -> None:
     desk.frame(depth(11, 11))
-    desk.feed.state[0, WANTS_SNAPSHOT] = 0
+    desk.feed.state[0, WANTS_SYNC] = 0
     assert len(desk.snapshot(body)) == 0
-    assert (desk.state(SYNCED), desk.state(WANTS_SNAPSHOT), desk.count(FeedCounter.MALFORMED)) == (0, 1, 1)
+    assert (desk.state(SYNCED), desk.state(WANTS_SYNC), desk.count(FeedCounter.MALFORMED)) == (0, 1, 1)
 
 
 def test_late_snapshot_of_a_valid_book_is_ignored(desk: Desk) -> None:
@@ -253,7 +250,7 @@ def test_buffer_that_overflows_begins_again_with_the_newest_diff(desk: Desk) -> 
     desk.feed.state[0, BUFFERED] = BUFFER_DIFFS
     desk.feed.buffer_heads[0, :, 0] = np.arange(BUFFER_DIFFS)
     desk.frame(depth(20_000, 20_001))
-    assert (desk.state(BUFFERED), desk.state(WANTS_SNAPSHOT)) == (1, 1)
+    assert (desk.state(BUFFERED), desk.state(WANTS_SYNC)) == (1, 1)
     assert len(desk.snapshot(snapshot(10_000, BIDS, ASKS))) == 0, "what was dropped is missing between"
     assert len(desk.snapshot(snapshot(20_000, BIDS, ASKS))) > 0 and desk.state(LAST_ID) == 20_001
 
@@ -300,7 +297,7 @@ def test_more_quotes_than_are_remembered_keep_the_newest(desk: Desk) -> None:
     old = quote(11, ("50.00", "1.0"), ("51.00", "1.0"))
     data: Any = np.frombuffer(bytearray(old), np.uint8)
     for _ in range(binance_feed.QUOTES + 3):
-        on_frame(desk.feed, data, 0, len(data), 1, desk.out)
+        on_frame(desk.feed, data, 0, len(data), Opcode.TEXT, 1, desk.out)
     desk.frame(quote(11, *BEST))
     assert desk.state(binance_feed.QUOTE_HEAD) - desk.state(binance_feed.QUOTE_NEXT) == binance_feed.QUOTES
     assert kinds(desk.frame(depth(11, 11))) == ["TOP"] and desk.count(FeedCounter.QUOTE_MISMATCHES) == 0
@@ -341,7 +338,7 @@ def test_end_of_the_connection_makes_every_book_invalid_and_forgets_what_waited(
     desk.feed.words[SHUTDOWN] = 1
     invalid(desk, desk.disconnect(), InvalidReason.DISCONNECTED)
     assert len(desk.disconnect()) == 0
-    assert (desk.state(BUFFERED, 1), desk.state(WANTS_SNAPSHOT, 1), desk.feed.words[SHUTDOWN]) == (0, 0, 0)
+    assert (desk.state(BUFFERED, 1), desk.state(WANTS_SYNC, 1), desk.feed.words[SHUTDOWN]) == (0, 0, 0)
     desk.frame(depth(31, 32))
     desk.snapshot(snapshot(31, [("90.00", "1.0")], [("91.00", "1.0")]))
     assert desk.count(FeedCounter.QUOTE_MISMATCHES) == 0 and desk.state(SYNCED) == 1, "quotes of before are not compared"
@@ -437,7 +434,7 @@ def test_feed_stands_where_the_naive_twin_stands_through_every_fault(seed: int) 
         )
         assert outcome == wanted, where
         said[outcome] = said.get(outcome, 0) + 1
-        assert (desk.state(SYNCED) == 1, desk.state(WANTS_SNAPSHOT) == 1) == (twin.synced, twin.wants), where
+        assert (desk.state(SYNCED) == 1, desk.state(WANTS_SYNC) == 1) == (twin.synced, twin.wants), where
         if twin.synced:
             assert desk.state(LAST_ID) == twin.last_id and desk.book() == twin.book, where
             if outcome in ("BOOK", "TOP"):
@@ -466,8 +463,8 @@ def test_book_equals_the_simulated_venues_own_at_every_update_id(fault: dict[str
             taken += 1
             desk.now_ns = driver.now_ns
             desk.frame(payload)
-        if desk.state(WANTS_SNAPSHOT):
-            desk.feed.state[0, WANTS_SNAPSHOT] = 0
+        if desk.state(WANTS_SYNC):
+            desk.feed.state[0, WANTS_SYNC] = 0
             body = driver.venue.request("GET", "/api/v3/depth?symbol=BTCUSDT&limit=5000", {}, driver.now_ns).body
             desk.snapshot(body)
         own = json.loads(driver.venue.control("GET", "/book?symbol=BTCUSDT", b"", driver.now_ns).body) if desk.state(SYNCED) else None

@@ -2,7 +2,7 @@
 
 An instrument is UNSYNCED (diffs are buffered until a REST snapshot comes) or SYNCED. The rule:
 
-1. buffer diffs; when there is one, a snapshot is wanted (`WANTS_SNAPSHOT`);
+1. buffer diffs; when there is one, a snapshot is wanted (`WANTS_SYNC`);
 2. a snapshot older than the first buffered diff is stale: another is wanted;
 3. diffs with u <= lastUpdateId are dropped; the first kept one has U <= lastUpdateId + 1 <= u;
 4. from then on a diff with U > last u + 1 is a gap.
@@ -20,45 +20,38 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hft.book import (
-    Book,
-    Books,
-    apply_levels,
-    best_lots,
-    best_ticks,
-    book_at,
-    clear,
-    crossed,
-    level_lots,
-    new_books,
-    set_level,
-    worse_ticks,
-)
+from hft.book import Book, Books, apply_levels, best_lots, best_ticks, book_at, clear, crossed, new_books, set_level
 from hft.counters import FeedCounter
-from hft.records import InvalidReason, MarketFlag, MarketKind, Side
-from hft.venues.binance import DEPTH, QUOTE_FRAME, SNAPSHOT, TRADE_FRAME, scan, scan_snapshot
-from hft.venues.binance_fields import write_record
-from hft.venues.binance_tables import Found, FrameKind, Scanner, new_scanner
+from hft.records import InvalidReason, MarketFlag, Side
+from hft.venues.binance.scan import DEPTH, QUOTE_FRAME, SNAPSHOT, TRADE_FRAME, scan, scan_snapshot
+from hft.venues.binance.tables import Found, FrameKind, Scanner, new_scanner
+from hft.venues.book_feed import (
+    EVENT_NS,
+    FEED_WORDS,
+    LAST_ID,
+    NEVER_SYNCED,
+    OWN_COLUMNS,
+    REASON,
+    SHUTDOWN,
+    SILENCE_NS,
+    SYNCED,
+    WANTS_SYNC,
+    invalidate,
+    republish,
+    set_synced,
+    silent_instrument,
+    write_top,
+)
 from shm.counters import add
 from shm.jit import njit
 
-# Columns of BinanceFeed.state.
-SYNCED = 0  #: 1 while the book may be used
-LAST_ID = 1  #: update id that the book is at
-WANTS_SNAPSHOT = 2  #: 1 until a snapshot was given
-EVENT_NS = 3  #: received_ns of the newest diff that moved the book, or when it was synced
-BUFFERED = 4  #: diffs in `buffer_heads`
-BUFFERED_LEVELS = 5  #: levels in `buffer_levels`
-REASON = 6  #: InvalidReason while not SYNCED
-QUOTE_HEAD = 7  #: quotes seen
-QUOTE_NEXT = 8  #: first quote not yet at or before the book's id
-MISMATCHES = 9  #: diffs in a row that disagreed with bookTicker
-STATE_COLUMNS = 10
-
-# Cells of BinanceFeed.words.
-SHUTDOWN = 0  #: 1 once the venue announced its shutdown: connect anew
-SILENCE_NS = 1
-FEED_WORDS = 4
+# Columns of BinanceFeed.state beyond those of all venues.
+BUFFERED = OWN_COLUMNS  #: diffs in `buffer_heads`
+BUFFERED_LEVELS = OWN_COLUMNS + 1  #: levels in `buffer_levels`
+QUOTE_HEAD = OWN_COLUMNS + 2  #: quotes seen
+QUOTE_NEXT = OWN_COLUMNS + 3  #: first quote not yet at or before the book's id
+MISMATCHES = OWN_COLUMNS + 4  #: diffs in a row that disagreed with bookTicker
+STATE_COLUMNS = OWN_COLUMNS + 5
 
 #: What is buffered while a snapshot is on its way; more begins again with the newest diff.
 BUFFER_DIFFS, BUFFER_LEVELS = 8192, 65536
@@ -69,10 +62,7 @@ QUOTES = 4096
 _FIRST, _LAST_U, _START, _COUNT = range(4)
 _GAP, _CROSSED, _SILENT = int(InvalidReason.GAP), int(InvalidReason.CROSSED), int(InvalidReason.SILENT)
 _MALFORMED, _DISCONNECTED = int(InvalidReason.MALFORMED), int(InvalidReason.DISCONNECTED)
-_NEVER_SYNCED = int(InvalidReason.NEVER_SYNCED)
-_LEVEL, _TOP, _RESET = int(MarketKind.LEVEL), int(MarketKind.TOP), int(MarketKind.RESET)
-_VALID, _INVALID = int(MarketKind.VALID), int(MarketKind.INVALID)
-_LAST, _BID = int(MarketFlag.LAST), int(MarketFlag.BID)
+_BID = int(MarketFlag.BID)
 _BUY, _SELL = int(Side.BUY), int(Side.SELL)
 _SHUTDOWN_FRAME = int(FrameKind.SHUTDOWN)
 _INSTRUMENT, _FIRST_ID, _LAST_FOUND = int(Found.INSTRUMENT), int(Found.FIRST_ID), int(Found.LAST_ID)
@@ -99,7 +89,7 @@ def new_feed(
     """A feed with every book invalid. `symbols` are on the wire, `rows` their rows in `instruments`."""
     count = len(instruments)
     state = np.zeros((count, STATE_COLUMNS), np.int64)
-    state[:, REASON] = _NEVER_SYNCED
+    state[:, REASON] = NEVER_SYNCED
     words = np.zeros(FEED_WORDS, np.int64)
     words[SILENCE_NS] = silence_ns
     return BinanceFeed(
@@ -116,7 +106,7 @@ def new_feed(
 
 
 @njit(forceinline=True)
-def on_frame(feed: BinanceFeed, data: NDArray[Any], start: int, end: int, received_ns: int, out: NDArray[Any]) -> int:
+def on_frame(feed: BinanceFeed, data: NDArray[Any], start: int, end: int, opcode: int, received_ns: int, out: NDArray[Any]) -> int:
     """Take one frame's text; `out` holds the levels of any diff and one record more."""
     kind = scan(feed.scanner, data, start, end, received_ns, out)
     found = feed.scanner.found
@@ -164,7 +154,7 @@ def _on_diff(feed: BinanceFeed, instrument: int, received_ns: int, out: NDArray[
         return _invalidate(feed, instrument, _CROSSED, received_ns, out)
     if not _agrees(feed, instrument, book):
         return _invalidate(feed, instrument, _GAP, received_ns, out)
-    _write_top(feed, instrument, book, received_ns, found[_EXCHANGE_NS], out, count)
+    write_top(feed, instrument, book, received_ns, found[_EXCHANGE_NS], out, count)
     return count + 1
 
 
@@ -175,7 +165,7 @@ def _buffer(feed: BinanceFeed, instrument: int, first_id: int, last_id: int, out
         state[BUFFERED] = 0
         state[BUFFERED_LEVELS] = 0
     if state[BUFFERED] == 0:
-        state[WANTS_SNAPSHOT] = 1
+        state[WANTS_SYNC] = 1
     if count > BUFFER_LEVELS:
         return
     head = feed.buffer_heads[instrument, state[BUFFERED]]
@@ -224,64 +214,41 @@ def _agrees(feed: BinanceFeed, instrument: int, book: Book) -> bool:
     return state[MISMATCHES] < 2
 
 
-@njit(forceinline=True)
-def _write_top(feed: BinanceFeed, instrument: int, book: Book, received_ns: int, exchange_ns: int, out: NDArray[Any], at: int) -> None:
-    bid_ticks, bid_lots = best_ticks(book, _BUY), best_lots(book, _BUY)
-    write_record(out, at, _TOP, _LAST, instrument, received_ns, exchange_ns, feed.state[instrument, LAST_ID], bid_ticks, bid_lots)
-    out[at]["ask_ticks"] = best_ticks(book, _SELL)
-    out[at]["ask_lots"] = best_lots(book, _SELL)
-
-
 @njit
 def _invalidate(feed: BinanceFeed, instrument: int, reason: int, now_ns: int, out: NDArray[Any]) -> int:
-    """Make the book invalid; one INVALID record if it was valid before."""
-    state, counters = feed.state[instrument], feed.counters
-    if state[SYNCED] == 0:
-        return 0
-    state[SYNCED] = 0
-    state[REASON] = reason
-    state[MISMATCHES] = 0
-    if state[BUFFERED] > 0:
-        state[WANTS_SNAPSHOT] = 1
-    add(counters, FeedCounter.BOOKS_VALID, -1)
-    if reason == _GAP:
-        add(counters, FeedCounter.GAPS, 1)
-    elif reason == _CROSSED:
-        add(counters, FeedCounter.CROSSED, 1)
-    elif reason == _SILENT:
-        add(counters, FeedCounter.SILENT, 1)
-    write_record(out, 0, _INVALID, _LAST, instrument, now_ns, 0, reason, 0, 0)
-    return 1
+    """Make the book invalid; one INVALID record if it was valid before. A snapshot is of use once there is a diff to go on from."""
+    count = invalidate(feed, instrument, reason, now_ns, out)
+    if count:
+        state = feed.state[instrument]
+        state[MISMATCHES] = 0
+        state[WANTS_SYNC] = 1 if state[BUFFERED] > 0 else 0
+    return count
 
 
 @njit
 def on_snapshot(feed: BinanceFeed, instrument: int, data: NDArray[Any], start: int, end: int, now_ns: int, out: NDArray[Any]) -> int:
-    """Take a REST depth reply; the whole book if the instrument is SYNCED by it, else 0 and WANTS_SNAPSHOT says what is next."""
+    """Take a REST depth reply; the whole book if the instrument is SYNCED by it, else 0 and WANTS_SYNC says what is next."""
     state, found = feed.state[instrument], feed.scanner.found
     if state[SYNCED] != 0:
         return 0
     if scan_snapshot(feed.scanner, instrument, data, start, end, now_ns, out) != SNAPSHOT:
         add(feed.counters, FeedCounter.MALFORMED, 1)
-        state[WANTS_SNAPSHOT] = 1
+        state[WANTS_SYNC] = 1
         return 0
     snapshot_id = found[_LAST_FOUND]
     if state[BUFFERED] > 0 and snapshot_id + 1 < feed.buffer_heads[instrument, 0, _FIRST]:
-        state[WANTS_SNAPSHOT] = 1
+        state[WANTS_SYNC] = 1
         return 0
     book = book_at(feed.books, instrument)
     clear(book)
     if apply_levels(book, out, 0, found[_RECORDS]) != 0:
-        state[WANTS_SNAPSHOT] = 1
+        state[WANTS_SYNC] = 1
         return 0
     state[LAST_ID] = snapshot_id
     if not _apply_buffer(feed, instrument, book) or crossed(book):
-        state[WANTS_SNAPSHOT] = 1
+        state[WANTS_SYNC] = 1
         return 0
-    state[SYNCED] = 1
-    state[WANTS_SNAPSHOT] = 0
-    state[EVENT_NS] = now_ns
-    add(feed.counters, FeedCounter.BOOKS_VALID, 1)
-    add(feed.counters, FeedCounter.RESYNCS, 1)
+    set_synced(feed, instrument, now_ns)
     return republish(feed, instrument, now_ns, out)
 
 
@@ -308,37 +275,11 @@ def _apply_buffer(feed: BinanceFeed, instrument: int, book: Book) -> bool:
     return True
 
 
-@njit
-def republish(feed: BinanceFeed, instrument: int, now_ns: int, out: NDArray[Any]) -> int:
-    """The whole book as RESET, LEVEL for each level, VALID, TOP; or INVALID if it is not SYNCED."""
-    state = feed.state[instrument]
-    if state[SYNCED] == 0:
-        write_record(out, 0, _INVALID, _LAST, instrument, now_ns, 0, state[REASON], 0, 0)
-        return 1
-    book = book_at(feed.books, instrument)
-    last_id = state[LAST_ID]
-    write_record(out, 0, _RESET, 0, instrument, now_ns, 0, last_id, 0, 0)
-    n = 1
-    for side in (_BUY, _SELL):
-        price_ticks = best_ticks(book, side)
-        while price_ticks != 0:
-            flags = _BID if side == _BUY else 0
-            write_record(out, n, _LEVEL, flags, instrument, now_ns, 0, last_id, price_ticks, level_lots(book, side, price_ticks))
-            price_ticks = worse_ticks(book, side, price_ticks)
-            n += 1
-    write_record(out, n, _VALID, 0, instrument, now_ns, 0, last_id, 0, 0)
-    _write_top(feed, instrument, book, now_ns, 0, out, n + 1)
-    return n + 2
-
-
 @njit(forceinline=True)
 def on_timer(feed: BinanceFeed, now_ns: int, out: NDArray[Any]) -> int:
     """Make the first instrument found silent for too long invalid; call again until it returns 0."""
-    for instrument in feed.rows:
-        state = feed.state[instrument]
-        if state[SYNCED] != 0 and now_ns - state[EVENT_NS] > feed.words[SILENCE_NS]:
-            return _invalidate(feed, instrument, _SILENT, now_ns, out)
-    return 0
+    instrument = silent_instrument(feed, now_ns)
+    return _invalidate(feed, instrument, _SILENT, now_ns, out) if instrument >= 0 else 0
 
 
 @njit
@@ -349,7 +290,7 @@ def on_disconnect(feed: BinanceFeed, now_ns: int, out: NDArray[Any]) -> int:
         state = feed.state[instrument]
         state[BUFFERED] = 0
         state[BUFFERED_LEVELS] = 0
-        state[WANTS_SNAPSHOT] = 0
+        state[WANTS_SYNC] = 0
         state[QUOTE_NEXT] = state[QUOTE_HEAD]
         if state[SYNCED] != 0:
             return _invalidate(feed, instrument, _DISCONNECTED, now_ns, out)

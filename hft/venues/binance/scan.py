@@ -22,19 +22,17 @@ from typing import Any
 from numpy.typing import NDArray
 
 from hft.records import MarketFlag, MarketKind
-from hft.venues import binance_keys as key
-from hft.venues.binance_fields import (
+from hft.venues.binance import keys as key
+from hft.venues.binance.fields import (
     event_kind,
     key_of,
     read_depth_head,
     read_levels,
-    read_lots,
     read_symbol,
-    read_ticks,
     read_time,
-    write_record,
 )
-from hft.venues.binance_tables import Found, FrameKind, ScanCount, Scanner, new_scanner
+from hft.venues.binance.tables import Found, FrameKind, ScanCount, Scanner, new_scanner
+from hft.venues.fields import read_lots, read_ticks, write_record
 from hft.venues.json_bytes import (
     CLOSE_BRACE,
     COLON,
@@ -56,7 +54,7 @@ __all__ = ["Found", "FrameKind", "ScanCount", "Scanner", "new_scanner", "scan", 
 NO_ROOM, MALFORMED, OTHER = int(FrameKind.NO_ROOM), int(FrameKind.MALFORMED), int(FrameKind.OTHER)
 DEPTH, QUOTE_FRAME, TRADE_FRAME, SNAPSHOT = int(FrameKind.DEPTH), int(FrameKind.QUOTE), int(FrameKind.TRADE), int(FrameKind.SNAPSHOT)
 REPLY, REPLY_ERROR, UNKNOWN_SYMBOL = int(FrameKind.REPLY), int(FrameKind.REPLY_ERROR), int(FrameKind.UNKNOWN_SYMBOL)
-COUNT_OF_KIND, COUNT_UNKNOWN_KEYS = -NO_ROOM, int(ScanCount.UNKNOWN_KEYS)
+COUNT_OF_KIND, COUNT_UNKNOWN_KEYS, OFF_LOT = -NO_ROOM, int(ScanCount.UNKNOWN_KEYS), int(ScanCount.OFF_LOT)
 
 INSTRUMENT_FOUND, FIRST_ID, LAST_ID = int(Found.INSTRUMENT), int(Found.FIRST_ID), int(Found.LAST_ID)
 EXCHANGE_NS, RECORDS, KEYS, ROOM = int(Found.EXCHANGE_NS), int(Found.RECORDS), int(Found.KEYS), int(Found.NO_ROOM)
@@ -281,9 +279,9 @@ def _read_quote(scanner: Scanner, data: NDArray[Any], end: int, received_ns: int
     scale = scanner.instruments[found[INSTRUMENT_FOUND]]
     update_id, past = read_integer(data, at[key.u], end)
     bid_ticks, _ = read_ticks(data, at[key.b], end, scale)
-    bid_lots, _ = read_lots(scanner.counts, data, at[key.B], end, scale)
+    bid_lots, _ = read_lots(scanner.counts, OFF_LOT, data, at[key.B], end, scale)
     ask_ticks, _ = read_ticks(data, at[key.a], end, scale)
-    ask_lots, _ = read_lots(scanner.counts, data, at[key.A], end, scale)
+    ask_lots, _ = read_lots(scanner.counts, OFF_LOT, data, at[key.A], end, scale)
     bid_good = (bid_ticks > 0 and bid_lots > 0) or (bid_ticks == 0 and bid_lots == 0)
     ask_good = (ask_ticks > 0 and ask_lots > 0) or (ask_ticks == 0 and ask_lots == 0)
     if past < 0 or not bid_good or not ask_good:
@@ -305,7 +303,7 @@ def _read_trade(scanner: Scanner, data: NDArray[Any], end: int, received_ns: int
     event_ns = read_time(data, at[key.E], end)
     exchange_ns = read_time(data, at[key.T], end)
     price_ticks, _ = read_ticks(data, at[key.p], end, scale)
-    qty_lots, _ = read_lots(scanner.counts, data, at[key.q], end, scale)
+    qty_lots, _ = read_lots(scanner.counts, OFF_LOT, data, at[key.q], end, scale)
     buyer_made = is_true(data, at[key.m], end)
     if past < 0 or event_ns < 0 or exchange_ns < 0 or price_ticks <= 0 or qty_lots <= 0:
         return False

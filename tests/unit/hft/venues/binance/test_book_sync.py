@@ -13,18 +13,15 @@ import pytest
 from hft.book import best_ticks, book_at, new_book, set_level, state_hash
 from hft.counters import FeedCounter
 from hft.records import MARKET, InvalidReason, MarketFlag, MarketKind
-from hft.venues.binance_feed import (
-    LAST_ID,
-    SHUTDOWN,
-    SYNCED,
-    WANTS_SNAPSHOT,
+from hft.venues.binance.feed import (
     new_feed,
     on_disconnect,
     on_frame,
     on_snapshot,
     on_timer,
-    republish,
 )
+from hft.venues.book_feed import LAST_ID, SHUTDOWN, SYNCED, WANTS_SYNC, republish
+from hft.websocket import Opcode
 from support.binance_frames import instruments
 from support.naive_book import NaiveBook
 
@@ -74,7 +71,7 @@ class Desk:
 
     def frame(self, payload: bytes, now_ns: int = 10) -> list[str]:
         data = np.frombuffer(payload, np.uint8).copy()
-        return self.take(on_frame(self.feed, data, 0, len(data), now_ns, self.out))
+        return self.take(on_frame(self.feed, data, 0, len(data), Opcode.TEXT, now_ns, self.out))
 
     def diff(self, first: int, last: int, bids: Levels = (), asks: Levels = (), symbol: str = "BTCUSDT", now_ns: int = 10) -> list[str]:
         event = {"e": "depthUpdate", "E": 1723161255408, "s": symbol, "U": first, "u": last, "b": texts(bids), "a": texts(asks)}
@@ -90,7 +87,7 @@ class Desk:
         return self.take(on_snapshot(self.feed, row, data, 0, len(data), 10, self.out))
 
     def wants(self, row: int = 1) -> bool:
-        return bool(self.feed.state[row, WANTS_SNAPSHOT])
+        return bool(self.feed.state[row, WANTS_SYNC])
 
     def count(self, counter: FeedCounter) -> int:
         return int(self.counters[counter])
@@ -168,7 +165,7 @@ def test_feed_wants_another_snapshot_when_one_cannot_be_read(body: bytes) -> Non
     desk = Desk()
     desk.diff(11, 12)
     data = np.frombuffer(body + b" ", np.uint8).copy()
-    desk.feed.state[1, WANTS_SNAPSHOT] = 0
+    desk.feed.state[1, WANTS_SYNC] = 0
     assert on_snapshot(desk.feed, 1, data, 0, len(body), 10, desk.out) == 0
     assert desk.wants()
 
@@ -251,7 +248,7 @@ def test_malformed_diff_makes_its_own_book_invalid_and_no_other() -> None:
 def test_other_malformed_frames_are_counted_and_change_nothing(payload: bytes) -> None:
     desk = synced()
     data = np.frombuffer(payload + b" ", np.uint8).copy()
-    assert on_frame(desk.feed, data, 0, len(payload), 10, desk.out) == 0
+    assert on_frame(desk.feed, data, 0, len(payload), Opcode.TEXT, 10, desk.out) == 0
     assert desk.count(FeedCounter.MALFORMED) == 1
     assert desk.feed.state[1, SYNCED]
 
@@ -355,7 +352,7 @@ def test_consumer_has_the_venues_book_whenever_it_is_told_it_is_valid(seed: int)
         for _ in range(rng.choice((1, 1, 1, 2))):
             desk.diff(first, update_id, sides[1], sides[-1])
         if desk.wants() and snapshots and rng.random() < 0.5:
-            desk.feed.state[1, WANTS_SNAPSHOT] = 0
+            desk.feed.state[1, WANTS_SYNC] = 0
             desk.snapshot(*rng.choice(snapshots[-2:]))
         if desk.valid[1]:
             assert _hash(desk.seen[1]) == history[int(desk.feed.state[1, LAST_ID])], f"seed {seed} step {step}"

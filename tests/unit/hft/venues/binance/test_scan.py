@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from hft.records import MARKET, MarketFlag, MarketKind
-from hft.venues.binance import Found, FrameKind, ScanCount, new_scanner, scan, scan_snapshot
+from hft.venues.binance.scan import Found, FrameKind, ScanCount, new_scanner, scan, scan_snapshot
 from hft.venues.json_bytes import UNITS_MAX, read_decimal, skip_value
 from shm.jit import JIT_ENABLED
 from support.binance_frames import DEPTH, PREFIX, QUOTE, SNAPSHOT, TRADE, Refused, btcusdt, expected, instruments, scanned

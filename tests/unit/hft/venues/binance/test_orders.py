@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from hft.records import INSTRUMENT, ORDER, OrderFlag, Side, TimeInForce
-from hft.venues.binance_orders import REQUEST_BYTES_MAX, encode_place, new_templates, put_decimal
+from hft.venues.binance.orders import REQUEST_BYTES_MAX, encode_place, new_templates
+from hft.venues.text import put_decimal
 
 
 def _instruments() -> np.ndarray:

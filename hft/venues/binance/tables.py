@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hft.records import INSTRUMENT
-from hft.venues import binance_keys as key
-from shm.jit import njit
+from hft.venues.binance import keys as key
+from hft.venues.symbols import Symbols, new_symbols, packed
 
 
 class FrameKind(IntEnum):
@@ -64,7 +63,6 @@ class ScanCount(IntEnum):
 EVENT_WORDS = ("depthUpdate", "bookTicker", "trade", "serverShutdown")
 EVENT_KINDS = (int(FrameKind.DEPTH), int(FrameKind.QUOTE), int(FrameKind.TRADE), int(FrameKind.SHUTDOWN))
 
-_SYMBOL_BYTES_MAX = 64
 _WORD_BYTES_MAX = 16
 
 
@@ -72,10 +70,7 @@ class Scanner(NamedTuple):
     """Symbols and scales that a scan reads, and the scratch it writes; one a connection, never shared by threads."""
 
     instruments: NDArray[Any]  #: INSTRUMENT, by row
-    symbols: NDArray[Any]  #: uint8[symbols, 64], as on the wire
-    symbol_bytes: NDArray[Any]  #: int64[symbols]
-    symbol_rows: NDArray[Any]  #: int64[symbols] -> instrument row
-    slots: NDArray[Any]  #: int64[power of two]: hash -> symbol + 1, or 0
+    symbols: Symbols  #: symbols on the wire -> rows of `instruments`
     words: NDArray[Any]  #: uint8[n, 16]: EVENT_WORDS, then key.WORDS
     word_bytes: NDArray[Any]  #: int64[n]
     at: NDArray[Any]  #: int64[64]: key -> offset of its value, valid where `found[KEYS]` has its bit
@@ -88,55 +83,13 @@ def new_scanner(instruments: NDArray[Any], symbols: Sequence[str], rows: Sequenc
 
     Raises ValueError for a repeated or overlong symbol, a row that is not in the table, or a scale that is not positive.
     """
-    encoded = [symbol.encode() for symbol in symbols]
-    rows = range(len(encoded)) if rows is None else rows
-    if instruments.dtype != INSTRUMENT:
-        raise ValueError(f"instruments: expected INSTRUMENT rows, got {instruments.dtype}")
-    if len(set(encoded)) != len(encoded) or not all(0 < len(symbol) <= _SYMBOL_BYTES_MAX for symbol in encoded):
-        raise ValueError(f"symbols: expected distinct names of 1 to {_SYMBOL_BYTES_MAX} bytes, got {list(symbols)}")
-    if len(rows) != len(encoded) or any(not 0 <= row < len(instruments) for row in rows):
-        raise ValueError(f"rows: expected {len(encoded)} rows below {len(instruments)}, got {list(rows)}")
-    for row in rows:
-        scale = instruments[row]
-        if (
-            scale["tick_units"] <= 0
-            or scale["lot_units"] <= 0
-            or not (0 <= scale["price_decimals"] <= 18 and 0 <= scale["qty_decimals"] <= 18)
-        ):
-            raise ValueError(f"instrument {row}: tick_units and lot_units must be positive, decimals 0 to 18")
-    slots = np.zeros(max(16, 1 << (4 * len(encoded)).bit_length()), np.int64)
-    table, lengths = _packed(encoded, _SYMBOL_BYTES_MAX)
-    for i, symbol in enumerate(encoded):
-        slot = symbol_hash(table[i], 0, len(symbol)) & (len(slots) - 1)
-        while slots[slot]:
-            slot = (slot + 1) & (len(slots) - 1)
-        slots[slot] = i + 1
-    words, word_bytes = _packed([word.encode() for word in (*EVENT_WORDS, *key.WORDS)], _WORD_BYTES_MAX)
+    words, word_bytes = packed([word.encode() for word in (*EVENT_WORDS, *key.WORDS)], _WORD_BYTES_MAX)
     return Scanner(
         instruments=instruments,
-        symbols=table,
-        symbol_bytes=lengths,
-        symbol_rows=np.array(rows, np.int64),
-        slots=slots,
+        symbols=new_symbols(instruments, symbols, rows),
         words=words,
         word_bytes=word_bytes,
         at=np.zeros(64, np.int64),
         found=np.zeros(len(Found), np.int64),
         counts=np.zeros(len(ScanCount), np.int64),
     )
-
-
-def _packed(texts: Sequence[bytes], width: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    table = np.zeros((max(1, len(texts)), width), np.uint8)
-    for i, text in enumerate(texts):
-        table[i, : len(text)] = np.frombuffer(text, np.uint8)
-    return table, np.array([len(text) for text in texts], np.int64)
-
-
-@njit
-def symbol_hash(data: NDArray[Any], start: int, end: int) -> int:
-    """Hash of a symbol's bytes, for `Scanner.slots`."""
-    value = 0
-    for i in range(start, end):
-        value = (value * 31 + int(data[i])) & 0xFFFFFFF
-    return value ^ (value >> 7)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from hft.records import OrderFlag, Side, TimeInForce
 from hft.units import as_int
+from hft.venues.text import put_decimal, put_hex
 from shm.jit import njit
 
 # Columns of OrderTemplates.pieces and of its lengths.
@@ -35,7 +36,6 @@ _VARIANTS = ("LIMIT_MAKER", "GTC", "IOC", "FOK")
 _BUY = int(Side.BUY)
 _POST_ONLY = int(OrderFlag.POST_ONLY)
 _MS = 1_000_000
-_HEX = np.frombuffer(b"0123456789abcdef", np.uint8).copy()
 
 
 class OrderTemplates(NamedTuple):
@@ -44,7 +44,6 @@ class OrderTemplates(NamedTuple):
     pieces: NDArray[Any]  #: uint8 [..., _PIECE_BYTES]
     lengths: NDArray[Any]  #: int64 [...]
     instruments: NDArray[Any]  #: INSTRUMENT rows
-    hex: NDArray[Any]  #: uint8, the 16 digits
 
 
 def new_templates(instruments: NDArray[Any], symbols: Sequence[str]) -> OrderTemplates:
@@ -59,7 +58,7 @@ def new_templates(instruments: NDArray[Any], symbols: Sequence[str]) -> OrderTem
                     data = text.encode()
                     pieces[row, side, variant, piece, : len(data)] = np.frombuffer(data, np.uint8)
                     lengths[row, side, variant, piece] = len(data)
-    return OrderTemplates(pieces, lengths, instruments, _HEX)
+    return OrderTemplates(pieces, lengths, instruments)
 
 
 def _texts(symbol: str, side: str, kind: str) -> tuple[str, ...]:
@@ -83,14 +82,14 @@ def encode_place(templates: OrderTemplates, orders: NDArray[Any], i: int, utc_ns
     order_id = orders[i]["order_id"]
     scale = templates.instruments[row]
     at = _put(templates, row, side, variant, HEAD, out, at)
-    at = _put_hex(templates.hex, order_id, out, at)
+    at = put_hex(order_id, out, at)
     at = _put(templates, row, side, variant, PLACE, out, at)
     at = _put(templates, row, side, variant, PRICE, out, at)
     at = put_decimal(orders[i]["price_ticks"] * scale["tick_units"], scale["price_decimals"], out, at)
     at = _put(templates, row, side, variant, QTY, out, at)
     at = put_decimal(orders[i]["qty_lots"] * scale["lot_units"], scale["qty_decimals"], out, at)
     at = _put(templates, row, side, variant, CLIENT, out, at)
-    at = _put_hex(templates.hex, order_id, out, at)
+    at = put_hex(order_id, out, at)
     at = _put(templates, row, side, variant, TIME, out, at)
     at = put_decimal(utc_ns // _MS, 0, out, at)
     return _put(templates, row, side, variant, TAIL, out, at)
@@ -103,32 +102,3 @@ def _put(templates: OrderTemplates, row: int, side: int, variant: int, piece: in
     for k in range(length):
         out[at + k] = source[k]
     return at + length
-
-
-@njit(forceinline=True)
-def _put_hex(digits: NDArray[Any], value: int, out: NDArray[Any], at: int) -> int:
-    for k in range(16):
-        out[at + k] = digits[(value >> (60 - 4 * k)) & 15]
-    return at + 16
-
-
-@njit
-def put_decimal(units: int, decimals: int, out: NDArray[Any], at: int) -> int:
-    """Write non-negative `units` of 10^-decimals as decimal text; return the offset after it."""
-    digits = as_int(1)
-    rest = units // 10
-    while rest > 0:
-        digits += 1
-        rest //= 10
-    digits = max(digits, decimals + 1)
-    end = at + digits + (1 if decimals > 0 else 0)
-    place = end - 1
-    rest = units
-    for k in range(digits):
-        if k == decimals and decimals > 0:
-            out[place] = 46
-            place -= 1
-        out[place] = 48 + rest % 10
-        rest //= 10
-        place -= 1
-    return end

@@ -1,0 +1,1 @@
+"""Binance spot: market data, orders and their private stream, as bytes and records."""
