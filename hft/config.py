@@ -28,7 +28,10 @@ Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,23}$")]
 InstrumentName = Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9]{1,12}-[A-Z0-9]{1,12}\.[A-Z][A-Z0-9_]{0,23}$")]
 
 #: Venues that have a codec.
-VENUES = ("binance",)
+VENUES = ("binance", "coinbase", "kraken")
+
+
+_LOOPBACK = re.compile(r"^[a-z]+://(127\.[0-9.]+|localhost|\[::1\])(:[0-9]+)?(/|$)")
 
 
 class ConfigError(Exception):
@@ -42,7 +45,9 @@ class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Engine(Struct, frozen=True, kw_only=True):
     """The engine as a whole."""
 
-    mode: Literal["paper"]  #: "paper": fills come from the matching kernel, nothing reaches a venue's order entry
+    mode: Literal[
+        "paper", "live"
+    ]  #: "paper": orders reach the matching kernel or a simulator on this machine; "live": venues, with real money
     journal_file_mb: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 32  #: size of one journal file, allocated in full
     heartbeat_timeout_ms: Milliseconds = 2000  #: a process that has not beaten for this long is killed, and a new epoch begins
 
@@ -64,7 +69,12 @@ class Venue(Struct, frozen=True, kw_only=True):
     stream_url: str  #: market data: ws://host or wss://host, without credentials
     rest_url: str  #: snapshots: http://host or https://host, without credentials
     transport: Literal["direct", "picows"] = "direct"  #: "direct" reads the socket inside kernels and speaks ws:// only
-    snapshot_levels: Annotated[int, msgspec.Meta(ge=5, le=5000)] = 1000  #: levels a side asked of a snapshot
+    codec: Literal["json", "sbe"] = "json"  #: binance: how market data is encoded; "sbe" needs an API key
+    channel: Literal["level2_batch", "level2", "full"] = "level2_batch"  #: coinbase: where the book comes from; the last two need a key
+    depth: Literal[10, 25, 100, 500, 1000] = 100  #: kraken: levels a side that the book has
+    ca_file: str | None = None  #: authorities for wss:// and https://, instead of the system's; relative to the config file
+    credentials: str | None = None  #: key file for market data that needs one; relative to the config file
+    snapshot_levels: Annotated[int, msgspec.Meta(ge=5, le=5000)] = 1000  #: binance: levels a side asked of a snapshot
     silence_ms: Milliseconds = 5000  #: no book event of a symbol for this long makes its book invalid
     simulator: Simulator | None = None  #: with it, both URLs are replaced by the simulator's
 
@@ -118,13 +128,30 @@ class Strategy(Struct, frozen=True, kw_only=True):
     timer_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)] = 100  #: interval of its on_timer
 
 
-class Execution(Struct, frozen=True, kw_only=True):
-    """How a venue's orders are executed."""
+class PaperExecution(Struct, frozen=True, kw_only=True, tag_field="kind", tag="paper"):
+    """`kind = "paper"`: orders are filled by the matching kernel on the live book, and reach no venue."""
 
-    kind: Literal["paper"]  #: "paper": the matching kernel on the live book
     order_latency_us: Microseconds  #: from sending until the order is at the venue
     ack_latency_us: Microseconds  #: from the venue until its report is here
     orders_max: Annotated[int, msgspec.Meta(ge=16, le=4096)] = 1024  #: resting orders, and apart those on their way
+
+
+class VenueExecution(Struct, frozen=True, kw_only=True, tag_field="kind", tag="venue"):
+    """`kind = "venue"`: orders go to the venue's own order entry, or to its simulator."""
+
+    order_url: str  #: order entry and private stream: ws://host or wss://host, without credentials
+    rest_url: str  #: signed requests: http://host or https://host, without credentials
+    credentials: str | None = None  #: key file of mode 0600, relative to the config file; a simulator has its own keys
+    transport: Literal["direct", "picows"] = "direct"  #: "direct" writes the socket inside kernels
+    request_window_ms: Annotated[int, msgspec.Meta(ge=500, le=60_000)] = (
+        1000  #: the venue refuses a request that reaches it later than this
+    )
+    ack_timeout_ms: Milliseconds = 2000  #: an order without an answer for this long is UNKNOWN, and asked for
+    query_pause_ms: Milliseconds = 500  #: between two questions about the same order
+    connections: Annotated[int, msgspec.Meta(ge=2, le=32)] = 6  #: coinbase: HTTP connections kept open; a third of them for cancels
+
+
+Execution = PaperExecution | VenueExecution
 
 
 class Process(Struct, frozen=True, kw_only=True):
@@ -216,9 +243,10 @@ def _prove(config: Config, where: str) -> None:
         if name not in config.execution:
             fail(f"execution.{name}", "missing: every venue needs an execution section")
         _prove_urls(name, venue, fail)
-    for name in config.execution:
+    for name, execution in config.execution.items():
         if name not in config.venues:
             fail(f"execution.{name}", "no such venue")
+        _prove_execution(config, name, execution, fail)
     _prove_instruments(config, fail)
     _prove_strategies(config, fail)
     _prove_placement(config, fail)
@@ -227,10 +255,8 @@ def _prove(config: Config, where: str) -> None:
 
 
 def _prove_urls(name: str, venue: Venue, fail) -> None:  # type: ignore[no-untyped-def]
-    if not re.match(r"^wss?://[^/@\s]+(/|$)", venue.stream_url):
-        fail(f"venues.{name}.stream_url", f"expected ws://host or wss://host without credentials, found {venue.stream_url!r}")
-    if not re.match(r"^https?://[^/@\s]+(/|$)", venue.rest_url):
-        fail(f"venues.{name}.rest_url", f"expected http://host or https://host without credentials, found {venue.rest_url!r}")
+    _match_url(f"venues.{name}.stream_url", venue.stream_url, "ws", fail)
+    _match_url(f"venues.{name}.rest_url", venue.rest_url, "http", fail)
     if venue.transport == "direct" and venue.stream_url.startswith("wss:"):
         fail(f"venues.{name}.transport", "direct speaks ws:// only; use picows for wss://")
     simulator = venue.simulator
@@ -239,6 +265,31 @@ def _prove_urls(name: str, venue: Venue, fail) -> None:  # type: ignore[no-untyp
             fail(f"venues.{name}.simulator", "expected exactly one of synthetic_seed and recording")
         if not re.match(r"^(recorded|max|[0-9]+(\.[0-9]+)?)$", simulator.pace) or simulator.pace.strip("0.") == "":
             fail(f"venues.{name}.simulator.pace", f"expected 'recorded', 'max' or a positive factor, found {simulator.pace!r}")
+
+
+def _prove_execution(config: Config, name: str, execution: Execution, fail) -> None:  # type: ignore[no-untyped-def]
+    simulated = config.venues[name].simulator is not None
+    live = config.engine.mode == "live"
+    if live and simulated:
+        fail(f"venues.{name}.simulator", 'mode = "live" trades real venues; a simulator has no place in it')
+    if isinstance(execution, PaperExecution):
+        if live:
+            fail(f"execution.{name}.kind", 'mode = "live" needs kind = "venue"')
+        return
+    _match_url(f"execution.{name}.order_url", execution.order_url, "ws", fail)
+    _match_url(f"execution.{name}.rest_url", execution.rest_url, "http", fail)
+    if simulated:
+        return
+    for key, url in (("order_url", execution.order_url), ("rest_url", execution.rest_url)):
+        if not live and not _LOOPBACK.match(url):
+            fail(f"execution.{name}.{key}", f'mode = "paper" sends orders to this machine only, found {url!r}; mode = "live" is for venues')
+    if execution.credentials is None:
+        fail(f"execution.{name}.credentials", "missing: only a simulator has keys of its own")
+
+
+def _match_url(key: str, url: str, scheme: str, fail) -> None:  # type: ignore[no-untyped-def]
+    if not re.match(rf"^{scheme}s?://[^/@\s]+(/|$)", url):
+        fail(key, f"expected {scheme}://host or {scheme}s://host without credentials, found {url!r}")
 
 
 def _prove_instruments(config: Config, fail) -> None:  # type: ignore[no-untyped-def]

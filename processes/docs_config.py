@@ -60,15 +60,18 @@ def config_page() -> str:
 def _sections(shape: Any, path: str) -> Iterator[str]:
     """The section at `path`, then those inside it."""
     if isinstance(shape, shapes.UnionType):
-        shape = next(kind for kind in shape.types if not isinstance(kind, shapes.NoneType))
-    if isinstance(shape, shapes.DictType) and isinstance(shape.value_type, shapes.StructType):
+        for kind in shape.types:
+            yield from _sections(kind, path)
+    if isinstance(shape, shapes.DictType) and isinstance(shape.value_type, (shapes.StructType, shapes.UnionType)):
         by_instrument = getattr(shape.key_type, "pattern", None) == _pattern(config.InstrumentName)
         yield from _sections(shape.value_type, f'{path}."<instrument>"' if by_instrument else f"{path}.<name>")
     if not isinstance(shape, shapes.StructType):
         return
     meanings = dict(_FIELD.findall(inspect.getsource(shape.cls)))
-    rows = [(code(f.name), _type(f.type), _default(f), _sentence(meanings[f.name])) for f in shape.fields]
-    yield "\n\n".join([f"## `[{path}]`", inspect.getdoc(shape.cls) or "", table(_HEAD, rows)])
+    rows = [] if shape.tag is None else [(code(str(shape.tag_field)), code(f'"{shape.tag}"'), "required", "As above.")]
+    rows += [(code(f.name), _type(f.type), _default(f), _sentence(meanings[f.name])) for f in shape.fields]
+    variant = "" if shape.tag is None else f" ({shape.tag})"
+    yield "\n\n".join([f"## `[{path}]`{variant}", inspect.getdoc(shape.cls) or "", table(_HEAD, rows)])
     for field in shape.fields:
         yield from _sections(field.type, f"{path}.{field.name}")
 

@@ -9,7 +9,7 @@ import numpy as np
 from hft import control
 from hft.book import new_books
 from hft.bounds import prove_bounds
-from hft.config import Config, ConfigError
+from hft.config import Config, ConfigError, PaperExecution
 from hft.journal_reader import JournalReader
 from hft.matching import new_matching
 from hft.orders import new_orders
@@ -149,6 +149,7 @@ class ExecutionStage(DecidingStage):
     def make_context(self, common: Common, resources: Resources) -> execution.Execution:
         tables, spec = self.tables, self.spec
         section = self.config.execution[spec.subject]
+        assert isinstance(section, PaperExecution)
         count = len(tables.instruments)
         market = next(ring for ring in spec.inputs if ring.kind == "market")
         orders = next(ring for ring in spec.inputs if ring.kind == "orders")

@@ -28,10 +28,33 @@ def with_line(key: str, line: str) -> str:
     return changed
 
 
+def venue_execution(order_url: str = "ws://127.0.0.1/", rest_url: str = "http://127.0.0.1/", more: str = "") -> str:
+    """The paper config with orders that go to the venue's own order entry."""
+    head, _, tail = PAPER.partition("[execution.binance]")
+    rest = tail[tail.index("[placement") :]
+    section = f'kind = "venue"\norder_url = "{order_url}"\nrest_url = "{rest_url}"\n{more}\n'
+    return f"{head}[execution.binance]\n{section}\n{rest}"
+
+
+def without_simulator(text: str) -> str:
+    return re.sub(r"^simulator = .*$", "", text, flags=re.MULTILINE)
+
+
+def live(text: str) -> str:
+    return without_simulator(text).replace('mode = "paper"', 'mode = "live"')
+
+
+def test_orders_go_to_a_simulator_without_keys_and_to_this_machine_with_them() -> None:
+    assert parse(venue_execution()).execution["binance"].request_window_ms == 1000
+    assert parse(without_simulator(venue_execution(more='credentials = "keys/binance.toml"')))
+    real = venue_execution("wss://ws-api.binance.com/ws-api/v3", "https://api.binance.com", 'credentials = "keys/binance.toml"')
+    assert parse(live(real)).engine.mode == "live"
+
+
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.name)
 def test_load_accepts_every_shipped_config(path: Path) -> None:
     config = load(path)
-    assert isinstance(config, Config) and config.engine.mode == "paper"
+    assert isinstance(config, Config) and (config.engine.mode == "paper" or path.name == "live.example.toml")
 
 
 def test_hash_changes_with_any_value_and_not_with_comments() -> None:
@@ -44,7 +67,16 @@ def test_hash_changes_with_any_value_and_not_with_comments() -> None:
     [
         ("", "engine"),
         ("= 1", "not TOML"),
-        (with_line("mode", 'mode = "live"'), "$.engine.mode"),
+        (with_line("mode", 'mode = "alive"'), "$.engine.mode"),
+        (with_line("mode", 'mode = "live"'), "a simulator has no place"),
+        (live(PAPER), "needs kind"),
+        (live(venue_execution()), "credentials: missing"),
+        (venue_execution(order_url="http://127.0.0.1/"), "order_url: expected ws://"),
+        (venue_execution(rest_url="https://key:secret@127.0.0.1/"), "rest_url: expected http://"),
+        (without_simulator(venue_execution(order_url="wss://ws-api.example.com/")), "orders to this machine only"),
+        (without_simulator(venue_execution(rest_url="https://127.0.0.1.example.com/")), "orders to this machine only"),
+        (without_simulator(venue_execution()), "credentials: missing"),
+        (venue_execution(more="order_latency_us = 1"), "unknown field `order_latency_us`"),
         (with_line("mode", 'mode = "paper"\nmood = 1'), "unknown field `mood`"),
         (with_line("mode", 'mode = "paper"\nmode = "paper"'), "not TOML"),
         (with_line("tick", "tick = 0.01"), "Expected `str`, got `float`"),

@@ -61,7 +61,7 @@ def test_the_config_page_has_every_key_once_with_type_default_and_meaning() -> N
     for path in keys_of(load(docs.ROOT / "configs" / "paper.toml")):
         section, _, key = path.removeprefix(".").rpartition(".")
         if section and key not in tops:
-            pattern = re.escape(f"[{section}] `{key}`").replace(r"\.\*", r"(\.<name>|\.\"<instrument>\")")
+            pattern = rf"{re.escape(f'[{section}]')}(\(\w+\))? {re.escape(f'`{key}`')}".replace(r"\.\*", r"(\.<name>|\.\"<instrument>\")")
             assert any(re.fullmatch(pattern, row) for row in rows), path
     assert "market_maker `half_spread_min_bp`" in rows
 
@@ -69,7 +69,7 @@ def test_the_config_page_has_every_key_once_with_type_default_and_meaning() -> N
 @pytest.mark.parametrize(
     "row",
     [
-        '| `mode` | `"paper"` | required |',
+        '| `mode` | `"paper"` or `"live"` | required |',
         "| `silence_ms` | integer, 1 to 86,400,000 | `5000` |",
         "| `synthetic_seed` | integer, 0 to 2,147,483,647 | none |",
         "| `rate` | number, 0.01 to 1000 | `1.0` |",
