@@ -120,7 +120,8 @@ def _transfer_compiled(function: Any) -> Any:
     return body
 
 
-def _is_bytes(array: Any) -> bool:
+def is_bytes(array: Any) -> bool:
+    """In overloads: whether the argument's type is that of a contiguous array of bytes."""
     return isinstance(array, types.Array) and array.ndim == 1 and array.layout == "C" and array.dtype == types.uint8
 
 
@@ -134,12 +135,12 @@ def _address_of_compiled(array: Any) -> Any:
 
 @overload(recv)
 def _recv_compiled(fd: Any, array: Any, offset: Any, length: Any) -> Any:
-    return _transfer_compiled(_recv) if _is_bytes(array) and array.mutable else None
+    return _transfer_compiled(_recv) if is_bytes(array) and array.mutable else None
 
 
 @overload(send)
 def _send_compiled(fd: Any, array: Any, offset: Any, length: Any) -> Any:
-    return _transfer_compiled(_send) if _is_bytes(array) else None
+    return _transfer_compiled(_send) if is_bytes(array) else None
 
 
 @overload(clock_gettime_ns)
