@@ -69,7 +69,7 @@ def test_the_config_page_has_every_key_once_with_type_default_and_meaning() -> N
 @pytest.mark.parametrize(
     "row",
     [
-        '| `mode` | `"paper"` or `"live"` | required |',
+        '| `mode` | `"live"` or `"paper"` | required |',
         "| `silence_ms` | integer, 1 to 86,400,000 | `5000` |",
         "| `synthetic_seed` | integer, 0 to 2,147,483,647 | none |",
         "| `rate` | number, 0.01 to 1000 | `1.0` |",
