@@ -45,9 +45,7 @@ class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Engine(Struct, frozen=True, kw_only=True):
     """The engine as a whole."""
 
-    mode: Literal[
-        "paper", "live"
-    ]  #: "paper": orders reach the matching kernel or a simulator on this machine; "live": venues, with real money
+    mode: Literal["paper", "live"]  #: "paper": fills from the matching kernel or a local simulator; "live": real orders
     journal_file_mb: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 32  #: size of one journal file, allocated in full
     heartbeat_timeout_ms: Milliseconds = 2000  #: a process that has not beaten for this long is killed, and a new epoch begins
 
