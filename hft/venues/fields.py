@@ -9,8 +9,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from hft.venues.json_bytes import BACKSLASH, JSON_QUOTE, byte_at, is_mark, read_decimal
+from hft.venues.json_bytes import BACKSLASH, COLON, JSON_QUOTE, MINUS, PLUS, POINT, ZERO, byte_at, is_mark, read_decimal
 from shm.jit import njit
+
+UPPER_T, UPPER_Z = 84, 90
 
 
 @njit
@@ -88,3 +90,75 @@ def write_record(
     record["instrument"] = instrument
     record["kind"] = kind
     record["flags"] = flags
+
+
+#: Days of a common year before each month; January is 1.
+_DAYS_BEFORE = (0, 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
+_MONTH_DAYS = (0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_FRACTION_DIGITS_MAX = 9
+
+
+@njit
+def _read_digits(data: NDArray[Any], at: int, end: int, count: int) -> int:
+    """Value of exactly `count` digits, or -1."""
+    if at + count > end:
+        return -1
+    value = 0
+    for i in range(at, at + count):
+        digit = byte_at(data, i) ^ ZERO
+        if digit > 9:
+            return -1
+        value = value * 10 + digit
+    return value
+
+
+@njit
+def read_rfc3339(data: NDArray[Any], at: int, end: int) -> tuple[int, int]:
+    """Read a quoted UTC time, `"2026-08-24T22:21:57.110183Z"`: (nanoseconds since 1970, offset past the quote), or (-1, -1).
+
+    Years 1970 to 2099, in which every fourth one is a leap year; no fraction or one of 1 to 9 digits; `Z` or `+00:00`.
+    """
+    start = at + 1
+    # "YYYY-MM-DDTHH:MM:SS is 20 bytes, and something follows.
+    if at + 21 > end or byte_at(data, at) != JSON_QUOTE:
+        return -1, -1
+    marks = byte_at(data, start + 4) == MINUS and byte_at(data, start + 7) == MINUS and byte_at(data, start + 10) == UPPER_T
+    if not marks or byte_at(data, start + 13) != COLON or byte_at(data, start + 16) != COLON:
+        return -1, -1
+    year, month, day = _read_digits(data, start, end, 4), _read_digits(data, start + 5, end, 2), _read_digits(data, start + 8, end, 2)
+    hour, minute = _read_digits(data, start + 11, end, 2), _read_digits(data, start + 14, end, 2)
+    second = _read_digits(data, start + 17, end, 2)
+    if not 1970 <= year <= 2099 or not 1 <= month <= 12 or not 0 <= hour <= 23 or not 0 <= minute <= 59 or not 0 <= second <= 59:
+        return -1, -1
+    leap = 1 if year & 3 == 0 else 0
+    if not 1 <= day <= _MONTH_DAYS[month] + (leap if month == 2 else 0):
+        return -1, -1
+    at = start + 19
+    fraction_ns = 0
+    if byte_at(data, at) == POINT:
+        at += 1
+        digits = 0
+        while at < end and digits < _FRACTION_DIGITS_MAX and byte_at(data, at) ^ ZERO <= 9:
+            fraction_ns = fraction_ns * 10 + (byte_at(data, at) ^ ZERO)
+            digits += 1
+            at += 1
+        if digits == 0:
+            return -1, -1
+        for _ in range(_FRACTION_DIGITS_MAX - digits):
+            fraction_ns *= 10
+    past = _skip_utc(data, at, end)
+    if past < 0:
+        return -1, -1
+    days = (year - 1970) * 365 + (year - 1969) // 4 + _DAYS_BEFORE[month] + (leap if month > 2 else 0) + day - 1
+    return ((days * 24 + hour) * 60 + minute) * 60_000_000_000 + second * 1_000_000_000 + fraction_ns, past
+
+
+@njit
+def _skip_utc(data: NDArray[Any], at: int, end: int) -> int:
+    """Step over `Z"` or `+00:00"`, or -1."""
+    if at + 2 <= end and byte_at(data, at) == UPPER_Z and byte_at(data, at + 1) == JSON_QUOTE:
+        return at + 2
+    if at + 7 > end or byte_at(data, at) != PLUS or byte_at(data, at + 3) != COLON or byte_at(data, at + 6) != JSON_QUOTE:
+        return -1
+    zero = _read_digits(data, at + 1, end, 2) == 0 and _read_digits(data, at + 4, end, 2) == 0
+    return at + 7 if zero else -1
