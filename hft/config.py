@@ -66,7 +66,7 @@ class Venue(Struct, frozen=True, kw_only=True):
 
     stream_url: str  #: market data: ws://host or wss://host, without credentials
     rest_url: str  #: snapshots: http://host or https://host, without credentials
-    transport: Literal["direct", "picows"] = "direct"  #: "direct" reads the socket inside kernels and speaks ws:// only
+    transport: Literal["direct", "picows"] = "direct"  #: "direct" reads the connection inside kernels
     codec: Literal["json", "sbe"] = "json"  #: binance: how market data is encoded; "sbe" needs an API key
     channel: Literal["level2_batch", "level2", "full"] = "level2_batch"  #: coinbase: where the book comes from; the last two need a key
     depth: Literal[10, 25, 100, 500, 1000] = 100  #: kraken: levels a side that the book has
@@ -255,8 +255,6 @@ def _prove(config: Config, where: str) -> None:
 def _prove_urls(name: str, venue: Venue, fail) -> None:  # type: ignore[no-untyped-def]
     _match_url(f"venues.{name}.stream_url", venue.stream_url, "ws", fail)
     _match_url(f"venues.{name}.rest_url", venue.rest_url, "http", fail)
-    if venue.transport == "direct" and venue.stream_url.startswith("wss:"):
-        fail(f"venues.{name}.transport", "direct speaks ws:// only; use picows for wss://")
     simulator = venue.simulator
     if simulator is not None:
         if (simulator.synthetic_seed is None) == (simulator.recording is None):
