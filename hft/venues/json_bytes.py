@@ -377,3 +377,71 @@ def _read_fraction(data: NDArray[Any], at: int, end: int, decimals: int, value: 
         value *= 10
         missing -= 1
     return value, at + 1, rest
+
+
+@njit
+def read_number(data: NDArray[Any], at: int, end: int) -> tuple[int, int, int]:
+    """Read a JSON number that is not negative, not in quotes: (digits, decimals, offset past it), or (-1, -1, -1).
+
+    The value is digits * 10**-decimals, both as written: 0.00100 is (100, 5), and 1e-08 is (1, 8). An exponent that leaves no
+    decimals is multiplied out. Refused: a sign, digits of 2**62 or more, over 18 decimals, what is no JSON number.
+    """
+    start = at
+    past = skip_number(data, at, end)
+    if past < 0 or byte_at(data, at) == MINUS:
+        return -1, -1, -1
+    digits = 0
+    decimals = 0
+    whole = True
+    while at < past:
+        digit = byte_at(data, at) ^ ZERO
+        if digit <= 9:
+            if digits > _UNITS_BEFORE_DIGIT_MAX:
+                return -1, -1, -1
+            digits = digits * 10 + digit
+            decimals += 0 if whole else 1
+        elif whole and byte_at(data, at) == POINT:
+            whole = False
+        else:
+            break
+        at += 1
+    if at < past:
+        decimals -= _read_exponent(data, at + 1, past)
+    if at == start or decimals > DIGITS_MAX:
+        return -1, -1, -1
+    while decimals < 0:
+        if digits > _UNITS_BEFORE_DIGIT_MAX:
+            return -1, -1, -1
+        digits *= 10
+        decimals = decimals + 1 if digits > 0 else 0
+    return digits, decimals, past
+
+
+@njit
+def _read_exponent(data: NDArray[Any], at: int, past: int) -> int:
+    """Value of the exponent that `skip_number` stepped over, at most a few thousand."""
+    negative = byte_at(data, at) == MINUS
+    value = 0
+    while at < past:
+        digit = byte_at(data, at) ^ ZERO
+        if digit <= 9 and value < 1000:
+            value = value * 10 + digit
+        at += 1
+    return -value if negative else value
+
+
+@njit
+def to_decimals(digits: int, decimals: int, wanted: int) -> tuple[int, int]:
+    """digits * 10**-decimals in units of 10**-wanted: (units rounded down, 1 if anything was cut off); (-1, 0) from 2**62 on."""
+    rest = 0
+    while decimals < wanted:
+        if digits > _UNITS_BEFORE_DIGIT_MAX:
+            return -1, 0
+        digits *= 10
+        decimals += 1
+    while decimals > wanted:
+        if digits % 10 != 0:
+            rest = 1
+        digits //= 10
+        decimals -= 1
+    return digits, rest
