@@ -141,9 +141,7 @@ class VenueExecution(Struct, frozen=True, kw_only=True, tag_field="kind", tag="v
     rest_url: str  #: signed requests: http://host or https://host, without credentials
     credentials: str | None = None  #: key file of mode 0600, relative to the config file; a simulator has its own keys
     transport: Literal["direct", "picows"] = "direct"  #: "direct" writes the socket inside kernels
-    request_window_ms: Annotated[int, msgspec.Meta(ge=500, le=60_000)] = (
-        1000  #: the venue refuses a request that reaches it later than this
-    )
+    request_window_ms: Annotated[int, msgspec.Meta(ge=500, le=60_000)] = 1000  #: the venue refuses what reaches it later
     ack_timeout_ms: Milliseconds = 2000  #: an order without an answer for this long is UNKNOWN, and asked for
     query_pause_ms: Milliseconds = 500  #: between two questions about the same order
     connections: Annotated[int, msgspec.Meta(ge=2, le=32)] = 6  #: coinbase: HTTP connections kept open; a third of them for cancels
