@@ -127,6 +127,8 @@ class FeedStage(Stage):
             self._forget(now_ns)
         elif event is LinkEvent.FAILED:
             log("connection failed", venue=self.spec.subject, why=str(self._link.error))
+        elif event is LinkEvent.REFUSED:
+            log("venue given up", venue=self.spec.subject, why=str(self._link.error))
         assert self._feed is not None
         if self._feed.words[SHUTDOWN]:
             log("venue announced its shutdown", venue=self.spec.subject)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import socket
 import ssl
 import weakref
 from typing import Any
@@ -84,9 +85,12 @@ _LIBRARY, _WHY_NOT = _load()
 
 
 def require() -> None:
-    """Raises OpensslUnavailable unless OpenSSL's functions can be had."""
-    if _LIBRARY is None:
-        raise OpensslUnavailable(f"OpenSSL's functions cannot be reached in this Python: {_WHY_NOT}")
+    """Raises OpensslUnavailable unless OpenSSL's functions, and a connection's pointer, can be had in this Python."""
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    with far, context.wrap_socket(near, server_hostname="localhost", do_handshake_on_connect=False) as never_shaken:
+        _pointer_of(never_shaken)
 
 
 def adopt(connected: ssl.SSLSocket) -> int:
@@ -95,7 +99,6 @@ def adopt(connected: ssl.SSLSocket) -> int:
     From now on only the functions here read and write, and one thread at a time. Raises OpensslUnavailable unless all that
     lies around the pointer, and all that OpenSSL says of it, is what Python says of the connection.
     """
-    require()
     pointer = _pointer_of(connected)
     # A record is written, or kept, whole, and a write repeated may come from elsewhere; reads take all there is at once, and
     # keep their buffer, which Python would have them allocate anew each time.
@@ -108,6 +111,8 @@ def adopt(connected: ssl.SSLSocket) -> int:
 
 
 def _pointer_of(connected: ssl.SSLSocket) -> int:
+    if _LIBRARY is None:
+        raise OpensslUnavailable(f"OpenSSL's functions cannot be reached in this Python: {_WHY_NOT}")
     inner: Any = connected._sslobj  # type: ignore[attr-defined]
     if inner is None or connected.gettimeout() != 0.0:
         raise OpensslUnavailable("the connection is not an open, non-blocking one")
@@ -120,7 +125,7 @@ def _pointer_of(connected: ssl.SSLSocket) -> int:
     own_context = ctypes.c_size_t.from_address(context + head).value
     version = (_LIBRARY.SSL_get_version(pointer) or b"").decode()
     found = _LIBRARY.SSL_get_SSL_CTX(pointer), _LIBRARY.SSL_get_fd(pointer), version
-    if found != (own_context, connected.fileno(), connected.version()):
+    if found != (own_context, connected.fileno(), connected.version() or version):
         raise OpensslUnavailable("OpenSSL and Python do not agree on what the connection is")
     return int(pointer)
 

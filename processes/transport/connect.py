@@ -19,7 +19,8 @@ from hft.http_client import Headers, HttpError, UnexpectedStatus, Upgrade, Url, 
 from hft.reconnect import Reconnect
 from hft.websocket import CloseCode
 from processes.transport.direct import direct_flush, direct_poll
-from processes.transport.stream import Address, ConnectFailed, DeadlineExceeded, Stream, TransportError
+from processes.transport.stream import Address, CertificateRefused, DeadlineExceeded, Stream, TransportError, tls_context
+from processes.transport.tls import let_go, pointer_of, require_tls
 from processes.transport.wire import (
     CLOSE_CODE,
     CONTROL,
@@ -28,6 +29,7 @@ from processes.transport.wire import (
     FD,
     OPENED,
     STATE,
+    TLS,
     Wire,
     WireError,
     WireState,
@@ -59,6 +61,7 @@ class LinkEvent(IntEnum):
     OPENED = 1  #: the wire is OPEN on a new connection
     ENDED = 2  #: the connection ended; `error` says why
     FAILED = 3  #: an attempt failed; `error` says why
+    REFUSED = 4  #: the peer's certificate is refused, and there will be no more attempts; `error` says why
 
 
 class LinkEnded(TransportError):
@@ -104,6 +107,7 @@ class Link(ABC):
         self.url: Url = parse_url(settings.url, ("ws", "wss"))
         self.wire = wire
         self.error: Exception | None = None  #: the newest failure
+        self.refused = False  #: whether the certificate was refused; a person must act, then begin with a new link
         self.settings = settings
         self.kills = kills
         self._retry = retry
@@ -124,7 +128,7 @@ class Link(ABC):
         """Do what is due: begin an attempt, get on with it, notice the end. Never raises for the network's sake."""
         if self._phase is _Phase.OPEN:
             return self._watch(now_ns)
-        if self._phase is _Phase.WAITING and (self._closing or not self._retry.due(now_ns)):
+        if self._phase is _Phase.WAITING and (self._closing or self.refused or not self._retry.due(now_ns)):
             return LinkEvent.NOTHING
         try:
             if self._phase is _Phase.WAITING:
@@ -138,7 +142,8 @@ class Link(ABC):
             self._phase = _Phase.WAITING
             self.error = error
             self._retry.failed(now_ns, error.retry_after_ns if isinstance(error, UnexpectedStatus) else 0)
-            return LinkEvent.FAILED
+            self.refused = isinstance(error, CertificateRefused)
+            return LinkEvent.REFUSED if self.refused else LinkEvent.FAILED
         self._retry.opened(now_ns)
         self._phase = _Phase.OPEN
         return LinkEvent.OPENED
@@ -202,13 +207,18 @@ class Link(ABC):
 class DirectLink(Link):
     """A link whose wire is read and written by `direct_poll` and `direct_flush`, in a burst or by `poll` and `flush`.
 
-    It speaks plain ws only.
+    For wss it opens, verifies and upgrades with Python's ssl, then gives the connection to the kernels. Raises ConnectFailed
+    where kernels cannot speak TLS.
     """
 
     def __init__(self, settings: Settings, wire: Wire, retry: Reconnect, kills: Kills) -> None:
         super().__init__(settings, wire, retry, kills)
         if self.url.secure:
-            raise ConnectFailed(f"{self.url.label}: the direct transport speaks ws, not wss; use picows for it")
+            require_tls(self.url)
+        # One context for all attempts: a session is only resumed within its own.
+        self._tls = (settings.tls or tls_context()) if self.url.secure else None
+        self._session: ssl.SSLSession | None = None
+        self.resumed = 0  #: connections that resumed an earlier one's TLS session
         self._stream: Stream | None = None
         self._upgrade: Upgrade | None = None
         self._unsent = b""
@@ -227,7 +237,7 @@ class DirectLink(Link):
         self._deadline_ns = now_ns + self.settings.timeout_ns
         self._upgrade = Upgrade(self.url, self.settings.entropy(16), self.settings.headers)
         self._unsent = self._upgrade.request
-        self._stream = Stream(self.url, self._deadline_ns, self.settings.tls, self.settings.addresses)
+        self._stream = Stream(self.url, self._deadline_ns, self._tls, self.settings.addresses, self._session)
 
     def _advance(self, now_ns: int) -> bool:
         assert self._stream is not None and self._upgrade is not None
@@ -243,16 +253,20 @@ class DirectLink(Link):
             return False
         self._socket = self._stream.detach()
         self._stream = None
+        pointer = pointer_of(self.url, self._socket)
+        self.resumed += isinstance(self._socket, ssl.SSLSocket) and bool(self._socket.session_reused)
         seed = int.from_bytes(self.settings.entropy(8), "little") >> 1
         open_wire(self.wire, self._socket.fileno(), seed, leftover, now_ns)
+        self.wire.words[TLS] = pointer
         return True
 
     def _let_go(self) -> None:
-        # The number of a closed socket may be another's tomorrow.
+        # The number of a closed socket may be another's tomorrow, and so may the address of what was TLS.
         self.wire.words[FD] = -1
+        self.wire.words[TLS] = 0
         if self._stream is not None:
             self._stream.close()
             self._stream = None
         if self._socket is not None:
-            self._socket.close()
+            self._session = let_go(self._socket, orderly=self.wire.words[ERROR] == WireError.NONE) or self._session
             self._socket = None

@@ -1,16 +1,15 @@
-"""Direct: non-blocking recv and send on a plain TCP socket inside the burst, and WebSocket framing around them.
-
-`shm.external` keeps the two system calls; this is the only file that makes them, so that TLS can take their place here.
-"""
+"""Direct: non-blocking reads and writes on a TCP or TLS connection inside the burst, and WebSocket framing around them."""
 
 from __future__ import annotations
 
 from errno import EAGAIN, EINTR
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from processes.transport.inbound import parse, room_for_bytes
+from processes.transport.tls import read_socket, write_socket
 from processes.transport.wire import (
     BYTES_IN,
     CANCELS,
@@ -24,6 +23,7 @@ from processes.transport.wire import (
     RAW_TAIL,
     RECEIVED_NS,
     STATE,
+    TLS,
     Wire,
     WireError,
     WireState,
@@ -33,6 +33,7 @@ from processes.transport.wire import (
     note_sent,
     unsent_bytes,
     unsent_start,
+    whole_frame_bytes,
 )
 from shm.atomics import load_acquire
 from shm.clock import monotonic_ns
@@ -70,7 +71,10 @@ def direct_poll(wire: Wire, now_ns: int) -> int:
     room = room_for_bytes(wire)
     if room == 0:
         return 0
-    count = recv(words[FD], wire.data, words[RAW_TAIL], min(room, RECV_BYTES_MAX))
+    if words[TLS] == 0:
+        count = recv(words[FD], wire.data, words[RAW_TAIL], min(room, RECV_BYTES_MAX))
+    else:
+        count = read_socket(words[FD], words[TLS], wire.data, words[RAW_TAIL], min(room, RECV_BYTES_MAX))
     if count > 0:
         words[RECEIVED_NS] = monotonic_ns()
         words[RAW_TAIL] += count
@@ -126,6 +130,8 @@ def killed(kills: NDArray[Any], firm: int, venue: int) -> bool:
 def _write_lane(wire: Wire, lane: int, length: int) -> int:
     """Hand up to `length` bytes of a lane to the socket: bytes taken, 0 when it is full, or -WireError."""
     words = wire.words
+    if words[TLS] != 0:
+        return _write_frames(wire, lane, length)
     count = send(words[FD], lane_of(wire, lane), unsent_start(wire, lane), length)
     if count >= 0:
         note_sent(wire, lane, count)
@@ -134,3 +140,23 @@ def _write_lane(wire: Wire, lane: int, length: int) -> int:
         return 0
     end(wire, _LOST, -count)
     return -_LOST
+
+
+@njit
+def _write_frames(wire: Wire, lane: int, length: int) -> int:
+    """`_write_lane` under TLS: one frame a write. The frame that OpenSSL may hold a part of is the one that is partly sent."""
+    words = wire.words
+    total: Any = np.int64(0)
+    while total < length:
+        if words[LEFT] == 0:
+            words[LEFT] = whole_frame_bytes(wire, lane, unsent_start(wire, lane))
+            words[LEFT_LANE] = lane
+        count = write_socket(words[FD], words[TLS], lane_of(wire, lane), unsent_start(wire, lane), words[LEFT])
+        if count == -EAGAIN:
+            break
+        if count < 0:
+            end(wire, _LOST, -count)
+            return -_LOST
+        note_sent(wire, lane, count)
+        total += count
+    return total

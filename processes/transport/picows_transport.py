@@ -25,7 +25,7 @@ from hft.websocket import CONTROL_BYTES_MAX, FIN, CloseCode, FrameCode
 from processes.transport import connect
 from processes.transport.connect import Kills, Link, LinkEvent, Settings
 from processes.transport.picows_kernels import outbound, take_frame, take_whole
-from processes.transport.stream import ConnectFailed, DeadlineExceeded, Stream, TlsFailed, tls_context
+from processes.transport.stream import ConnectFailed, DeadlineExceeded, Stream, tls_context, tls_failed
 from processes.transport.wire import (
     CLOSE_DEADLINE_NS,
     FRAME_TAIL,
@@ -248,7 +248,7 @@ class PicowsLink(Link):
         except WSHandshakeError as error:
             raise self._refusal(error) from None
         except ssl.SSLError as error:
-            raise TlsFailed(f"{self.url.label}: TLS failed: {error}") from None
+            raise tls_failed(self.url, error) from None
         except (WSError, OSError) as error:
             raise ConnectFailed(f"{self.url.label}: no WebSocket upgrade: {error}") from None
         self._begin_task(_wait_disconnected(transport))

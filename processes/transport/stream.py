@@ -3,7 +3,8 @@
 TransportError
   ConnectFailed      refused, unreachable, unknown host
   DeadlineExceeded   not done in time
-  TlsFailed          the handshake or the certificate
+  TlsFailed          the handshake
+    CertificateRefused   the certificate: authority, host name or dates. No attempt will end otherwise until someone acts
 
 Names are the exception: `resolve` asks the system's resolver, which blocks for as long as that is configured to. Call it
 before trading begins, or use addresses; connections that were given addresses never call it.
@@ -41,6 +42,10 @@ class TlsFailed(TransportError):
     """The peer could not be verified, or does not speak TLS."""
 
 
+class CertificateRefused(TlsFailed):
+    """The peer's certificate is not one of a trusted authority for this host and this day."""
+
+
 class Address(NamedTuple):
     """What `socket.connect` takes."""
 
@@ -58,19 +63,43 @@ def resolve(url: Url) -> tuple[Address, ...]:
 
 
 def tls_context(ca_file: Path | None = None) -> ssl.SSLContext:
-    """A client context that verifies chain and host name, by the system's authorities or those in `ca_file` alone."""
-    return ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+    """A client context that verifies chain and host name, by the system's authorities or those in `ca_file` alone.
+
+    TLS 1.2 or newer, and no renegotiation.
+    """
+    context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    return context
+
+
+def tls_failed(url: Url, error: OSError) -> TlsFailed:
+    """The exception for a handshake that failed with `error`."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return CertificateRefused(f"{url.label}: the certificate is refused: {error.verify_message}")
+    return TlsFailed(f"{url.label}: TLS failed: {error}")
 
 
 class Stream:
-    """A connection in the making, then a byte stream. `poll` until it returns True, then `write` and `read`."""
+    """A connection in the making, then a byte stream. `poll` until it returns True, then `write` and `read`.
 
-    def __init__(self, url: Url, deadline_ns: int, tls: ssl.SSLContext | None = None, addresses: Sequence[Address] = ()) -> None:
+    A TLS `session` of an earlier connection with the same context is resumed, if the peer agrees.
+    """
+
+    def __init__(
+        self,
+        url: Url,
+        deadline_ns: int,
+        tls: ssl.SSLContext | None = None,
+        addresses: Sequence[Address] = (),
+        session: ssl.SSLSession | None = None,
+    ) -> None:
         if url.secure and tls is not None and (tls.verify_mode != ssl.CERT_REQUIRED or not tls.check_hostname):
             raise TlsFailed(f"{url.label}: the TLS context verifies nothing")
         self._url = url
         self._deadline_ns = deadline_ns
         self._tls = (tls or tls_context()) if url.secure else None
+        self._session = session
         self._addresses = list(addresses or resolve(url))
         self._refusals: list[str] = []
         self._socket: socket.socket | None = None
@@ -164,12 +193,12 @@ class Stream:
         raw = self._open_socket()
         try:
             if not isinstance(raw, ssl.SSLSocket):
-                raw = self._tls.wrap_socket(raw, server_hostname=self._url.host, do_handshake_on_connect=False)
+                raw = self._tls.wrap_socket(raw, server_hostname=self._url.host, do_handshake_on_connect=False, session=self._session)
                 self._socket = raw
             raw.do_handshake()
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return False
         except OSError as error:
-            raise TlsFailed(f"{self._url.label}: TLS failed: {error}") from None
+            raise tls_failed(self._url, error) from None
         self._shaken = True
         return True

@@ -82,6 +82,7 @@ DEAF = 15  #: 1: the peer said CLOSE or broke the protocol; nothing more is read
 LEFT = 16  #: bytes not yet sent of a frame that is partly sent
 LEFT_LANE = 17
 _LANE_ENDS = 18  #: + 2 * lane: first unsent byte, + 1: end of the queued bytes
+TLS = 24  #: SSL pointer of a TLS connection of the direct transport, 0 on plain TCP; see `processes/transport/tls.py`
 
 # Words that last as long as the wire.
 MESSAGE_BYTES_MAX = 32

@@ -1,10 +1,12 @@
-"""Both transports do the same over a wire, whatever the peer does."""
+"""Every transport does the same over a wire, whatever the peer does."""
 
 from __future__ import annotations
 
 import random
+import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 
 from hft.websocket import CloseCode, FrameCode
 from processes.transport.connect import LinkEvent
+from processes.transport.stream import tls_context
 from processes.transport.wire import (
     BYTES_IN,
     CANCELS,
@@ -34,6 +37,7 @@ from processes.transport.wire import (
     make_wire,
     unsent_bytes,
 )
+from support.tls_files import TlsFiles, make_tls_files
 from support.ws_drivers import TRANSPORTS, Driver, payloads
 from support.ws_peer import Peer, close_frame, frame, switching
 
@@ -43,9 +47,9 @@ TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 class Pair:
     """A driver and its peer, connected."""
 
-    def __init__(self, transport: str, peer: Peer | None = None, **wire: Any) -> None:
-        self.peer = peer or Peer()
-        self.driver = Driver(transport, self.peer.url, make_wire(**wire))
+    def __init__(self, transport: str, peer: Peer, trust: ssl.SSLContext | None, **wire: Any) -> None:
+        self.peer = peer
+        self.driver = Driver(transport, self.peer.url, make_wire(**wire), tls=trust)
 
     def open(self) -> None:
         self.until(lambda: LinkEvent.OPENED in self.driver.events)
@@ -73,17 +77,34 @@ class Pair:
         self.peer.close()
 
 
-@pytest.fixture(params=TRANSPORTS)
+@pytest.fixture(params=[*TRANSPORTS, "direct_tls"])
 def transport(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="module")
+def tls_files(tmp_path_factory: pytest.TempPathFactory) -> TlsFiles:
+    return make_tls_files(tmp_path_factory.mktemp("tls"))
+
+
 @pytest.fixture
-def make(transport: str) -> Iterator[Any]:
+def trust(transport: str, request: pytest.FixtureRequest) -> ssl.SSLContext | None:
+    """The client's TLS context, where the transport is to speak TLS."""
+    return tls_context(request.getfixturevalue("tls_files").authority) if transport.endswith("_tls") else None
+
+
+@pytest.fixture
+def make_peer(transport: str, request: pytest.FixtureRequest) -> Callable[..., Peer]:
+    tls = request.getfixturevalue("tls_files").server_context() if transport.endswith("_tls") else None
+    return partial(Peer, tls=tls)
+
+
+@pytest.fixture
+def make(transport: str, trust: ssl.SSLContext | None, make_peer: Callable[..., Peer]) -> Iterator[Any]:
     pairs: list[Pair] = []
 
     def build(peer: Peer | None = None, **wire: Any) -> Pair:
-        pair = Pair(transport, peer, **wire)
+        pair = Pair(transport, peer or make_peer(), trust, **wire)
         pairs.append(pair)
         pair.open()
         return pair
@@ -115,8 +136,8 @@ def test_upgrade_request_is_what_the_rfc_asks_for(pair: Pair) -> None:
     assert "sec-websocket-extensions" not in headers
 
 
-def test_frames_right_behind_the_upgrade_are_not_lost(make: Any) -> None:
-    peer = Peer(answer=lambda request: switching(request) + frame(TEXT, b"early") + frame(TEXT, b"bird")[:3])
+def test_frames_right_behind_the_upgrade_are_not_lost(make: Any, make_peer: Callable[..., Peer]) -> None:
+    peer = make_peer(answer=lambda request: switching(request) + frame(TEXT, b"early") + frame(TEXT, b"bird")[:3])
     pair = make(peer)
     peer.send(frame(TEXT, b"bird")[3:])
     pair.until_messages(2)
@@ -134,14 +155,16 @@ def test_frames_right_behind_the_upgrade_are_not_lost(make: Any) -> None:
     ],
     ids=["429", "redirect", "accept", "protocol", "not_http"],
 )
-def test_a_server_that_does_not_upgrade_is_refused_and_tried_again(transport: str, answer: Any, error: str, words: list[str]) -> None:
-    peer = Peer(answer=answer)
-    driver = Driver(transport, peer.url)
+def test_a_server_that_does_not_upgrade_is_refused_and_tried_again(
+    transport: str, trust: Any, make_peer: Callable[..., Peer], answer: Any, error: str, words: list[str]
+) -> None:
+    peer = make_peer(answer=answer)
+    driver = Driver(transport, peer.url, tls=trust)
     try:
         driver.until(lambda: LinkEvent.FAILED in driver.events, peer.pump)
         text = str(driver.link.error)
         assert type(driver.link.error).__name__ == error or not error
-        assert f"ws://127.0.0.1:{peer.port}/stream" in text and "streams=" not in text, text
+        assert peer.url.split("?")[0] in text and "streams=" not in text, text
         assert all(word in text for word in words), text
         assert driver.wire.words[STATE] == WireState.IDLE
         if error != "UpgradeRefused" or "302" in text:
@@ -152,18 +175,18 @@ def test_a_server_that_does_not_upgrade_is_refused_and_tried_again(transport: st
         peer.close()
 
 
-def test_a_port_nobody_listens_on_is_a_failed_attempt(transport: str) -> None:
-    peer = Peer()
+def test_a_port_nobody_listens_on_is_a_failed_attempt(transport: str, trust: Any, make_peer: Callable[..., Peer]) -> None:
+    peer = make_peer()
     peer.close()
-    driver = Driver(transport, peer.url)
+    driver = Driver(transport, peer.url, tls=trust)
     driver.until(lambda: driver.events.count(LinkEvent.FAILED) >= 3)
     assert type(driver.link.error).__name__ == "ConnectFailed" and "refused" in str(driver.link.error)
     driver.close()
 
 
-def test_a_server_that_says_nothing_runs_into_the_deadline(transport: str) -> None:
-    peer = Peer(answer=lambda request: b"")
-    driver = Driver(transport, peer.url, timeout_ns=50_000_000)
+def test_a_server_that_says_nothing_runs_into_the_deadline(transport: str, trust: Any, make_peer: Callable[..., Peer]) -> None:
+    peer = make_peer(answer=lambda request: b"")
+    driver = Driver(transport, peer.url, timeout_ns=50_000_000, tls=trust)
     driver.until(lambda: LinkEvent.FAILED in driver.events, peer.pump)
     assert type(driver.link.error).__name__ == "DeadlineExceeded"
     driver.close()
@@ -196,7 +219,7 @@ def test_bytes_that_trickle_in_one_at_a_time_make_the_same_messages(pair: Pair) 
     for i in range(len(stream)):
         arrived = pair.word(BYTES_IN)
         pair.peer.send(stream[i : i + 1])
-        if pair.driver.transport == "direct":
+        if pair.driver.transport.startswith("direct"):
             pair.until(lambda arrived=arrived: pair.word(BYTES_IN) == arrived + 1)
         else:
             pair.settle(2)
@@ -442,8 +465,10 @@ def test_cancels_leave_before_orders_and_orders_before_pongs(pair: Pair) -> None
     assert pair.peer.frames[-1].opcode == PONG or pair.driver.transport == "picows"
 
 
-def test_a_peer_that_stops_reading_fills_the_lanes_and_nothing_is_lost_when_it_reads_again(make: Any) -> None:
-    pair = make(Peer(receive_buffer_bytes=4096), out_bytes=1 << 16)
+def test_a_peer_that_stops_reading_fills_the_lanes_and_nothing_is_lost_when_it_reads_again(
+    make: Any, make_peer: Callable[..., Peer]
+) -> None:
+    pair = make(make_peer(receive_buffer_bytes=4096), out_bytes=1 << 16)
     pair.peer.reading = False
     sent: list[bytes] = []
     while True:
@@ -496,8 +521,8 @@ def test_another_kill_word_stops_nothing(pair: Pair, word: int) -> None:
     pair.until(lambda: bool(pair.peer.frames))
 
 
-def test_a_kill_with_an_order_half_sent_ends_the_connection(make: Any) -> None:
-    pair = make(Peer(receive_buffer_bytes=4096), out_bytes=1 << 17)
+def test_a_kill_with_an_order_half_sent_ends_the_connection(make: Any, make_peer: Callable[..., Peer]) -> None:
+    pair = make(make_peer(receive_buffer_bytes=4096), out_bytes=1 << 17)
     pair.peer.reading = False
     stuff(pair)
     sent = pair.count(ORDERS, SENT)
@@ -515,8 +540,8 @@ def test_a_kill_with_an_order_half_sent_ends_the_connection(make: Any) -> None:
     assert len(pair.peer.frames) <= sent, "the peer never sees the rest of the half-sent order"
 
 
-def test_every_frame_ever_queued_is_accounted_for_when_the_connection_breaks(make: Any) -> None:
-    pair = make(Peer(receive_buffer_bytes=4096), out_bytes=1 << 17)
+def test_every_frame_ever_queued_is_accounted_for_when_the_connection_breaks(make: Any, make_peer: Callable[..., Peer]) -> None:
+    pair = make(make_peer(receive_buffer_bytes=4096), out_bytes=1 << 17)
     pair.peer.reading = False
     stuff(pair)
     assert pair.driver.queue(CANCELS, b"cancel") == 1

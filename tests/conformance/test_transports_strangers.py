@@ -14,8 +14,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import Server, ServerConnection, serve
 
 from processes.transport.connect import LinkEvent
-from processes.transport.stream import ConnectFailed, tls_context
-from processes.transport.wire import CLOSE_CODE, ERROR, ORDERS, PINGS_IN, SENT, STATE, WireState, lane_count, make_wire
+from processes.transport.stream import tls_context
+from processes.transport.wire import CLOSE_CODE, ERROR, ORDERS, PINGS_IN, SENT, lane_count, make_wire
 from support.tls_files import make_tls_files
 from support.ws_drivers import TRANSPORTS, Driver, payloads
 
@@ -118,10 +118,11 @@ def test_a_long_conversation_comes_back_in_order(driver: Driver) -> None:
     assert payloads(driver.messages) == bodies, f"seed {seed}"
 
 
-def test_picows_speaks_wss_and_verifies(tmp_path: Path) -> None:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_stranger_is_spoken_to_over_wss_and_verified(transport: str, tmp_path: Path) -> None:
     files = make_tls_files(tmp_path)
     stranger = Stranger(files.server_context())
-    driver = Driver("picows", stranger.url, make_wire(out_bytes=1 << 19), tls=tls_context(files.authority))
+    driver = Driver(transport, stranger.url, make_wire(out_bytes=1 << 19), tls=tls_context(files.authority))
     try:
         driver.until(lambda: LinkEvent.OPENED in driver.events)
         for size in SIZES:
@@ -132,21 +133,3 @@ def test_picows_speaks_wss_and_verifies(tmp_path: Path) -> None:
     finally:
         driver.close()
         stranger.close()
-
-
-def test_picows_refuses_an_unknown_authority_over_wss(tmp_path: Path) -> None:
-    files = make_tls_files(tmp_path)
-    stranger = Stranger(files.server_context())
-    driver = Driver("picows", stranger.url)
-    try:
-        driver.until(lambda: LinkEvent.FAILED in driver.events)
-        assert type(driver.link.error).__name__ == "TlsFailed" and "secret" not in str(driver.link.error)
-        assert driver.wire.words[STATE] == WireState.IDLE
-    finally:
-        driver.close()
-        stranger.close()
-
-
-def test_direct_refuses_wss() -> None:
-    with pytest.raises(ConnectFailed, match="ws, not wss"):
-        Driver("direct", "wss://127.0.0.1:1/any?token=secret")

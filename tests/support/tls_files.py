@@ -42,5 +42,15 @@ def make_tls_files(folder: Path, name: str = "IP:127.0.0.1") -> TlsFiles:
     return files
 
 
+def expire(files: TlsFiles) -> None:
+    """Replace the certificate by one for 127.0.0.1, of the same authority and key, that expired yesterday."""
+    folder = files.certificate.parent
+    request, extensions = folder / "request.pem", folder / "extensions.txt"
+    extensions.write_text("subjectAltName=IP:127.0.0.1\nbasicConstraints=critical,CA:FALSE\n")
+    _openssl("req", "-new", "-key", str(files.key), "-subj", "/CN=test", "-out", str(request))
+    signing = ["-CA", str(files.authority), "-CAkey", str(folder / "authority.key"), "-extfile", str(extensions)]
+    _openssl("x509", "-req", "-in", str(request), "-days", "-1", *signing, "-out", str(files.certificate))
+
+
 def _openssl(*arguments: str) -> None:
     subprocess.run(["openssl", *arguments], check=True, capture_output=True)

@@ -44,7 +44,7 @@ class Driver:
         retry = Reconnect(random.Random(1), Backoff(first_ns=1_000_000, max_ns=2_000_000), AttemptWindow(1000))
         kills = Kills(self.kill_words, 1, 2)
         self._loop: asyncio.AbstractEventLoop | None = None
-        if transport == "direct":
+        if transport.startswith("direct"):
             self.link: Link = DirectLink(Settings(url, **settings), self.wire, retry, kills)
         else:
             self._loop = new_loop(busy_spin=True)

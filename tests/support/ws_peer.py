@@ -9,9 +9,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import socket
+import ssl
 import struct
 from collections.abc import Callable
 from typing import NamedTuple
+
+_NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Frame(NamedTuple):
@@ -76,9 +79,16 @@ def switching(request: bytes) -> bytes:
 
 
 class Peer:
-    """Listens on loopback; serves one connection at a time, the newest."""
+    """Listens on loopback; serves one connection at a time, the newest. With a `tls` context of a server's it speaks TLS."""
 
-    def __init__(self, answer: Callable[[bytes], bytes] = switching, receive_buffer_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        answer: Callable[[bytes], bytes] = switching,
+        receive_buffer_bytes: int | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._tls = tls
+        self._shaken = tls is None
         self._listener = socket.socket()
         if receive_buffer_bytes is not None:
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
@@ -95,7 +105,7 @@ class Peer:
         self.client_gone = False  #: the client ended the connection
         self.accepted = 0
         self.port: int = self._listener.getsockname()[1]
-        self.url = f"ws://127.0.0.1:{self.port}/stream?streams=a/b"
+        self.url = f"{'wss' if tls else 'ws'}://127.0.0.1:{self.port}/stream?streams=a/b"
 
     @property
     def upgraded(self) -> bool:
@@ -115,7 +125,7 @@ class Peer:
     def pump(self) -> None:
         """Accept, read, write: whatever can be done now."""
         self._accept()
-        if self._socket is None:
+        if self._socket is None or not (self._shaken or self._shake()):
             return
         self._write()
         if self.reading and not self.client_gone:
@@ -148,16 +158,31 @@ class Peer:
             self._socket.close()
         fresh.setblocking(False)
         fresh.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._tls is not None:
+            fresh = self._tls.wrap_socket(fresh, server_side=True, do_handshake_on_connect=False)
+            self._shaken = False
         self._socket, self._inbound, self._outbound, self.request, self.client_gone = fresh, b"", b"", b"", False
         self.frames = []
         self.accepted += 1
+
+    def _shake(self) -> bool:
+        assert isinstance(self._socket, ssl.SSLSocket)
+        try:
+            self._socket.do_handshake()
+        except _NOT_NOW:
+            return False
+        except OSError:
+            self.hang_up()
+            return False
+        self._shaken = True
+        return True
 
     def _write(self) -> None:
         assert self._socket is not None
         while self._outbound:
             try:
                 count = self._socket.send(self._outbound[:262144])
-            except BlockingIOError:
+            except _NOT_NOW:
                 return
             except OSError:
                 self._outbound = b""
@@ -169,7 +194,7 @@ class Peer:
         while True:
             try:
                 data = self._socket.recv(1 << 20)
-            except BlockingIOError:
+            except _NOT_NOW:
                 break
             except OSError:
                 data = b""

@@ -93,7 +93,6 @@ def test_hash_changes_with_any_value_and_not_with_comments() -> None:
         (with_line("rates", "rates = {}"), "no rate from USDT"),
         (with_line("stream_url", 'stream_url = "http://127.0.0.1/"'), "stream_url"),
         (with_line("stream_url", 'stream_url = "ws://user:secret@127.0.0.1/"'), "without credentials"),
-        (with_line("stream_url", 'stream_url = "wss://127.0.0.1/"'), "direct speaks ws:// only"),
         (with_line("simulator", "simulator = {}"), "exactly one of synthetic_seed and recording"),
         (with_line("simulator", 'simulator = { synthetic_seed = 1, recording = "x" }'), "exactly one of"),
         (with_line("simulator", 'simulator = { synthetic_seed = 1, pace = "0" }'), "pace"),

@@ -14,7 +14,7 @@ import pytest
 
 from hft.http_client import BodyTooBig, MalformedResponse, Response, UnexpectedStatus, UrlError, parse_url
 from processes.transport.rest import Request
-from processes.transport.stream import ConnectFailed, DeadlineExceeded, Stream, TlsFailed, resolve, tls_context
+from processes.transport.stream import CertificateRefused, ConnectFailed, DeadlineExceeded, Stream, TlsFailed, resolve, tls_context
 from support.tls_files import TlsFiles, make_tls_files
 from support.ws_peer import Peer
 
@@ -187,7 +187,7 @@ def test_https_verifies_and_delivers(tls_files: TlsFiles) -> None:
 def test_https_refuses_a_certificate_of_another_authority(tls_files: TlsFiles) -> None:
     server = TlsServer(tls_files, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
     try:
-        with pytest.raises(TlsFailed, match="certificate verify failed") as caught:
+        with pytest.raises(CertificateRefused, match="local issuer certificate") as caught:
             run(Request(server.url, soon()))
         assert "secret" not in str(caught.value)
     finally:
@@ -198,7 +198,7 @@ def test_https_refuses_a_certificate_for_another_host(tmp_path: Path) -> None:
     files = make_tls_files(tmp_path, "DNS:api.example")
     server = TlsServer(files, b"")
     try:
-        with pytest.raises(TlsFailed, match="IP address mismatch"):
+        with pytest.raises(CertificateRefused, match="IP address mismatch"):
             run(Request(server.url, soon(), tls=tls_context(files.authority)))
     finally:
         server.close()
