@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 import h11
 
-from hft.sim.binance_rest import Response
+from hft.sim.venue import Ending, Response
 
 BODY_BYTES_MAX = 64 * 1024
 REASONS = {status.value: status.phrase for status in HTTPStatus}
@@ -27,6 +27,7 @@ class HttpListener(asyncio.Protocol):
         self._request: h11.Request | None = None
         self._body = bytearray()
         self._later: asyncio.TimerHandle | None = None
+        self._held = False  # no answer will ever come on this connection
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -53,7 +54,7 @@ class HttpListener(asyncio.Protocol):
 
     def _advance(self) -> None:
         """Take what has arrived until more bytes, or the answer's time, are needed."""
-        while self._transport is not None and self._later is None:
+        while self._transport is not None and self._later is None and not self._held:
             try:
                 event = self._http.next_event()
             except h11.RemoteProtocolError as error:
@@ -79,7 +80,12 @@ class HttpListener(asyncio.Protocol):
         request = self._request
         headers = {bytes(name).decode("latin-1"): bytes(value).decode("latin-1") for name, value in request.headers}
         response = self._answer(request.method.decode("ascii"), request.target.decode("latin-1"), headers, bytes(self._body))
-        if response.delay_ns:
+        if response.ending is Ending.DROPPED:
+            assert self._transport is not None
+            self._transport.abort()
+        elif response.ending is Ending.HELD:
+            self._held = True
+        elif response.delay_ns:
             self._later = asyncio.get_running_loop().call_later(response.delay_ns / 1e9, self._send_later, response)
         else:
             self._send(response)

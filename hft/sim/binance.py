@@ -1,49 +1,24 @@
-"""The Binance venue serves a market to any number of clients: market streams, public REST and the control port.
-
-It is sans-I/O: a driver hands it handshakes, messages, requests and the time, sends what sessions have in their outboxes
-and calls `work` when `deadline_ns` comes. The same object runs on sockets, inside a test, or in virtual time.
-"""
+"""The Binance venue serves a market to any number of clients: market streams, public REST and the control port."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from functools import partial
 from urllib.parse import parse_qsl, urlsplit
 
-from hft.sim.binance_rest import Response, RestDesk, json_response
-from hft.sim.binance_session import Close, Opcode, Session, Target, TargetError, parse_target
-from hft.sim.faults import ArmedFaults, Disconnect, Fault, FaultError, ServerShutdown, decode_fault
-from hft.sim.market import Event, EventKind, Market
-from hft.sim.timeline import Timeline
+from hft.sim.armed_faults import ArmedFaults
+from hft.sim.binance_rest import RestDesk
+from hft.sim.binance_session import Session, Target, TargetError, parse_target
+from hft.sim.delivery import Delivery
+from hft.sim.faults import Channel, ClockSkew, Disconnect, Fault, FaultError, HalfOpen, ServerShutdown, decode_fault
+from hft.sim.market import BookText, Event, EventKind, Market, decode_depth, depth_body
+from hft.sim.player import Player, Settings
+from hft.sim.venue import MS, SECOND_NS, Close, Opcode, RefusedError, Response, json_response
 
-MS = 1_000_000
-SECOND_NS = 1_000_000_000
-#: Playback begins this long after the first subscription, so that a client may subscribe in several steps.
-START_GRACE_NS = 50 * MS
-#: A client that wants a recorded snapshot has this long to ask for it before playback passes its place.
-SNAPSHOT_WAIT_NS = 2 * SECOND_NS
 ATTEMPTS_MAX, ATTEMPTS_WINDOW_NS = 300, 300 * SECOND_NS
-IDLE_NS = 2**62
 MILLISECOND_STAMP = re.compile(rb'("[ET]"\s*:\s*\d{13})(?!\d)')
-
-
-class Settings(NamedTuple):
-    """How a venue plays its market."""
-
-    pace_per_mille: int = 1000  #: 0 is as fast as clients read
-    loop: bool = False  #: at the end, close every connection and begin again with the next subscriber
-    unlimited: bool = False  #: no limits on messages, request weight and connections
-    untouched: bool = False  #: bodies are sent byte for byte, even to clients that asked for microseconds
-
-
-class RefusedError(Exception):
-    """A handshake is refused with an HTTP status."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
 
 
 class BinanceVenue:
@@ -51,20 +26,19 @@ class BinanceVenue:
 
     def __init__(self, make_market: Callable[[], Market], settings: Settings, wall_offset_ns: int) -> None:
         """Play what `make_market` returns, anew for each round; UTC is monotonic plus `wall_offset_ns`."""
-        self._make_market = make_market
         self._settings = settings
-        self._wall_offset_ns = wall_offset_ns
         self._faults = ArmedFaults()
+        self.counters: Counter[str] = Counter()
+        self._delivery = Delivery(self._faults, self.counters)
+        self._player = Player(make_market, settings, wall_offset_ns, self._wait_for_snapshot)
         self._sessions: list[Session] = []
         self._session_count = 0
         self._subscribers: dict[str, list[Session]] = {}
         self._attempts_ns: deque[int] = deque(maxlen=ATTEMPTS_MAX)
-        self._delayed: deque[tuple[int, Session, bytes]] = deque()
         self._closing: list[tuple[int, Session]] = []
-        self.counters: Counter[str] = Counter()
-        self._load()
+        self._rest = RestDesk(self._faults, settings.unlimited)
 
-    def admit(self, target: str, now_ns: int) -> Target:
+    def admit(self, target: str, headers: Mapping[str, str], now_ns: int) -> Target:
         """Judge a WebSocket handshake for a URL path with query. Raises RefusedError."""
         attempts = self._attempts_ns
         if not self._settings.unlimited and len(attempts) == ATTEMPTS_MAX and now_ns - attempts[0] < ATTEMPTS_WINDOW_NS:
@@ -95,6 +69,7 @@ class BinanceVenue:
         """Forget a connection that is gone."""
         if session in self._sessions:
             self._sessions.remove(session)
+            self._delivery.forget(session)
         self._index(None)
 
     def sessions(self) -> list[Session]:
@@ -107,10 +82,10 @@ class BinanceVenue:
             session.close = session.close or Close(1001, reason)
         self._index(None)
 
-    def request(self, method: str, target: str, headers: Mapping[str, str], now_ns: int) -> Response:
+    def request(self, method: str, target: str, headers: Mapping[str, str], body: bytes, now_ns: int) -> Response:
         """Answer a REST request; `headers` has lower-case names."""
         self.counters["requests"] += 1
-        return self._rest.answer(self._market, method, target, headers, now_ns, self._timeline.wall_ns(now_ns))
+        return self._rest.answer(self._player.market, method, target, headers, now_ns, self._player.utc_ns(now_ns))
 
     def control(self, method: str, target: str, body: bytes, now_ns: int) -> Response:
         """Answer a request on the control port: GET /state, GET /book, POST /fault, POST /rewind."""
@@ -120,9 +95,11 @@ class BinanceVenue:
             return json_response(self.state(now_ns))
         if route == ("GET", "/book"):
             symbol = dict(parse_qsl(parts.query)).get("symbol", "")
-            if symbol not in self._market.symbols():
-                return json_response({"error": f"symbol must be one of {', '.join(self._market.symbols())}, was {symbol[:40]!r}"}, 400)
-            book = self._market.book(symbol)
+            if symbol not in self._player.market.symbols():
+                return json_response(
+                    {"error": f"symbol must be one of {', '.join(self._player.market.symbols())}, was {symbol[:40]!r}"}, 400
+                )
+            book = self._player.market.book(symbol)
             return json_response({"symbol": symbol, "lastUpdateId": book.last_update_id, "bids": book.bids, "asks": book.asks})
         if route == ("POST", "/fault"):
             try:
@@ -146,29 +123,30 @@ class BinanceVenue:
         ]
         return {
             "venue": "binance",
-            **self._market.describe(),
-            "playing": self._timeline.running and not self.finished,
-            "finished": self.finished,
-            "position_ns": self._position_ns,
+            **self._player.market.describe(),
+            "playing": self._player.playing,
+            "finished": self._player.finished,
+            "position_ns": self._player.position_ns,
             "pace_per_mille": self._settings.pace_per_mille,
             "clients": clients,
             "weight_used": self._rest.weight_used,
             "counters": dict(sorted(self.counters.items())),
-            "last_update_ids": {symbol: self._market.last_update_id(symbol) for symbol in self._market.symbols()},
+            "last_update_ids": {symbol: self._player.market.last_update_id(symbol) for symbol in self._player.market.symbols()},
         }
 
     def inject(self, fault: Fault, now_ns: int) -> None:
         """Misbehave, now or when the fault's turn comes."""
         self.counters["faults"] += 1
-        if isinstance(fault, Disconnect):
-            for session in self._sessions:
-                session.close = Close(0, "injected")
+        if isinstance(fault, Disconnect | HalfOpen):
+            self._delivery.strike_sockets(fault, self._sessions, now_ns)
             self._index(None)
         elif isinstance(fault, ServerShutdown):
-            notice = f'{{"e":"serverShutdown","E":{self._timeline.wall_ns(now_ns) // MS}}}'.encode()
+            notice = f'{{"e":"serverShutdown","E":{self._player.utc_ns(now_ns) // MS}}}'.encode()
             for session in self._sessions:
                 session.outbox.append((Opcode.TEXT, _wrapped("!serverShutdown", notice) if session.combined else notice))
                 self._closing.append((now_ns + fault.after_ms * MS, session))
+        elif isinstance(fault, ClockSkew):
+            self._player.skew_ns = fault.skew_ms * MS
         else:
             self._faults.arm(fault, now_ns)
 
@@ -176,79 +154,38 @@ class BinanceVenue:
         """Close every connection; playback begins again with the next subscriber."""
         for session in self._sessions:
             session.close = session.close or Close(1001, "playback begins again")
-        self._load()
+        self._player.load()
+        self._rest = RestDesk(self._faults, self._settings.unlimited)
         self._index(None)
 
     @property
     def finished(self) -> bool:
         """Whether everything was played."""
-        return self._due_ns is None
+        return self._player.finished
 
     def deadline_ns(self) -> int:
         """Return when `work` is next needed; IDLE_NS if only a client can change something."""
-        deadline = min((session.due_ns() for session in self._sessions), default=IDLE_NS)
-        if self._delayed:
-            deadline = min(deadline, self._delayed[0][0])
+        deadline = min(self._player.deadline_ns(bool(self._subscribers)), self._delivery.deadline_ns())
         if self._closing:
             deadline = min(deadline, self._closing[0][0])
-        if not self._timeline.running:
-            return min(deadline, self._begin_ns)
-        if self._held:
-            return min(deadline, self._hold_until_ns)
-        if self._due_ns is None or self._timeline.unbounded and not self._subscribers:
-            return deadline
-        return min(deadline, self._timeline.when(self._due_ns))
+        return min([deadline, *(session.due_ns() for session in self._sessions)])
 
     def work(self, now_ns: int, budget: int) -> int:
-        """Do what is due: timers, then up to about `budget` events; return how many events were played.
-
-        At unbounded pace every call plays `budget` events, so the driver calls only while clients keep up.
-        """
+        """Do what is due: timers, then up to about `budget` events; return how many events were played."""
         self._run_timers(now_ns)
-        if not self._timeline.running:
-            if now_ns < self._begin_ns:
-                return 0
-            self._timeline.start(now_ns)
-            self._market.begin(self._timeline.stamp, self._wait_for_snapshot)
-        if self._due_ns is None or self._timeline.unbounded and not self._subscribers:
-            return 0
-        self._now_ns = now_ns
-        if self._held:
-            self._timeline.hold(self._due_ns, now_ns)
-        events = self._market.advance(self._timeline.position(now_ns), budget)
+        playing = not self._player.finished
+        events = self._player.advance(now_ns, budget, bool(self._subscribers))
         for event in events:
             self._publish(event, now_ns)
-        if events:
-            self._position_ns = events[-1].at_ns
-        self._after_advance(now_ns)
-        return len(events)
-
-    def _load(self) -> None:
-        """Put a new round's market in place, to begin with the first subscriber."""
-        self._market = self._make_market()
-        self._rest = RestDesk(self._faults, self._settings.unlimited)
-        self._timeline = Timeline(self._settings.pace_per_mille, self._wall_offset_ns)
-        self._begin_ns = IDLE_NS
-        self._due_ns = self._market.due_ns()
-        self._position_ns = 0
-        self._now_ns = 0
-        self._held: bool = False
-        self._hold_until_ns = 0
-
-    def _after_advance(self, now_ns: int) -> None:
-        self._due_ns = self._market.due_ns()
-        held = self._market.held()
-        if held and not self._held:
-            self._hold_until_ns = now_ns + SNAPSHOT_WAIT_NS
-        self._held = held
-        if self._due_ns is None:
+        if playing and self._player.finished:
             self.counters["rounds"] += 1
             if self._settings.loop:
                 self.rewind()
+        return len(events)
 
     def _wait_for_snapshot(self, symbol: str) -> bool:
         """Whether a subscriber may still ask for the recorded snapshot that comes next."""
-        if symbol in self._rest.depth_given or self._held and self._now_ns >= self._hold_until_ns:
+        if symbol in self._rest.depth_given or self._player.waited_long:
             return False
         prefix = f"{symbol.lower()}@depth"
         return any(stream.startswith(prefix) for stream in self._subscribers)
@@ -256,13 +193,11 @@ class BinanceVenue:
     def _run_timers(self, now_ns: int) -> None:
         for session in self._sessions:
             if now_ns >= session.due_ns():
-                session.tick(now_ns, self._timeline.wall_ns(now_ns) // MS)
+                session.tick(now_ns, self._player.utc_ns(now_ns) // MS)
         while self._closing and now_ns >= self._closing[0][0]:
             session = self._closing.pop(0)[1]
             session.close = session.close or Close(1001, "server shutdown")
-        while self._delayed and now_ns >= self._delayed[0][0]:
-            _, session, payload = self._delayed.popleft()
-            session.outbox.append((Opcode.TEXT, payload))
+        self._delivery.work(now_ns)
 
     def _index(self, now_ns: int | None) -> None:
         """Rebuild stream -> sessions; the first subscription sets the time at which playback begins."""
@@ -272,8 +207,8 @@ class BinanceVenue:
                 for stream in session.streams:
                     subscribers.setdefault(stream, []).append(session)
         self._subscribers = subscribers
-        if now_ns is not None and subscribers and self._begin_ns == IDLE_NS:
-            self._begin_ns = now_ns + START_GRACE_NS
+        if now_ns is not None and subscribers:
+            self._player.begin(now_ns)
 
     def _publish(self, event: Event, now_ns: int) -> None:
         if event.kind == EventKind.TRADE:
@@ -281,28 +216,33 @@ class BinanceVenue:
         sessions = self._subscribers.get(event.stream)
         if sessions is None:
             return
+        channel: Channel = "book" if event.kind == EventKind.DEPTH else "public"
         bodies = [event.body]
-        if self._faults.waiting_for_frames:
-            bodies = self._faults.frames(event, self._market.book(event.symbol) if event.symbol in self._market.symbols() else None)
-        if now_ns < self._faults.silent_until_ns:
-            self.counters["silenced"] += len(bodies)
-            return
+        if self._faults.waiting:
+            bodies = self._faults.strike(channel, event.symbol, event.body, partial(_crossed, self._book(event.symbol)))
         for body in bodies:
             for session in sessions:
-                self._send(session, event.stream, body, now_ns)
+                self._send(session, event, body, channel, now_ns)
 
-    def _send(self, session: Session, stream: str, body: bytes, now_ns: int) -> None:
+    def _book(self, symbol: str) -> BookText | None:
+        market = self._player.market
+        return market.book(symbol) if symbol in market.symbols() else None
+
+    def _send(self, session: Session, event: Event, body: bytes, channel: Channel, now_ns: int) -> None:
         if session.microseconds and not self._settings.untouched:
             body = MILLISECOND_STAMP.sub(rb"\g<1>000", body)
-        payload = _wrapped(stream, body) if session.combined else body
         session.sent_count += 1
-        self.counters["frames"] += 1
-        delay_ns = self._faults.delay_now_ns(now_ns)
-        if delay_ns or self._delayed:
-            due_ns = max(now_ns + delay_ns, self._delayed[-1][0] if self._delayed else 0)
-            self._delayed.append((due_ns, session, payload))
-        else:
-            session.outbox.append((Opcode.TEXT, payload))
+        self._delivery.push(session, _wrapped(event.stream, body) if session.combined else body, channel, now_ns, event.symbol)
+
+
+def _crossed(book: BookText | None, body: bytes) -> bytes:
+    """Return a diff with a bid at the second-best ask, and without any change to that ask."""
+    update = decode_depth(body)
+    asks = [level for level in (book.asks if book else [])]
+    price = asks[min(1, len(asks) - 1)][0] if asks else "1000000.00000000"
+    best = asks[0][0] if asks else price
+    kept = [level for level in update.a if level[0] not in (price, best)]
+    return depth_body(update.E, update.s, update.U, update.u, [(price, "1.00000000"), *update.b], [*kept, *asks[:2]])
 
 
 def _wrapped(stream: str, body: bytes) -> bytes:

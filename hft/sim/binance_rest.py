@@ -9,13 +9,16 @@ import re
 from collections import defaultdict, deque
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
-from hft.sim.faults import ArmedFaults, RestError
+from hft.sim.armed_faults import ArmedFaults
+from hft.sim.delivery import proxy_page
+from hft.sim.faults import RestError
 from hft.sim.market import Market, SymbolInfo
+from hft.sim.venue import Response, json_response
 
 WEIGHT_MAX = 6000
 MINUTE_NS = 60_000_000_000
@@ -31,22 +34,8 @@ RATE_LIMITS = (
 ORDER_TYPES = ["LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"]
 
 
-class Response(NamedTuple):
-    """An HTTP answer."""
-
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-    delay_ns: int = 0  #: how long the driver holds it
-
-
 class _ApiError(Exception):
     """A refusal; args are the HTTP status, the venue's code and text."""
-
-
-def json_response(value: object, status: int = 200, headers: tuple[tuple[str, str], ...] = (), delay_ns: int = 0) -> Response:
-    """Return a JSON answer."""
-    return Response(status, (("Content-Type", "application/json;charset=UTF-8"), *headers), msgspec.json.encode(value), delay_ns)
 
 
 def exchange_symbol(info: SymbolInfo) -> dict[str, object]:
@@ -255,8 +244,8 @@ def _failure(fault: RestError, delay_ns: int) -> Response:
     """Return an injected error in the venue's words, or in those of a proxy."""
     headers = (("Retry-After", str(fault.retry_after_s)),) if fault.status in (418, 429) else ()
     if fault.html:
-        body = f"<html><head><title>{fault.status}</title></head><body><h1>{fault.status} error</h1></body></html>".encode()
-        return Response(fault.status, (("Content-Type", "text/html"), *headers), body, delay_ns)
+        page = proxy_page(fault.status)
+        return page._replace(headers=page.headers + headers, delay_ns=delay_ns)
     code, text = {
         418: (-1003, "Way too much request weight used; IP banned."),
         429: (-1003, "Too much request weight used."),

@@ -6,36 +6,19 @@ Nothing here touches a socket: messages come in as bytes with the time, and what
 from __future__ import annotations
 
 from collections import deque
-from enum import IntEnum
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
-SECOND_NS = 1_000_000_000
+from hft.sim.venue import SECOND_NS, Close, Opcode
+
 PING_PERIOD_NS = 20 * SECOND_NS
 PONG_TIMEOUT_NS = 60 * SECOND_NS
 LIFE_NS = 24 * 3600 * SECOND_NS
 MESSAGES_PER_SECOND = 5
 STREAMS_MAX = 1024
 METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
-
-
-class Opcode(IntEnum):
-    """WebSocket frame types."""
-
-    TEXT = 1
-    BINARY = 2
-    CLOSE = 8
-    PING = 9
-    PONG = 10
-
-
-class Close(NamedTuple):
-    """How to end a connection; code 0 means without a close frame."""
-
-    code: int
-    reason: str
 
 
 class Target(NamedTuple):
@@ -93,6 +76,8 @@ class Session:
         self.outbox: list[tuple[Opcode, bytes]] = []
         #: Set when the connection must end after the outbox is sent.
         self.close: Close | None = None
+        self.stalled_until_ns = 0
+        self.private = False
         self.sent_count = 0
         self._unlimited = unlimited
         self._received_ns: deque[int] = deque(maxlen=MESSAGES_PER_SECOND)

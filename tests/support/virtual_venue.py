@@ -3,11 +3,12 @@
 import json
 import random
 
-from hft.sim.binance import BinanceVenue, Settings
-from hft.sim.binance_session import Opcode
+from hft.sim.binance import BinanceVenue
+from hft.sim.player import Settings
 from hft.sim.recording import RecordedMarket
 from hft.sim.recording_index import RecordingFile, scan
 from hft.sim.synthetic import SPECS, SyntheticMarket
+from hft.sim.venue import Opcode
 from support.naive_follower import NaiveFollower
 
 SECOND_NS = 1_000_000_000
@@ -44,7 +45,7 @@ class VirtualVenue:
         self.sent = {}
 
     def open(self, target=ALL):
-        session = self.venue.open(self.venue.admit(target, self.now_ns), self.now_ns)
+        session = self.venue.open(self.venue.admit(target, {}, self.now_ns), self.now_ns)
         self.sent[session.number] = []
         return session
 
@@ -79,7 +80,7 @@ class VirtualVenue:
         return [json.loads(payload)["data"] if session.combined else json.loads(payload) for payload in self.texts(session)]
 
     def get(self, target, method="GET", headers=None):
-        response = self.venue.request(method, target, headers or {}, self.now_ns)
+        response = self.venue.request(method, target, headers or {}, b"", self.now_ns)
         return response.status, json.loads(response.body), dict(response.headers)
 
     def fault(self, **fault):

@@ -16,7 +16,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from processes.errors import EngineError
-from processes.venue_sim import Options, Simulator, make_venue, serve_from_cli
+from processes.venue_server import Simulator
+from processes.venue_sim import Options, make_venue, serve_from_cli
 from support.naive_follower import NaiveFollower
 
 STREAMS = "/stream?streams=btcusdt@depth@100ms/btcusdt@bookTicker/btcusdt@trade"
@@ -211,7 +212,7 @@ def test_at_max_pace_a_client_that_stops_reading_is_waited_for():
 
 
 def test_a_client_that_never_reads_is_dropped_when_playback_does_not_wait(monkeypatch):
-    monkeypatch.setattr("processes.venue_sim.BACKLOG_BYTES_MAX", 100_000)
+    monkeypatch.setattr("processes.venue_server.BACKLOG_BYTES_MAX", 100_000)
 
     async def client(simulator, urls):
         async with connect(urls["ws"] + STREAMS, max_queue=1, close_timeout=0.1, sock=narrow(urls)):

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from hft.sim.binance import IDLE_NS, SNAPSHOT_WAIT_NS, START_GRACE_NS
-from hft.sim.binance_session import Opcode
+from hft.sim.player import SNAPSHOT_WAIT_NS, START_GRACE_NS
+from hft.sim.venue import IDLE_NS, Opcode
 from support.naive_follower import NaiveFollower
 from support.virtual_venue import MS, SECOND_NS, WALL_NS, VirtualVenue, recorded
 
@@ -118,7 +118,7 @@ def test_a_client_that_follows_the_rule_keeps_an_exact_book_whenever_it_asks_for
         driver, follower = VirtualVenue(), NaiveFollower()
         session = driver.open()
         driver.run(delay)
-        body = driver.venue.request("GET", "/api/v3/depth?symbol=BTCUSDT&limit=5000", {}, driver.now_ns).body
+        body = driver.venue.request("GET", "/api/v3/depth?symbol=BTCUSDT&limit=5000", {}, b"", driver.now_ns).body
         driver.run(5)
         messages = driver.data(session)
         for message in messages[:5]:

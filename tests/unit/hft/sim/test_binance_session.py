@@ -2,8 +2,8 @@
 
 import pytest
 
-from hft.sim.binance import START_GRACE_NS, RefusedError
-from hft.sim.binance_session import Opcode
+from hft.sim.player import START_GRACE_NS
+from hft.sim.venue import Opcode, RefusedError
 from support.virtual_venue import SECOND_NS, VirtualVenue, recorded
 
 
@@ -97,11 +97,11 @@ def test_handshake_for_something_else_is_refused(target):
 def test_three_hundred_handshakes_in_five_minutes_are_the_limit():
     driver = VirtualVenue()
     for _ in range(300):
-        driver.venue.admit("/ws", driver.now_ns)
+        driver.venue.admit("/ws", {}, driver.now_ns)
     with pytest.raises(RefusedError) as caught:
-        driver.venue.admit("/ws", driver.now_ns + 299 * SECOND_NS)
+        driver.venue.admit("/ws", {}, driver.now_ns + 299 * SECOND_NS)
     assert caught.value.status == 429
-    driver.venue.admit("/ws", driver.now_ns + 300 * SECOND_NS)
+    driver.venue.admit("/ws", {}, driver.now_ns + 300 * SECOND_NS)
 
 
 def test_microseconds_are_given_to_those_who_ask():

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from hft.sim.binance_session import Opcode
+from hft.sim.venue import Opcode
 from support.naive_follower import NaiveFollower
 from support.virtual_venue import MS, VirtualVenue, follow
 
@@ -38,14 +38,14 @@ def test_a_duplicated_frame_comes_twice():
 def test_a_crossed_frame_crosses_the_clients_book_and_a_snapshot_heals_it():
     driver, follower = VirtualVenue(), NaiveFollower()
     session = driver.open()
-    follower.snapshot(driver.venue.request("GET", "/api/v3/depth?symbol=BTCUSDT&limit=5000", {}, 0).body)
+    follower.snapshot(driver.venue.request("GET", "/api/v3/depth?symbol=BTCUSDT&limit=5000", {}, b"", 0).body)
     driver.run(1)
     driver.fault(kind="crossed")
     driver.run(0.3)
     for message in driver.data(session):
         follower.message(json.dumps(message))
     assert follower.crossed > 0 and follower.gaps == 0
-    follower.snapshot(driver.venue.request("GET", "/api/v3/depth?symbol=BTCUSDT&limit=5000", {}, driver.now_ns).body)
+    follower.snapshot(driver.venue.request("GET", "/api/v3/depth?symbol=BTCUSDT&limit=5000", {}, b"", driver.now_ns).body)
     follower.crossed = 0
     driver.sent[session.number].clear()
     driver.run(2)
@@ -89,11 +89,11 @@ def test_slowness_delays_frames_and_requests_and_keeps_their_order():
     count = len(driver.texts(session))
     driver.run(0.69)
     assert len(driver.texts(session)) == count
-    assert driver.venue.request("GET", "/api/v3/ping", {}, driver.now_ns).delay_ns == 700 * MS
+    assert driver.venue.request("GET", "/api/v3/ping", {}, b"", driver.now_ns).delay_ns == 700 * MS
     driver.run(3)
     follower = follow(driver, session)
     assert follower.gaps == 0 and len(driver.texts(session)) > count
-    assert driver.venue.request("GET", "/api/v3/ping", {}, driver.now_ns).delay_ns == 0
+    assert driver.venue.request("GET", "/api/v3/ping", {}, b"", driver.now_ns).delay_ns == 0
 
 
 def test_disconnect_ends_every_connection_without_a_close_frame():
@@ -131,7 +131,7 @@ def test_rest_errors_are_answered_as_often_as_armed(status, html, retry):
     driver = VirtualVenue()
     driver.fault(kind="rest_error", status=status, html=html, count=2)
     for _ in range(2):
-        response = driver.venue.request("GET", "/api/v3/ping", {}, 0)
+        response = driver.venue.request("GET", "/api/v3/ping", {}, b"", 0)
         assert response.status == status and response.body.startswith(b"<html>" if html else b'{"code":-10')
         assert ("Retry-After" in dict(response.headers)) == retry
     assert driver.get("/api/v3/ping")[0] == 200
