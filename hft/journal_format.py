@@ -81,6 +81,7 @@ RECORD_OF_KIND: dict[int, np.dtype[Any]] = {
     JournalKind.ORDER: records.ORDER,
     JournalKind.SENDING: records.ORDER,
     JournalKind.REPORT: records.REPORT,
+    JournalKind.VENUE_EVENT: records.VENUE_EVENT,
     JournalKind.POSITION: records.POSITION,
 }
 

@@ -274,6 +274,10 @@ class ExecutionCode(IntEnum):
     TABLE_FULL = 3007
     BOOK_INVALID = 3008
     SHUTDOWN = 3009
+    NOT_CONNECTED = 3010  #: the venue's order entry is not there
+    NOT_RECONCILED = 3011  #: connected, but what the venue holds is not yet known
+    RATE_LIMITED = 3012  #: by our own count of the venue's limits
+    NOT_EXPRESSIBLE = 3013  #: the venue has no such order
 
 
 class VenueEventKind(IntEnum):
@@ -503,6 +507,7 @@ class JournalKind(IntEnum):
     REPORT = 8
     POSITION = 9
     END = 10  #: JSON: why the writer closed
+    VENUE_EVENT = 11  #: what a venue said, before it is acted on
 
 
 def _layout_id() -> int:
