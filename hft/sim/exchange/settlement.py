@@ -101,6 +101,7 @@ class Settlement:
             fee_e8 = base_e8 * rate_e8 // E8
             free[quote] -= cost_e8
             free[base] += base_e8 - fee_e8
+            order.spent_e8 += cost_e8
             return base, fee_e8
         fee_e8 = cost_e8 * rate_e8 // E8
         free[base] += order.side * base_e8
