@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from hft.sim.binance import BinanceVenue
+from hft.sim.binance.venue import BinanceVenue
 from hft.sim.market import Market, SimError
 from hft.sim.player import Settings
 from hft.sim.recording import RecordedMarket

@@ -3,7 +3,7 @@
 import json
 import random
 
-from hft.sim.binance import BinanceVenue
+from hft.sim.binance.venue import BinanceVenue
 from hft.sim.player import Settings
 from hft.sim.recording import RecordedMarket
 from hft.sim.recording_index import RecordingFile, scan

@@ -9,8 +9,8 @@ from functools import partial
 from urllib.parse import parse_qsl, urlsplit
 
 from hft.sim.armed_faults import ArmedFaults
-from hft.sim.binance_rest import RestDesk
-from hft.sim.binance_session import Session, Target, TargetError, parse_target
+from hft.sim.binance.public import RestDesk
+from hft.sim.binance.streams import Session, Target, TargetError, parse_target
 from hft.sim.delivery import Delivery
 from hft.sim.faults import Channel, ClockSkew, Disconnect, Fault, FaultError, HalfOpen, ServerShutdown, decode_fault
 from hft.sim.market import BookText, Event, EventKind, Market, decode_depth, depth_body

@@ -1,0 +1,1 @@
+"""The simulated Binance: market streams, the WebSocket API, REST and the control port."""
