@@ -11,11 +11,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
+from hft.sim.binance.session import Session
 from hft.sim.venue import SECOND_NS, Close, Opcode
 
-PING_PERIOD_NS = 20 * SECOND_NS
-PONG_TIMEOUT_NS = 60 * SECOND_NS
-LIFE_NS = 24 * 3600 * SECOND_NS
 MESSAGES_PER_SECOND = 5
 STREAMS_MAX = 1024
 METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
@@ -62,46 +60,23 @@ def parse_target(target: str) -> Target:
     return Target(combined, unit == "MICROSECOND", streams)
 
 
-class Session:
+class StreamSession(Session):
     """One client's connection to the market streams."""
 
     def __init__(self, number: int, target: Target, now_ns: int, unlimited: bool) -> None:
         """Open it at `now_ns`; `unlimited` lifts the limit of messages a second."""
-        self.number = number
+        super().__init__(number, now_ns, private=False)
         self.combined = target.combined
         self.microseconds = target.microseconds
         #: Subscribed streams, in order of subscription.
         self.streams: dict[str, None] = dict.fromkeys(target.streams)
-        #: (opcode, payload) to send, oldest first; the driver empties it.
-        self.outbox: list[tuple[Opcode, bytes]] = []
-        #: Set when the connection must end after the outbox is sent.
-        self.close: Close | None = None
-        self.stalled_until_ns = 0
-        self.private = False
         self.sent_count = 0
         self._unlimited = unlimited
         self._received_ns: deque[int] = deque(maxlen=MESSAGES_PER_SECOND)
-        self._ends_ns = now_ns + LIFE_NS
-        self._ping_due_ns = now_ns + PING_PERIOD_NS
-        self._pong_by_ns = 0
-        self._pings: deque[bytes] = deque(maxlen=8)
 
-    def due_ns(self) -> int:
-        """Return when `tick` has something to do."""
-        return min(self._ping_due_ns, self._ends_ns, self._pong_by_ns or self._ends_ns)
-
-    def tick(self, now_ns: int, wall_ms: int) -> None:
-        """Send a ping that is due; end a session without pongs or at 24 h."""
-        if now_ns >= self._ends_ns:
-            self.close = self.close or Close(1001, "24 hours are over")
-        elif self._pong_by_ns and now_ns >= self._pong_by_ns:
-            self.close = self.close or Close(1008, "Pong timeout")
-        elif now_ns >= self._ping_due_ns:
-            payload = str(wall_ms).encode()
-            self._pings.append(payload)
-            self.outbox.append((Opcode.PING, payload))
-            self._ping_due_ns = now_ns + PING_PERIOD_NS
-            self._pong_by_ns = self._pong_by_ns or now_ns + PONG_TIMEOUT_NS
+    def describe(self) -> dict[str, object]:
+        """Return facts for people."""
+        return {"session": self.number, "combined": self.combined, "streams": list(self.streams), "frames": self.sent_count}
 
     def receive(self, opcode: int, payload: bytes, now_ns: int) -> None:
         """Take one whole message; answers go to the outbox, subscriptions change `streams`."""
@@ -112,16 +87,10 @@ class Session:
             self.close = Close(1008, "Too many requests")
             return
         received.append(now_ns)
-        if opcode == Opcode.PING:
-            self.outbox.append((Opcode.PONG, payload))
-        elif opcode == Opcode.PONG:
-            if payload in self._pings:
-                self._pings.clear()
-                self._pong_by_ns = 0
-        elif opcode == Opcode.TEXT:
+        if opcode == Opcode.TEXT:
             self.outbox.append((Opcode.TEXT, self._answer(payload)))
         else:
-            self.close = Close(1003, "Only text is understood")
+            self.receive_control(opcode, payload)
 
     def _answer(self, payload: bytes) -> bytes:
         """Carry out a control message and return the reply to it."""

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from urllib.parse import parse_qsl, urlsplit
 
 from hft.sim.armed_faults import ArmedFaults
-from hft.sim.binance.public import RestDesk
-from hft.sim.binance.streams import Session, Target, TargetError, parse_target
+from hft.sim.binance.api import CONNECT_WEIGHT, ApiFront, ApiSession, ApiTarget, parse_api_target
+from hft.sim.binance.desk import Desk
+from hft.sim.binance.errors import ApiError
+from hft.sim.binance.keys import default_customers
+from hft.sim.binance.rest import RestFront
+from hft.sim.binance.session import Session
+from hft.sim.binance.streams import StreamSession, Target, TargetError, parse_target
 from hft.sim.delivery import Delivery
-from hft.sim.faults import Channel, ClockSkew, Disconnect, Fault, FaultError, HalfOpen, ServerShutdown, decode_fault
+from hft.sim.exchange.background import Background
+from hft.sim.exchange.customers import Customer
+from hft.sim.exchange.exchange import NEVER_NS
+from hft.sim.exchange.records import Status
+from hft.sim.exchange.view import state as exchange_state
+from hft.sim.faults import Channel, ClockSkew, Disconnect, Fault, FaultError, HalfOpen, InstrumentStatus, ServerShutdown, decode_fault
 from hft.sim.market import BookText, Event, EventKind, Market, decode_depth, depth_body
 from hft.sim.player import Player, Settings
 from hft.sim.venue import MS, SECOND_NS, Close, Opcode, RefusedError, Response, json_response
@@ -24,8 +34,13 @@ MILLISECOND_STAMP = re.compile(rb'("[ET]"\s*:\s*\d{13})(?!\d)')
 class BinanceVenue:
     """One simulated venue."""
 
-    def __init__(self, make_market: Callable[[], Market], settings: Settings, wall_offset_ns: int) -> None:
-        """Play what `make_market` returns, anew for each round; UTC is monotonic plus `wall_offset_ns`."""
+    def __init__(
+        self, make_market: Callable[[], Market], settings: Settings, wall_offset_ns: int, customers: Sequence[Customer] = ()
+    ) -> None:
+        """Play what `make_market` returns, anew for each round; UTC is monotonic plus `wall_offset_ns`.
+
+        Without `customers` there are those of `hft.sim.binance.keys`.
+        """
         self._settings = settings
         self._faults = ArmedFaults()
         self.counters: Counter[str] = Counter()
@@ -33,27 +48,44 @@ class BinanceVenue:
         self._player = Player(make_market, settings, wall_offset_ns, self._wait_for_snapshot)
         self._sessions: list[Session] = []
         self._session_count = 0
-        self._subscribers: dict[str, list[Session]] = {}
+        self._subscribers: dict[str, list[StreamSession]] = {}
         self._attempts_ns: deque[int] = deque(maxlen=ATTEMPTS_MAX)
         self._closing: list[tuple[int, Session]] = []
-        self._rest = RestDesk(self._faults, settings.unlimited)
+        symbols = self._player.market.symbols()
+        assets = [asset for info in symbols.values() for asset in (info.base, info.quote)]
+        self._desk = Desk(symbols, customers or default_customers(assets), self._faults, settings.unlimited)
+        self._rest = RestFront(self._desk, self._delivery)
+        self._api = ApiFront(self._desk, self._delivery)
+        self._background = Background(self._desk.exchange)
+        self._load_background()
 
-    def admit(self, target: str, headers: Mapping[str, str], now_ns: int) -> Target:
+    def admit(self, target: str, headers: Mapping[str, str], now_ns: int) -> Target | ApiTarget:
         """Judge a WebSocket handshake for a URL path with query. Raises RefusedError."""
         attempts = self._attempts_ns
         if not self._settings.unlimited and len(attempts) == ATTEMPTS_MAX and now_ns - attempts[0] < ATTEMPTS_WINDOW_NS:
             raise RefusedError(429, f"more than {ATTEMPTS_MAX} connection attempts in 5 minutes")
         attempts.append(now_ns)
+        api = parse_api_target(target)
+        if api is not None:
+            try:
+                self._desk.address.charge(CONNECT_WEIGHT, self._player.utc_ns(now_ns))
+            except ApiError as error:
+                raise RefusedError(error.status, error.text) from error
+            return api
         try:
             return parse_target(target)
         except TargetError as error:
             raise RefusedError(404, str(error)) from error
 
-    def open(self, target: Target, now_ns: int) -> Session:
+    def open(self, target: Target | ApiTarget, now_ns: int) -> Session:
         """Open a session for a client whose handshake is done."""
         self._session_count += 1
         self.counters["connections"] += 1
-        session = Session(self._session_count, target, now_ns, self._settings.unlimited)
+        session: Session
+        if isinstance(target, ApiTarget):
+            session = ApiSession(self._session_count, now_ns, self._player.utc_ns(now_ns), target)
+        else:
+            session = StreamSession(self._session_count, target, now_ns, self._settings.unlimited)
         self._sessions.append(session)
         self._index(now_ns)
         return session
@@ -61,9 +93,15 @@ class BinanceVenue:
     def receive(self, session: Session, opcode: int, payload: bytes, now_ns: int) -> None:
         """Take one whole message of a client."""
         self.counters["messages"] += 1
-        session.receive(opcode, payload, now_ns)
-        if opcode == Opcode.TEXT:
-            self._index(now_ns)
+        if isinstance(session, StreamSession):
+            session.receive(opcode, payload, now_ns)
+            if opcode == Opcode.TEXT:
+                self._index(now_ns)
+        elif opcode != Opcode.TEXT:
+            session.receive_control(opcode, payload)
+        elif isinstance(session, ApiSession) and session.close is None:
+            self._api.receive(session, payload, self._player.market, now_ns, self._player.utc_ns(now_ns))
+            self._tell(now_ns)
 
     def closed(self, session: Session) -> None:
         """Forget a connection that is gone."""
@@ -85,7 +123,9 @@ class BinanceVenue:
     def request(self, method: str, target: str, headers: Mapping[str, str], body: bytes, now_ns: int) -> Response:
         """Answer a REST request; `headers` has lower-case names."""
         self.counters["requests"] += 1
-        return self._rest.answer(self._player.market, method, target, headers, now_ns, self._player.utc_ns(now_ns))
+        response = self._rest.answer(self._player.market, method, target, headers, body, now_ns, self._player.utc_ns(now_ns))
+        self._tell(now_ns)
+        return response
 
     def control(self, method: str, target: str, body: bytes, now_ns: int) -> Response:
         """Answer a request on the control port: GET /state, GET /book, POST /fault, POST /rewind."""
@@ -117,10 +157,6 @@ class BinanceVenue:
 
     def state(self, now_ns: int) -> dict[str, object]:
         """Return what the venue is doing, as JSON-able values."""
-        clients = [
-            {"session": session.number, "combined": session.combined, "streams": list(session.streams), "frames": session.sent_count}
-            for session in self._sessions
-        ]
         return {
             "venue": "binance",
             **self._player.market.describe(),
@@ -128,10 +164,11 @@ class BinanceVenue:
             "finished": self._player.finished,
             "position_ns": self._player.position_ns,
             "pace_per_mille": self._settings.pace_per_mille,
-            "clients": clients,
-            "weight_used": self._rest.weight_used,
+            "clients": [session.describe() for session in self._sessions],
+            "weight_used": self._desk.address.weight.used,
             "counters": dict(sorted(self.counters.items())),
             "last_update_ids": {symbol: self._player.market.last_update_id(symbol) for symbol in self._player.market.symbols()},
+            "exchange": exchange_state(self._desk.exchange),
         }
 
     def inject(self, fault: Fault, now_ns: int) -> None:
@@ -143,10 +180,14 @@ class BinanceVenue:
         elif isinstance(fault, ServerShutdown):
             notice = f'{{"e":"serverShutdown","E":{self._player.utc_ns(now_ns) // MS}}}'.encode()
             for session in self._sessions:
-                session.outbox.append((Opcode.TEXT, _wrapped("!serverShutdown", notice) if session.combined else notice))
+                session.outbox.append((Opcode.TEXT, _shutdown(session, notice)))
                 self._closing.append((now_ns + fault.after_ms * MS, session))
         elif isinstance(fault, ClockSkew):
             self._player.skew_ns = fault.skew_ms * MS
+        elif isinstance(fault, InstrumentStatus):
+            for symbol, pair in self._desk.pairs.items():
+                if fault.symbol in ("", symbol):
+                    pair.instrument.status = Status(fault.status)
         else:
             self._faults.arm(fault, now_ns)
 
@@ -155,7 +196,8 @@ class BinanceVenue:
         for session in self._sessions:
             session.close = session.close or Close(1001, "playback begins again")
         self._player.load()
-        self._rest = RestDesk(self._faults, self._settings.unlimited)
+        self._desk.public.clear()
+        self._load_background()
         self._index(None)
 
     @property
@@ -168,6 +210,9 @@ class BinanceVenue:
         deadline = min(self._player.deadline_ns(bool(self._subscribers)), self._delivery.deadline_ns())
         if self._closing:
             deadline = min(deadline, self._closing[0][0])
+        exchange_ns = self._desk.exchange.deadline_ns()
+        if exchange_ns != NEVER_NS:
+            deadline = min(deadline, self._player.monotonic_ns(exchange_ns))
         return min([deadline, *(session.due_ns() for session in self._sessions)])
 
     def work(self, now_ns: int, budget: int) -> int:
@@ -175,8 +220,12 @@ class BinanceVenue:
         self._run_timers(now_ns)
         playing = not self._player.finished
         events = self._player.advance(now_ns, budget, bool(self._subscribers))
+        utc_ns = self._player.utc_ns(now_ns)
         for event in events:
+            self._background.follow(event, utc_ns)
             self._publish(event, now_ns)
+        self._desk.exchange.work(utc_ns)
+        self._tell(now_ns)
         if playing and self._player.finished:
             self.counters["rounds"] += 1
             if self._settings.loop:
@@ -185,7 +234,7 @@ class BinanceVenue:
 
     def _wait_for_snapshot(self, symbol: str) -> bool:
         """Whether a subscriber may still ask for the recorded snapshot that comes next."""
-        if symbol in self._rest.depth_given or self._player.waited_long:
+        if symbol in self._desk.public.depth_given or self._player.waited_long:
             return False
         prefix = f"{symbol.lower()}@depth"
         return any(stream.startswith(prefix) for stream in self._subscribers)
@@ -201,9 +250,9 @@ class BinanceVenue:
 
     def _index(self, now_ns: int | None) -> None:
         """Rebuild stream -> sessions; the first subscription sets the time at which playback begins."""
-        subscribers: dict[str, list[Session]] = {}
+        subscribers: dict[str, list[StreamSession]] = {}
         for session in self._sessions:
-            if session.close is None:
+            if isinstance(session, StreamSession) and session.close is None:
                 for stream in session.streams:
                     subscribers.setdefault(stream, []).append(session)
         self._subscribers = subscribers
@@ -212,7 +261,8 @@ class BinanceVenue:
 
     def _publish(self, event: Event, now_ns: int) -> None:
         if event.kind == EventKind.TRADE:
-            self._rest.trades[event.symbol].append(event.body)
+            self._desk.public.trades[event.symbol].append(event.body)
+            self._desk.pairs[event.symbol].reference_ticks = self._background.last_ticks(event.symbol)
         sessions = self._subscribers.get(event.stream)
         if sessions is None:
             return
@@ -224,11 +274,24 @@ class BinanceVenue:
             for session in sessions:
                 self._send(session, event, body, channel, now_ns)
 
+    def _load_background(self) -> None:
+        """Let accounts trade against the book of a market that begins."""
+        for symbol in self._player.market.symbols():
+            self._background.load(symbol, self._player.market.book(symbol), 0)
+
+    def _tell(self, now_ns: int) -> None:
+        """Send accounts what happened to them."""
+        events = self._desk.exchange.take_events()
+        if events:
+            self._player.begin(now_ns)
+            sessions = [session for session in self._sessions if isinstance(session, ApiSession) and session.subscriptions]
+            self._api.publish(sessions, events, now_ns)
+
     def _book(self, symbol: str) -> BookText | None:
         market = self._player.market
         return market.book(symbol) if symbol in market.symbols() else None
 
-    def _send(self, session: Session, event: Event, body: bytes, channel: Channel, now_ns: int) -> None:
+    def _send(self, session: StreamSession, event: Event, body: bytes, channel: Channel, now_ns: int) -> None:
         if session.microseconds and not self._settings.untouched:
             body = MILLISECOND_STAMP.sub(rb"\g<1>000", body)
         session.sent_count += 1
@@ -243,6 +306,13 @@ def _crossed(book: BookText | None, body: bytes) -> bytes:
     best = asks[0][0] if asks else price
     kept = [level for level in update.a if level[0] not in (price, best)]
     return depth_body(update.E, update.s, update.U, update.u, [(price, "1.00000000"), *update.b], [*kept, *asks[:2]])
+
+
+def _shutdown(session: Session, notice: bytes) -> bytes:
+    """Return the notice as a session's protocol has it."""
+    if isinstance(session, StreamSession):
+        return _wrapped("!serverShutdown", notice) if session.combined else notice
+    return b'{"event":' + notice + b"}"
 
 
 def _wrapped(stream: str, body: bytes) -> bytes:

@@ -59,10 +59,15 @@ class Background:
     def __init__(self, exchange: Exchange, names: dict[str, str] | None = None) -> None:
         """`names` maps a symbol of the market to the exchange's, where they differ."""
         self._exchange = exchange
+        self._last_ticks: dict[str, int] = {}
         self._names = names or {symbol: symbol for symbol in exchange.instruments}
         self._units = {
             market: Units(exchange.instruments[name].tick, exchange.instruments[name].lot) for market, name in self._names.items()
         }
+
+    def last_ticks(self, market_symbol: str) -> int:
+        """Return the price of the last public trade; 0 before any."""
+        return self._last_ticks.get(market_symbol, 0)
 
     def load(self, market_symbol: str, book: BookText, now_ns: int) -> None:
         """Begin with, or go over to, a whole book."""
@@ -85,4 +90,5 @@ class Background:
             self._exchange.show_best(name, bid, ask, now_ns)
         elif event.kind is EventKind.TRADE:
             trade = _decode_trade(event.body)
-            self._exchange.public_trade(name, -1 if trade.m else 1, units.ticks(trade.p), units.lots(trade.q), now_ns)
+            ticks = self._last_ticks[event.symbol] = units.ticks(trade.p)
+            self._exchange.public_trade(name, -1 if trade.m else 1, ticks, units.lots(trade.q), now_ns)

@@ -131,13 +131,13 @@ class Exchange:
             raise Refusal(Refused.UNKNOWN_ORDER)
         return order
 
-    def cancel(self, order: Order, now_ns: int, reason: Reason = Reason.REQUESTED, note: str = "") -> None:
+    def cancel(self, order: Order, now_ns: int, reason: Reason = Reason.REQUESTED, note: object = "") -> None:
         """Cancel an open order; `note` comes back in the event. Raises Refusal."""
         self._cancel(order, now_ns, reason, note)
         self.settlement.tell_balances(now_ns)
 
     def cancel_all(
-        self, account: Account, now_ns: int, instrument: Instrument | None = None, reason: Reason = Reason.REQUESTED, note: str = ""
+        self, account: Account, now_ns: int, instrument: Instrument | None = None, reason: Reason = Reason.REQUESTED, note: object = ""
     ) -> list[Order]:
         """Cancel all open orders of an account, or those in one instrument; return them, oldest first."""
         orders = [order for order in account.open.values() if instrument is None or order.instrument is instrument]
@@ -147,7 +147,9 @@ class Exchange:
         self.settlement.tell_balances(now_ns)
         return orders
 
-    def amend(self, order: Order, now_ns: int, *, qty_lots: int = 0, price_ticks: int = 0, post_only: bool = False, note: str = "") -> None:
+    def amend(
+        self, order: Order, now_ns: int, *, qty_lots: int = 0, price_ticks: int = 0, post_only: bool = False, note: object = ""
+    ) -> None:
         """Change an open limit order in place; 0 leaves as is, `qty_lots` is the new whole size. Raises Refusal.
 
         A smaller size keeps the place in the queue; a new price or a larger size goes to the back, and may trade at once
@@ -171,6 +173,17 @@ class Exchange:
             self.settlement.tell(EventKind.AMENDED, order, now_ns, note=note)
             self._run(order, -order.side * price_ticks, now_ns)
         self.settlement.tell_balances(now_ns)
+
+    def rename(self, order: Order, client_id: str) -> None:
+        """Give an open order another client id, which must be unused by the account's open orders. Raises Refusal."""
+        by_client_id = order.account.by_client_id
+        known = by_client_id.get(client_id)
+        if known is not None and known.is_open and known is not order:
+            raise Refusal(Refused.DUPLICATE_CLIENT_ID)
+        if by_client_id.get(order.client_id) is order:
+            del by_client_id[order.client_id]
+        order.client_id = client_id
+        by_client_id[client_id] = order
 
     def cancel_all_after(self, account: Account, deadline_ns: int) -> None:
         """Cancel everything of an account when `deadline_ns` comes, unless called again before; 0 disarms."""
@@ -338,7 +351,7 @@ class Exchange:
         if order.instrument.status is Status.HALTED:
             raise Refusal(Refused.STATUS)
 
-    def _cancel(self, order: Order, now_ns: int, reason: Reason, note: str) -> None:
+    def _cancel(self, order: Order, now_ns: int, reason: Reason, note: object) -> None:
         self._require_open(order)
         self.books[order.instrument.symbol].half(order.side).remove(order)
         self.settlement.end(order, OrderStatus.CANCELED, reason, now_ns, note)

@@ -122,6 +122,7 @@ class Instrument:
         "status",
         "symbol",
         "tick",
+        "tick_e8",
     )
 
     def __init__(
@@ -145,6 +146,8 @@ class Instrument:
         if lot_e8 != int(lot_e8) or lot_e8 <= 0 or self.tick <= 0:
             raise ValueError(f"{symbol}: tick and lot must be positive and the lot a multiple of 1e-8, were {tick} and {lot}")
         self.lot_e8 = int(lot_e8)
+        #: 0 where a tick is no multiple of 10^-8.
+        self.tick_e8 = int(self.tick * E8) if self.tick * E8 == int(self.tick * E8) else 0
         cost = Fraction(self.tick) * Fraction(self.lot) * E8
         #: One tick times one lot is cost_num / cost_den of 10^-8 quote.
         self.cost_num, self.cost_den = cost.numerator, cost.denominator
@@ -319,6 +322,6 @@ class Event(NamedTuple):
     leaves_lots: int = 0
     prevented_lots: int = 0
     done: bool = False  #: the order is no longer open
-    note: str = ""  #: what the front end gave with its request, such as a cancel's own client id
+    note: object = ""  #: what the front end gave with its request, such as a cancel's own client id
     #: asset -> (free, hold) in 10^-8 after the command
     balances: Mapping[str, tuple[int, int]] = {}

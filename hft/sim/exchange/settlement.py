@@ -109,7 +109,7 @@ class Settlement:
         order.spent_e8 += cost_e8 + (fee_e8 if order.side > 0 else 0)
         return quote, fee_e8
 
-    def end(self, order: Order, status: OrderStatus, reason: Reason, now_ns: int, note: str = "") -> None:
+    def end(self, order: Order, status: OrderStatus, reason: Reason, now_ns: int, note: object = "") -> None:
         """End an order that is in no book, and tell it."""
         self.close(order, status, reason, now_ns)
         self.tell(EventKind.CANCELED if status is OrderStatus.CANCELED else EventKind.EXPIRED, order, now_ns, note=note, done=True)
@@ -130,7 +130,7 @@ class Settlement:
             if account.by_client_id.get(forgotten.client_id) is forgotten:
                 del account.by_client_id[forgotten.client_id]
 
-    def tell(self, kind: EventKind, order: Order, now_ns: int, fill: Fill | None = None, done: bool = False, note: str = "") -> None:
+    def tell(self, kind: EventKind, order: Order, now_ns: int, fill: Fill | None = None, done: bool = False, note: object = "") -> None:
         """Write down what happened to an order."""
         self._event_count += 1
         self.events.append(

@@ -1,0 +1,116 @@
+"""Kraken's keys: what each may do, signatures and nonces of REST, and the tokens that sockets work with."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from hft.sim.kraken.wire import SECOND_NS, KrakenError, decode_json
+
+TOKEN_LIFE_NS = 900 * SECOND_NS
+NONCE_MAX = 2**64
+
+
+class Permission(Enum):
+    """What a key may be allowed."""
+
+    FUNDS = "query funds"
+    OPEN = "query open orders and trades"
+    CLOSED = "query closed orders and trades"
+    MODIFY = "create and modify orders"
+    CANCEL = "cancel and close orders"
+    SOCKET = "access the WebSockets API"
+
+
+class Key(NamedTuple):
+    """An API key of an account."""
+
+    name: str  #: as it is sent
+    secret: str  #: base64
+    account: str
+    permissions: frozenset[Permission]
+
+    def require(self, *any_of: Permission) -> None:
+        """Raise KrakenError unless the key has one of the permissions."""
+        if not self.permissions.intersection(any_of):
+            raise KrakenError("EGeneral:Permission denied")
+
+
+#: Keys for tests. The first secret is the one of the example in Kraken's documentation.
+TRADE_SECRET = "kQH5HW/8p1uGOVjbgWA7FunAmGO8lsSUXNsu3eow76sz84Q18fWxnyRzBHCd3pd5nE9qa99HAZtuZuj6F1huXg=="
+CANCEL_SECRET = base64.b64encode(b"the simulated key that may only cancel orders of its account").decode()
+BOB_SECRET = base64.b64encode(b"the simulated key of the other account, which may do everything").decode()
+TRADE_KEY, CANCEL_KEY, BOB_KEY = "alice-trade-key", "alice-cancel-key", "bob-trade-key"
+KEYS = (
+    Key(TRADE_KEY, TRADE_SECRET, "alice", frozenset(Permission)),
+    Key(CANCEL_KEY, CANCEL_SECRET, "alice", frozenset({Permission.CANCEL, Permission.SOCKET})),
+    Key(BOB_KEY, BOB_SECRET, "bob", frozenset(Permission)),
+)
+
+
+def sign(secret: str, path: str, nonce: str, body: bytes) -> str:
+    """Return the `API-Sign` of a request."""
+    message = path.encode() + hashlib.sha256(nonce.encode() + body).digest()
+    return base64.b64encode(hmac.digest(base64.b64decode(secret), message, "sha512")).decode()
+
+
+def form(headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+    """Return the fields of a body: of a form text, of JSON anything. Raises KrakenError."""
+    try:
+        if headers.get("content-type", "").startswith("application/json"):
+            fields = decode_json(body or b"{}")
+        else:
+            fields = dict(parse_qsl(body.decode(), keep_blank_values=True))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise KrakenError("EGeneral:Invalid arguments") from error
+    if not isinstance(fields, dict):
+        raise KrakenError("EGeneral:Invalid arguments")
+    return fields
+
+
+class Keyring:
+    """All keys, their last nonces, and the tokens they were given."""
+
+    def __init__(self, keys: Iterable[Key]) -> None:
+        self._keys = {key.name: key for key in keys}
+        self._nonces: dict[str, int] = {}
+        #: token -> key, and when it ends unless a subscription lives
+        self._tokens: dict[str, tuple[Key, int]] = {}
+
+    def authenticate(self, path: str, headers: Mapping[str, str], fields: Mapping[str, Any], body: bytes) -> Key:
+        """Return the key that signed a request. Raises KrakenError. The nonce is spent only by a true signature."""
+        key = self._keys.get(headers.get("api-key", ""))
+        if key is None:
+            raise KrakenError("EAPI:Invalid key")
+        nonce = str(fields.get("nonce", ""))
+        if not nonce.isascii() or not nonce.isdigit() or int(nonce) >= NONCE_MAX:
+            raise KrakenError("EAPI:Invalid nonce")
+        signature = headers.get("api-sign", "")
+        if not hmac.compare_digest(sign(key.secret, path, nonce, body).encode(), signature.encode()):
+            raise KrakenError("EAPI:Invalid signature")
+        if int(nonce) <= self._nonces.get(key.name, -1):
+            raise KrakenError("EAPI:Invalid nonce")
+        self._nonces[key.name] = int(nonce)
+        return key
+
+    def new_token(self, key: Key, now_ns: int) -> str:
+        """Return a fresh token for sockets."""
+        count = len(self._tokens) + 1
+        digest = hashlib.sha256(f"{key.name}:{count}".encode()).digest()
+        token = base64.b64encode(digest).decode().rstrip("=")
+        self._tokens[token] = (key, now_ns + TOKEN_LIFE_NS)
+        return token
+
+    def key_of(self, token: object, now_ns: int, subscribed: bool) -> Key:
+        """Return the key behind a token; `subscribed`: a subscription made with it lives. Raises KrakenError."""
+        known = self._tokens.get(token) if isinstance(token, str) else None
+        if known is None or now_ns >= known[1] and not subscribed:
+            raise KrakenError("ESession:Invalid session")
+        return known[0]
