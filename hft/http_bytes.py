@@ -254,10 +254,11 @@ def _read_length(data: NDArray[Any], start: int, end: int) -> tuple[int, int]:
 @njit
 def _read_number(data: NDArray[Any], start: int, end: int, digits_max: int) -> int:
     """The number that the digits are, or 0 if they are anything else."""
+    nothing: Any = np.int64(0)
     if end - start > digits_max:
-        return np.int64(0)
+        return nothing
     code, number = _read_length(data, start, end)
-    return number if code == _WHOLE else np.int64(0)
+    return number if code == _WHOLE else nothing
 
 
 @njit
@@ -332,11 +333,11 @@ def _read_chunk_line(data: NDArray[Any], start: int, end: int) -> tuple[int, int
 
 @njit
 def _hex_digit(byte: int) -> int:
-    value = np.int64(byte)
+    value: Any = np.int64(byte)
     if 48 <= value <= 57:
         return value - 48
-    lower = value | 32
-    return lower - 87 if 97 <= lower <= 102 else np.int64(-1)
+    value |= 32
+    return value - 87 if 97 <= value <= 102 else -1
 
 
 @njit

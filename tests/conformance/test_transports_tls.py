@@ -15,7 +15,24 @@ import pytest
 from hft.websocket import CloseCode
 from processes.transport.connect import DirectLink, LinkEvent
 from processes.transport.stream import tls_context
-from processes.transport.wire import CLOSE_CODE, ERROR, FD, ORDERS, STATE, TLS, WireError, WireState
+from processes.transport.wire import (
+    CANCELS,
+    CLOSE_CODE,
+    ERROR,
+    FD,
+    LEFT,
+    NOT_SENT,
+    ORDERS,
+    QUEUED,
+    SENT,
+    STATE,
+    TLS,
+    UNKNOWN,
+    WireError,
+    WireState,
+    lane_count,
+    make_wire,
+)
 from shm import openssl
 from support.tls_files import TlsFiles, expire, make_tls_files
 from support.ws_drivers import TRANSPORTS, Driver, payloads
@@ -176,6 +193,54 @@ def test_each_frame_leaves_in_a_record_of_its_own(driver: Driver, peer: Peer) ->
         records += 1
     assert records == 3
     driver.until(lambda: [sent.payload for sent in peer.frames] == [b"one", b"two", b"three"], peer.pump)
+
+
+def hold_back(driver: Driver, peer: Peer) -> None:
+    """Let the socket take a part of the first frame's record only, and nothing of the second frame."""
+    peer.reading = False
+    connected = link_of(driver)._socket
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    while lane_count(driver.wire, ORDERS, QUEUED) - lane_count(driver.wire, ORDERS, SENT) < 2:
+        assert driver.queue(ORDERS, bytes(16_000)) == 1
+        driver.link.flush()
+    assert driver.wire.words[LEFT] > 16_000, "not one byte of the frame counts as sent"
+
+
+@pytest.fixture
+def narrow(files: TlsFiles) -> Iterator[tuple[Driver, Peer]]:
+    peer = Peer(tls=files.server_context(), receive_buffer_bytes=4096)
+    driver = Driver("direct", peer.url, make_wire(out_bytes=1 << 17), tls=tls_context(files.authority))
+    driver.until(lambda: LinkEvent.OPENED in driver.events, peer.pump)
+    yield driver, peer
+    driver.close()
+    peer.close()
+
+
+def test_a_frame_that_openssl_holds_a_part_of_ends_the_connection_on_a_kill(narrow: tuple[Driver, Peer]) -> None:
+    driver, peer = narrow
+    hold_back(driver, peer)
+    sent, queued = lane_count(driver.wire, ORDERS, SENT), lane_count(driver.wire, ORDERS, QUEUED)
+    driver.kill_words[1] = 1
+    assert driver.queue(CANCELS, b"cancel") == 1
+    assert driver.link.flush() == -WireError.KILLED_HALF_SENT
+    assert [lane_count(driver.wire, ORDERS, counter) for counter in (SENT, UNKNOWN, NOT_SENT)] == [sent, 1, queued - sent - 1]
+    driver.step()
+    peer.reading = True
+    while not peer.client_gone:
+        peer.pump()
+    assert len(peer.frames) == sent
+
+
+def test_a_frame_that_openssl_holds_a_part_of_is_finished_before_a_cancel(narrow: tuple[Driver, Peer]) -> None:
+    driver, peer = narrow
+    hold_back(driver, peer)
+    queued = lane_count(driver.wire, ORDERS, QUEUED)
+    assert driver.queue(CANCELS, b"cancel") == 1
+    peer.reading = True
+    driver.until(lambda: len(peer.frames) == queued + 1, peer.pump)
+    assert peer.frames[queued - 1].payload == b"cancel", "behind the frame held back, before the one that waited"
+    assert all(sent.payload == bytes(16_000) for i, sent in enumerate(peer.frames) if i != queued - 1)
+    assert lane_count(driver.wire, ORDERS, SENT) == queued
 
 
 def test_where_kernels_cannot_speak_tls_direct_says_to_use_picows(monkeypatch: pytest.MonkeyPatch) -> None:
