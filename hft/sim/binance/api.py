@@ -106,9 +106,12 @@ class ApiFront:
         try:
             request = _decode(payload)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            request = Request()
             refusal = ApiError(400, -1135, f"Invalid 'JSON' request: {error}"[:200])
-            self._send(session, request, refusal.status, error_text(refusal), None, now_ns, utc_ns)
+            try:
+                self._desk.address.charge(1, utc_ns)
+            except ApiError as over:
+                refusal = over
+            self._send(session, Request(), refusal.status, error_text(refusal), None, now_ns, utc_ns)
             return
         method = request.method
         caller: Caller | None = None
@@ -184,6 +187,7 @@ class ApiFront:
             desk.address.charge(weight_of(method, plain), utc_ns)
             return desk.public.call(market, method, plain, utc_ns // session.unit_ns).decode()
         if method not in SESSION_METHODS:
+            desk.address.charge(1, utc_ns)
             raise ApiError(400, -1020, "This operation is not supported.")
         desk.address.charge(SESSION_WEIGHT, utc_ns)
         if method == "session.logon":

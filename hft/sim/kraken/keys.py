@@ -1,4 +1,7 @@
-"""Kraken's keys: what each may do, signatures and nonces of REST, and the tokens that sockets work with."""
+"""Kraken's keys: what each may do, signatures and nonces of REST, and the tokens that sockets work with.
+
+The default customers are alice and bob. Alice's first key has the secret that the venue's documentation publishes.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from hft.sim.exchange.customers import ALL, Customer, CustomersError, KeySpec
+from hft.sim.kraken.pairs import MAKER_RATE, TAKER_RATE
 from hft.sim.kraken.wire import SECOND_NS, KrakenError, decode_json
 
 TOKEN_LIFE_NS = 900 * SECOND_NS
@@ -43,16 +48,49 @@ class Key(NamedTuple):
             raise KrakenError("EGeneral:Permission denied")
 
 
-#: Keys for tests. The first secret is the one of the example in Kraken's documentation.
-TRADE_SECRET = "kQH5HW/8p1uGOVjbgWA7FunAmGO8lsSUXNsu3eow76sz84Q18fWxnyRzBHCd3pd5nE9qa99HAZtuZuj6F1huXg=="
-CANCEL_SECRET = base64.b64encode(b"the simulated key that may only cancel orders of its account").decode()
-BOB_SECRET = base64.b64encode(b"the simulated key of the other account, which may do everything").decode()
-TRADE_KEY, CANCEL_KEY, BOB_KEY = "alice-trade-key", "alice-cancel-key", "bob-trade-key"
-KEYS = (
-    Key(TRADE_KEY, TRADE_SECRET, "alice", frozenset(Permission)),
-    Key(CANCEL_KEY, CANCEL_SECRET, "alice", frozenset({Permission.CANCEL, Permission.SOCKET})),
-    Key(BOB_KEY, BOB_SECRET, "bob", frozenset(Permission)),
-)
+#: Key and secret of alice for tests; the secret is the one of the example in the venue's documentation.
+ALICE_KEY = "alice-trade"
+ALICE_SECRET = "kQH5HW/8p1uGOVjbgWA7FunAmGO8lsSUXNsu3eow76sz84Q18fWxnyRzBHCd3pd5nE9qa99HAZtuZuj6F1huXg=="
+_ALLOWED: Mapping[str, tuple[Permission, ...]] = {
+    "read": (Permission.FUNDS, Permission.OPEN, Permission.CLOSED),
+    "trade": (Permission.MODIFY, Permission.CANCEL),
+    "cancel": (Permission.CANCEL,),
+}
+
+
+def secret_of(name: str) -> str:
+    """Return the secret of a key for tests other than alice's first: the base64 of the key's name."""
+    return base64.b64encode(name.encode()).decode()
+
+
+def default_customers(assets: Iterable[str]) -> tuple[Customer, ...]:
+    """Return alice and bob with plenty of each asset, and their keys `<name>-trade`, `<name>-read-only` and `<name>-cancel-only`."""
+    balances = {asset: "100000000" if asset in ("USD", "EUR") else "100000" for asset in sorted(set(assets))}
+
+    def key(name: str, permissions: tuple[str, ...]) -> KeySpec:
+        return msgspec.convert({"key": name, "secret": secret_of(name), "permissions": permissions}, KeySpec)
+
+    def keys(name: str) -> tuple[KeySpec, ...]:
+        trade = KeySpec(key=ALICE_KEY, secret=ALICE_SECRET) if name == "alice" else key(f"{name}-trade", ALL)
+        return trade, key(f"{name}-read-only", ("read",)), key(f"{name}-cancel-only", ("read", "cancel"))
+
+    return tuple(
+        Customer(name=name, balances=balances, maker_rate=MAKER_RATE, taker_rate=TAKER_RATE, keys=keys(name)) for name in ("alice", "bob")
+    )
+
+
+def keys_of(customers: Iterable[Customer]) -> list[Key]:
+    """Return the keys of customers. Raises CustomersError when a secret is not base64."""
+    keys = []
+    for customer in customers:
+        for spec in customer.keys:
+            try:
+                base64.b64decode(spec.secret, validate=True)
+            except ValueError as error:
+                raise CustomersError(f"{customer.name}: the secret of key {spec.key} is not base64") from error
+            allowed = {Permission.SOCKET, *(permission for name in spec.permissions for permission in _ALLOWED[name])}
+            keys.append(Key(spec.key, spec.secret, customer.name, frozenset(allowed)))
+    return keys
 
 
 def sign(secret: str, path: str, nonce: str, body: bytes) -> str:

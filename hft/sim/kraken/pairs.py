@@ -15,7 +15,7 @@ from hft.sim.synthetic import FlowSpec
 #: Decimals of money amounts: of costs, fees and balances. The venue's own precisions are coarser.
 MONEY_DECIMALS = 8
 OPEN_ORDERS_MAX = 225
-MAKER_PERCENT, TAKER_PERCENT = 0.25, 0.40
+MAKER_RATE, TAKER_RATE = "0.0025", "0.0040"
 PAIR_STATUS = {
     Status.TRADING: "online",
     Status.LIMIT_ONLY: "limit_only",
@@ -160,8 +160,8 @@ def asset_pair(pair: Pair, status: Status) -> dict[str, object]:
         "lot_multiplier": 1,
         "leverage_buy": [],
         "leverage_sell": [],
-        "fees": [[0, TAKER_PERCENT]],
-        "fees_maker": [[0, MAKER_PERCENT]],
+        "fees": [[0, float(TAKER_RATE) * 100]],
+        "fees_maker": [[0, float(MAKER_RATE) * 100]],
         "fee_volume_currency": "ZUSD",
         "margin_call": 80,
         "margin_stop": 40,

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
-
 from hft.sim.exchange.records import BUY, SELL, Account, Fill, Order, OrderStatus
 from hft.sim.faults import Action
 from hft.sim.kraken.keys import Key, Keyring, Permission
@@ -91,9 +90,7 @@ class PrivateRest:
         return {"token": self._keyring.new_token(request.key, request.now_ns), "expires": 900}
 
     def _balance(self, account: Account, request: PrivateRequest) -> object:
-        return {
-            self._assets[asset].rest_name: fixed(account.free[asset] + account.hold[asset], MONEY_DECIMALS) for asset in account.free
-        }
+        return {self._assets[asset].rest_name: fixed(account.free[asset] + account.hold[asset], MONEY_DECIMALS) for asset in account.free}
 
     def _balance_extended(self, account: Account, request: PrivateRequest) -> object:
         return {
@@ -110,9 +107,7 @@ class PrivateRest:
 
     def _closed_orders(self, account: Account, request: PrivateRequest) -> object:
         begin_ns, end_ns, skip = _window(request.fields)
-        orders = [
-            order for order in account.closed if _wanted(order, request.fields) and begin_ns <= order.updated_ns <= end_ns
-        ]
+        orders = [order for order in account.closed if _wanted(order, request.fields) and begin_ns <= order.updated_ns <= end_ns]
         page = orders[::-1][skip : skip + PAGE]
         return {"closed": {order_txid(order): self._order(order, request.fields) for order in page}, "count": len(orders)}
 
@@ -213,7 +208,7 @@ class PrivateRest:
             "userref": request.userref or 0,
             **({"cl_ord_id": request.client_id} if request.client_id else {}),
             "status": {OrderStatus.OPEN: "open", OrderStatus.FILLED: "closed"}.get(order.status, order.status.name.lower()),
-            "reason": REASONS[order.reason] if order.reason in REASONS else None,
+            "reason": REASONS.get(order.reason),
             "opentm": unix_seconds(order.created_ns),
             **({} if order.is_open else {"closetm": unix_seconds(order.updated_ns)}),
             "starttm": 0,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from hft.sim.exchange.records import BUY, SELL, Account, Order
 from hft.sim.faults import Action
 from hft.sim.kraken.keys import Key, Permission
-from hft.sim.kraken.orders import ARGUMENTS, STP_TYPES, TIFS, Change, NewOrder, OrderDesk, check, check_deadline, order_txid
+from hft.sim.kraken.orders import ARGUMENTS, STP_TYPES, TIFS, Change, NewOrder, OrderDesk, check, check_deadline, order_txid, sensible
 from hft.sim.kraken.pairs import Pair
 from hft.sim.kraken.wire import SECOND_NS, KrakenError, parse_rfc3339, rfc3339_seconds
 
