@@ -39,6 +39,7 @@ class ArmedFaults:
     def __init__(self) -> None:
         self.slow_until_ns = 0
         self.delay_ns = 0
+        self._calm_from_ns = 0
         self._silent: list[tuple[Channel, int]] = []
         self._waiting: list[tuple[Fault, int]] = []
 
@@ -47,9 +48,11 @@ class ArmedFaults:
         if isinstance(fault, Silence):
             self._silent = [period for period in self._silent if period[1] > now_ns]
             self._silent.append((fault.channel, now_ns + fault.for_ms * MS))
+            self._calm_from_ns = max(self._calm_from_ns, now_ns + fault.for_ms * MS)
         elif isinstance(fault, Slow):
             self.slow_until_ns = now_ns + fault.for_ms * MS
             self.delay_ns = fault.delay_ms * MS
+            self._calm_from_ns = max(self._calm_from_ns, self.slow_until_ns)
         elif not isinstance(fault, Disconnect | HalfOpen | ServerShutdown | ClockSkew | InstrumentStatus) and fault.count:
             self._waiting.append((fault, fault.count))
 
@@ -57,6 +60,10 @@ class ArmedFaults:
     def waiting(self) -> bool:
         """Whether any fault waits for something to strike."""
         return bool(self._waiting)
+
+    def calm(self, now_ns: int) -> bool:
+        """Return whether no fault waits and no period runs."""
+        return not self._waiting and now_ns >= self._calm_from_ns
 
     def silent(self, channel: Channel, now_ns: int) -> bool:
         """Return whether a channel is silenced now."""

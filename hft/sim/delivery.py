@@ -34,8 +34,12 @@ class Delivery:
         opcode: Opcode = Opcode.TEXT,
     ) -> None:
         """Send one frame to each session; a fault on frames strikes once, for all of them."""
-        payloads = self._faults.strike(channel, symbol, payload) if self._faults.waiting else [payload]
-        for body in payloads:
+        if self._calm(now_ns):
+            for session in sessions:
+                session.outbox.append((opcode, payload))
+                self._counters["frames"] += 1
+            return
+        for body in self._faults.strike(channel, symbol, payload):
             for session in sessions:
                 self.push(session, body, channel, now_ns, symbol, opcode)
 
@@ -44,11 +48,15 @@ class Delivery:
     ) -> None:
         """Send a frame that was struck already: it may still be silenced, delayed or reordered."""
         faults = self._faults
+        if self._calm(now_ns):
+            self._counters["frames"] += 1
+            session.outbox.append((opcode, payload))
+            return
         if faults.silent(channel, now_ns):
             self._counters["silenced"] += 1
             return
         self._counters["frames"] += 1
-        late = faults.lateness(channel, symbol) if faults.waiting else None
+        late = faults.lateness(channel, symbol)
         if isinstance(late, Reorder):
             self._behind.setdefault(session, []).append((opcode, payload))
             return
@@ -78,6 +86,10 @@ class Delivery:
 
     def reply(self, session: VenueSession, payload: bytes, action: Action, failed: bytes, now_ns: int) -> None:
         """Answer an order request that came on a socket and was carried out; `failed` is how the venue words an unknown outcome."""
+        if self._calm(now_ns):
+            self._counters["frames"] += 1
+            session.outbox.append((Opcode.TEXT, payload))
+            return
         fate = self._faults.fate(action) if self._faults.waiting else None
         if fate is None:
             self.send((session,), payload, "reply", now_ns)
@@ -85,6 +97,10 @@ class Delivery:
             self.send((session,), proxy_page(fate.status).body if fate.html else failed, "reply", now_ns)
         elif fate.hang_up:
             session.close = Close(0, "injected")
+
+    def _calm(self, now_ns: int) -> bool:
+        """Whether no fault can touch what is sent now."""
+        return self._faults.calm(now_ns) and now_ns >= self._slow_until_ns and not self._behind
 
     def strike_sockets(self, fault: Disconnect | HalfOpen, sessions: Iterable[VenueSession], now_ns: int) -> None:
         """Drop or stall the connections that a fault means."""

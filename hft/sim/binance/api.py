@@ -33,9 +33,10 @@ SESSION_METHODS = frozenset(
         "userDataStream.unsubscribe",
     )
 )
-SIGNATURE_PARAMS = ("apiKey", "signature", "timestamp", "recvWindow")
+#: Parameters of signature and session, which no method reads.
+LEFT_OUT = frozenset(("apiKey", "signature", "timestamp", "recvWindow", "returnRateLimits"))
 UNKNOWN_OUTCOME = (
-    b'"error":{"code":-1007,"msg":"Timeout waiting for response from backend server. Send status unknown; execution status unknown."}'
+    '"error":{"code":-1007,"msg":"Timeout waiting for response from backend server. Send status unknown; execution status unknown."}'
 )
 
 
@@ -45,7 +46,6 @@ class Request(msgspec.Struct):
     id: int | str | None = None
     method: str = ""
     params: dict[str, Any] = {}
-    returnRateLimits: bool | None = None
 
 
 _decode = msgspec.json.Decoder(Request).decode
@@ -122,13 +122,14 @@ class ApiFront:
                 caller = self._authenticate(session, request.params, utc_ns)
                 result = self._desk.run(method, caller, _plain(request.params), utc_ns)
                 body = self._frame(session, request, 200, f'"result":{result}', caller if spec.counts else None, utc_ns)
-                failed = self._frame(session, request, 504, UNKNOWN_OUTCOME.decode(), None, utc_ns)
+                failed = self._frame(session, request, 504, UNKNOWN_OUTCOME, None, utc_ns) if self._desk.faults.waiting else b""
                 self._delivery.reply(session, body, spec.action, failed, now_ns)
                 return
             self._send(session, request, 200, f'"result":{self._call(session, request, market, utc_ns)}', None, now_ns, utc_ns)
             if method in ("session.logout", "userDataStream.unsubscribe"):
                 self._terminate(session, request, now_ns, utc_ns)
         except ApiError as error:
+            self._desk.failed(method, utc_ns)
             body = self._frame(session, request, error.status, error_text(error), caller, utc_ns)
             if error.status == 409:
                 self._delivery.reply(session, body, "place", body, now_ns)
@@ -257,7 +258,7 @@ class ApiFront:
     def _frame(self, session: ApiSession, request: Request, status: int, text: str, caller: Caller | None, utc_ns: int) -> bytes:
         """Return a reply; those about new orders tell `caller`'s counts of unfilled orders besides the weight."""
         limits = ""
-        wanted = request.params.get("returnRateLimits", request.returnRateLimits)
+        wanted = request.params.get("returnRateLimits")
         if session.return_limits if wanted is None else wanted in (True, "true"):
             orders = f"{caller.limits.text(utc_ns)}," if caller is not None else ""
             used = self._desk.address.weight.add(0, utc_ns)
@@ -280,10 +281,8 @@ def error_text(error: ApiError) -> str:
 
 def _plain(params: dict[str, Any]) -> dict[str, str]:
     """Return the parameters of a method as text, without those of signature and session."""
-    plain = {}
-    for name, value in params.items():
-        if name not in SIGNATURE_PARAMS and name != "returnRateLimits":
-            plain[name] = (
-                value if isinstance(value, str) else msgspec.json.encode(value).decode() if isinstance(value, list) else text_of(value)
-            )
-    return plain
+    return {name: value if isinstance(value, str) else _json_text(value) for name, value in params.items() if name not in LEFT_OUT}
+
+
+def _json_text(value: object) -> str:
+    return msgspec.json.encode(value).decode() if isinstance(value, list) else text_of(value)

@@ -8,7 +8,7 @@ from hft.sim.armed_faults import ArmedFaults
 from hft.sim.binance.errors import ApiError
 from hft.sim.binance.keys import ApiKey, KeyRing
 from hft.sim.binance.limits import AddressLimits, OrderLimits, retry_data
-from hft.sim.binance.methods import SIGNED, weight_of
+from hft.sim.binance.methods import SIGNED, Method
 from hft.sim.binance.new_order import Pair
 from hft.sim.binance.orders import Caller, OrderDesk
 from hft.sim.binance.public import PublicDesk
@@ -51,15 +51,23 @@ class Desk:
         """Carry out a signed method whose signature and time were checked; return its result as JSON. Raises ApiError."""
         spec = SIGNED[method]
         caller.key.require(spec.permission)
-        fault = self.faults.refusal(spec.action) if self.faults.waiting else None
-        if fault is not None:
-            if fault.status in (418, 429):
-                raise ApiError(fault.status, -1003, "Too many requests.", retry_data(utc_ns + fault.retry_after_s * 10**9, utc_ns))
-            raise ApiError(fault.status, -1008, "Server is currently overloaded with other requests. Please try again in a few minutes.")
-        result = self.orders.methods[method](caller, params, utc_ns)
-        if spec.free:
-            self.address.refund(weight_of(method, params), utc_ns)
-        return result
+        if self.faults.waiting:
+            self._refuse(spec, utc_ns)
+        return self.orders.methods[method](caller, params, utc_ns)
+
+    def failed(self, method: str, utc_ns: int) -> None:
+        """Charge a method that costs its weight only when it fails."""
+        spec = SIGNED.get(method)
+        if spec is not None and spec.free:
+            self.address.charge_failed(spec.weight, utc_ns)
+
+    def _refuse(self, spec: Method, utc_ns: int) -> None:
+        fault = self.faults.refusal(spec.action)
+        if fault is None:
+            return
+        if fault.status in (418, 429):
+            raise ApiError(fault.status, -1003, "Too many requests.", retry_data(utc_ns + fault.retry_after_s * 10**9, utc_ns))
+        raise ApiError(fault.status, -1008, "Server is currently overloaded with other requests. Please try again in a few minutes.")
 
     def _status(self, symbol: str) -> str:
         return STATUS_TEXT.get(self.pairs[symbol].instrument.status, "BREAK")

@@ -82,10 +82,9 @@ class AddressLimits:
             text = f"Too many requests; current limit is {RAW_REQUESTS_MAX} requests per 5 MINUTE."
         raise ApiError(429, -1003, text, retry_data(self.weight.end_ns(utc_ns), utc_ns))
 
-    def refund(self, weight: int, utc_ns: int) -> None:
-        """Give back what a successful order request does not cost."""
-        if weight:
-            self.weight.add(-weight, utc_ns)
+    def charge_failed(self, weight: int, utc_ns: int) -> None:
+        """Count a request that would have cost nothing had it succeeded."""
+        self.weight.add(weight, utc_ns)
 
 
 class OrderLimits:

@@ -16,7 +16,7 @@ class Method(NamedTuple):
     permission: Permission
     action: Action
     weight: int
-    free: bool = False  #: costs nothing when it succeeds
+    free: bool = False  #: costs its weight only when it fails
     counts: bool = False  #: its answers tell the counts of unfilled orders
 
 
@@ -61,7 +61,7 @@ ROUTES: Mapping[str, Mapping[str, str]] = {
 
 
 def weight_of(method: str, params: Mapping[str, str]) -> int:
-    """Return the request weight of a method with these parameters."""
+    """Return the request weight of a method with these parameters, charged before it is looked at."""
     if method in PUBLIC:
         return public_weight(method, params)
     if method == "openOrders.status" and "symbol" not in params:
@@ -70,4 +70,5 @@ def weight_of(method: str, params: Mapping[str, str]) -> int:
         return 5
     if method == "order.test" and params.get("computeCommissionRates", "").lower() == "true":
         return 20
-    return SIGNED[method].weight
+    spec = SIGNED[method]
+    return 0 if spec.free else spec.weight

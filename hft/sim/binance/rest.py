@@ -34,6 +34,7 @@ class RestFront:
         if fault is not None:
             return _failure(fault, delay_ns)
         path, _, query = target.partition("?")
+        method = ""
         try:
             method, params = _split(verb, path, query, body)
             desk.address.charge(weight_of(method, params), utc_ns)
@@ -44,6 +45,7 @@ class RestFront:
                 response = self._signed(method, params, query, body, headers.get("x-mbx-apikey", ""), utc_ns, unit_ns)
             return response._replace(headers=response.headers + self._used(utc_ns), delay_ns=delay_ns)
         except ApiError as error:
+            desk.failed(method, utc_ns)
             return self._refused(error, utc_ns, delay_ns)
 
     def _signed(self, method: str, params: dict[str, str], query: str, body: bytes, api_key: str, utc_ns: int, unit_ns: int) -> Response:
@@ -65,6 +67,7 @@ class RestFront:
         except ApiError as error:
             # What was carried out in part must not look as if it had not been.
             if error.status == 409:
+                desk.failed(method, utc_ns)
                 return self._delivery.answer(self._refused(error, utc_ns, 0), spec.action)
             raise
         counts = _counts(caller, utc_ns) if spec.counts else ()

@@ -216,7 +216,7 @@ class PublicFeed:
         if not bids and not asks:
             return
         symbol, stamp = book.pair.symbol, rfc3339(now_ns)
-        for depth, view in book.views.items():
+        for depth, view in list(book.views.items()):  # a view that nobody follows is dropped on the way
             payload = view.update(bids, asks, stamp, partial(self._spoiled, symbol))
             if payload is not None:
                 yield Frame(("book", symbol, depth), payload, "book", view.cross)
