@@ -206,16 +206,19 @@ def verify_capture(venue: str, path: Path, as_json: bool) -> None:
 
 
 @main.command("venue-sim")
-@click.argument("venue", type=click.Choice(["binance"]))
+@click.argument("venue", type=click.Choice(["binance", "kraken"]))
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="WebSocket port; REST and control take the next free ones. 0: any.")
 @click.option("--recording", type=click.Path(path_type=Path), help="Play a recorded capture.")
 @click.option("--synthetic", type=click.IntRange(0, 2**31 - 1), metavar="SEED", help="Play a seeded synthetic order flow.")
 @click.option("--pace", default="recorded", show_default=True, help="Recording: recorded, max, or a factor such as 10.")
 @click.option("--rate", type=Numbers(min=0.01, max=1000), default=1.0, help="Synthetic: multiplier of the event rate.")
-@click.option("--symbols", default="BTCUSDT,ETHUSDT", show_default=True, help="Synthetic: which symbols.")
+@click.option("--symbols", help="Synthetic: which symbols, comma-separated; bitcoin and ether by default.")
 @click.option("--as-recorded", is_flag=True, help="Leave the recording's exchange times as they are.")
 @click.option("--loop", is_flag=True, help="Begin the recording again after its end.")
 @click.option("--no-limits", is_flag=True, help="No rate limits.")
+@click.option("--accounts", type=click.Path(path_type=Path), help="File of accounts and keys; the default ones are documented.")
+@click.option("--tls", is_flag=True, help="Serve https and wss instead of http and ws; the ready line names the CA file to trust.")
+@click.option("--authority", type=click.Path(path_type=Path), help="Folder of the certificate authority that --tls makes or uses.")
 @click.option("--with-parent", is_flag=True, help="End with the process that started this one.")
 def venue_sim(venue: str, with_parent: bool, **options: Any) -> None:
     """Run the bundled simulator of a venue, for any client."""

@@ -1,11 +1,13 @@
 """Venue simulator: makes a simulated venue from options and serves it on loopback sockets, for any client.
 
-`serve` prints one line, `{"ready":true,"http":…,"ws":…,"control":…}`, and runs until SIGTERM or SIGINT.
+`serve` prints one line, `{"ready":true,"http":…,"ws":…,"control":…}`, and runs until SIGTERM or SIGINT. With TLS the first two are
+`https` and `wss`, and `ca` is the file of the authority to trust.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import random
 import signal
@@ -18,17 +20,25 @@ from typing import Any
 import msgspec
 
 from hft.sim.binance.venue import BinanceVenue
+from hft.sim.kraken import pairs as kraken_pairs
+from hft.sim.kraken.venue import KrakenVenue
+from hft.sim.exchange.customers import Customer, CustomersError, decode_customers
 from hft.sim.market import Market, SimError
 from hft.sim.player import Settings
 from hft.sim.recording import RecordedMarket
 from hft.sim.recording_index import RecordingFile, scan
-from hft.sim.synthetic import SPECS, SyntheticMarket
+from hft.sim.synthetic import SPECS, FlowSpec, SyntheticMarket
 from hft.sim.timeline import pace_per_mille
 from hft.sim.venue import Venue
+from processes.authority import Authority
 from processes.errors import EngineError
+from processes.instance import default_state_dir
 from processes.venue_server import Simulator
 
 EVENTS_PER_S = 100.0
+#: Objects made before the collector looks: orders live for long, and nearly all are freed without it.
+GC_THRESHOLD = 200_000
+SYMBOLS_DEFAULT = ("BTCUSDT", "ETHUSDT")
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,9 +50,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     pace: str = "recorded"  #: `recorded`, `max` (as fast as clients read) or a factor
     as_recorded: bool = False  #: leave exchange times as they were recorded
     no_limits: bool = False  #: lift the limits on messages, request weight and connections
-    symbols: tuple[str, ...] = ("BTCUSDT", "ETHUSDT")  #: synthetic: which pairs
+    symbols: tuple[str, ...] = ()  #: synthetic: which pairs; none is the venue's default
     loop: bool = False  #: at the end of a recording close the connections, and begin again with the next
     rate: float = 1.0  #: synthetic: multiplier of the event rate
+    tls: bool = False  #: serve https and wss only, under the authority in `authority`
+    authority: str = ""  #: folder of that authority; empty is the one of this user
+    accounts: str = ""  #: file of customers (`hft.sim.exchange.customers`) instead of the venue's own
 
 
 def open_recording(path: Path) -> RecordingFile:
@@ -67,26 +80,55 @@ def market_maker(options: Options) -> Callable[[], Market]:
     if options.recording:
         index = scan(open_recording(Path(name)) for name in options.recording)
         return lambda: RecordedMarket(index, options.as_recorded)
-    unknown = [symbol for symbol in options.symbols if symbol not in SPECS]
-    if unknown or not options.symbols or len(set(options.symbols)) != len(options.symbols):
-        raise EngineError(f"symbols must be some of {', '.join(SPECS)}, each once, were {', '.join(options.symbols) or 'none'}")
+    return synthetic_maker(options, SPECS, SYMBOLS_DEFAULT)
+
+
+def synthetic_maker(options: Options, specs: Mapping[str, FlowSpec], default: tuple[str, ...]) -> Callable[[], Market]:
+    """Return what makes a fresh synthetic market of the chosen symbols. Raises EngineError or SimError on unusable options."""
+    symbols = options.symbols or default
+    if any(symbol not in specs for symbol in symbols) or len(set(symbols)) != len(symbols):
+        raise EngineError(f"symbols must be some of {', '.join(specs)}, each once, were {', '.join(symbols)}")
     seed = 1 if options.synthetic is None else options.synthetic
 
     def synthetic() -> SyntheticMarket:
-        uniforms = [random.Random(f"{seed}:{symbol}").random for symbol in options.symbols]
-        return SyntheticMarket([SPECS[symbol] for symbol in options.symbols], uniforms, EVENTS_PER_S * options.rate, seed)
+        uniforms = [random.Random(f"{seed}:{symbol}").random for symbol in symbols]
+        return SyntheticMarket([specs[symbol] for symbol in symbols], uniforms, EVENTS_PER_S * options.rate, seed)
 
     synthetic()
     return synthetic
 
 
+def customers(options: Options) -> tuple[Customer, ...]:
+    """Return the customers of the file in the options; none means the venue's own. Raises EngineError."""
+    if not options.accounts:
+        return ()
+    try:
+        return decode_customers(Path(options.accounts).read_bytes())
+    except OSError as error:
+        raise EngineError(f"accounts {options.accounts}: {error.strerror}") from error
+    except CustomersError as error:
+        raise EngineError(f"accounts {options.accounts}: {error}") from error
+
+
 def _binance(options: Options) -> Venue:
     settings = Settings(pace_per_mille(options.pace), options.loop, options.no_limits, options.as_recorded)
-    return BinanceVenue(market_maker(options), settings, time.time_ns() - time.monotonic_ns())
+    try:
+        return BinanceVenue(market_maker(options), settings, time.time_ns() - time.monotonic_ns(), customers(options))
+    except CustomersError as error:
+        raise EngineError(f"accounts {options.accounts}: {error}") from error
+
+
+def _kraken(options: Options) -> Venue:
+    if options.recording:
+        raise EngineError("kraken plays a synthetic market only, found a recording")
+    settings = Settings(pace_per_mille(options.pace), options.loop, options.no_limits)
+    specs = {symbol: kraken_pairs.flow(pair) for symbol, pair in kraken_pairs.PAIRS.items()}
+    make_market = synthetic_maker(options, specs, kraken_pairs.SYMBOLS_DEFAULT)
+    return KrakenVenue(make_market, settings, time.time_ns() - time.monotonic_ns(), options.symbols or kraken_pairs.SYMBOLS_DEFAULT)
 
 
 #: name -> what makes the venue; raises EngineError or SimError on unusable options
-VENUES: Mapping[str, Callable[[Options], Venue]] = {"binance": _binance}
+VENUES: Mapping[str, Callable[[Options], Venue]] = {"binance": _binance, "kraken": _kraken}
 
 
 def make_venue(venue: str, options: Options) -> Venue:
@@ -100,14 +142,21 @@ def make_venue(venue: str, options: Options) -> Venue:
 
 
 async def _serve(venue: Venue, options: Options) -> None:
-    simulator = Simulator(venue, waits_for_clients=options.pace == "max")
+    authority = Authority(Path(options.authority) if options.authority else default_state_dir() / "authority") if options.tls else None
+    simulator = Simulator(venue, options.pace == "max", authority.server_context() if authority is not None else None)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     ready = await simulator.start(options.port)
+    if authority is not None:
+        ready["ca"] = str(authority.ca_file)
     sys.stdout.write(msgspec.json.encode(ready).decode() + "\n")
     sys.stdout.flush()
+    # What exists now stays: collecting it again and again would only make pauses.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
     await stopping.wait()
     await simulator.stop()
 
@@ -118,7 +167,8 @@ def serve(venue: str, options: Options) -> None:
 
 
 def serve_from_cli(venue: str, options: Mapping[str, Any]) -> None:
-    """Serve what the options of `hftctl venue-sim` ask for; `symbols` is comma-separated. Raises EngineError."""
+    """Serve what the options of `hftctl venue-sim` ask for; `symbols` is comma-separated or None. Raises EngineError."""
     recording = () if options["recording"] is None else (str(options["recording"]),)
-    symbols = tuple(str(options["symbols"]).split(","))
-    serve(venue, Options(**{**options, "recording": recording, "symbols": symbols}))
+    paths = {name: "" if options[name] is None else str(options[name]) for name in ("authority", "accounts")}
+    symbols = () if options["symbols"] is None else tuple(str(options["symbols"]).split(","))
+    serve(venue, Options(**{**options, **paths, "recording": recording, "symbols": symbols}))

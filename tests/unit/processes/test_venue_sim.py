@@ -31,6 +31,9 @@ CLI_DEFAULTS = {
     "as_recorded": False,
     "loop": False,
     "no_limits": False,
+    "tls": False,
+    "authority": None,
+    "accounts": None,
 }
 
 
@@ -278,7 +281,9 @@ def test_ports_are_next_to_each_other_and_a_taken_one_is_an_error():
 @pytest.mark.parametrize(
     ("venue", "options", "complaint"),
     [
-        ("kraken", {}, "venue must be binance"),
+        ("nosuch", {}, "venue must be binance"),
+        ("kraken", {"symbols": "BTCUSDT"}, "symbols must be some of BTC/USD"),
+        ("kraken", {"symbols": None, "recording": __file__}, "a synthetic market only"),
         ("binance", {"pace": "fast"}, "pace must be"),
         ("binance", {"symbols": "BTCUSDT,NOPE"}, "symbols must be some of BTCUSDT, ETHUSDT, SOLUSDT"),
         ("binance", {"symbols": ""}, "symbols must be"),
