@@ -36,7 +36,8 @@ class Simulators:
             for name, process in self.running.items():
                 self.urls[name] = self._await_ready(name, process)
                 urls = self.urls[name]
-                venues[name] = msgspec.structs.replace(venues[name], stream_url=urls["ws"], rest_url=urls["http"])
+                replaced = {"stream_url": urls["ws"], "rest_url": urls["http"], **({"ca_file": urls["ca"]} if "ca" in urls else {})}
+                venues[name] = msgspec.structs.replace(venues[name], **replaced)
         except BaseException:
             self.stop()
             raise
