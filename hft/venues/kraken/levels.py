@@ -13,8 +13,8 @@ from hft.records import MarketFlag, MarketKind
 from hft.venues.fields import read_rfc3339, text_end, write_record
 from hft.venues.json_bytes import read_integer, read_number, skip_string, skip_value, to_decimals
 from hft.venues.kraken import tables as t
-from hft.venues.kraken.members import UNKNOWN, Words, first_element, first_member, member, next_element, next_member, word_number
 from hft.venues.kraken.tables import Found, ScanCount, Scanner
+from hft.venues.members import UNKNOWN, Words, first_element, first_member, member, next_element, next_member, word_number
 from hft.venues.symbols import find_symbol
 from shm.jit import njit
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hft.venues.kraken.members import Words, new_words
+from hft.venues.members import Words, new_words
 from hft.venues.symbols import Symbols, new_symbols
 
 #: Names of members, the most frequent ones first; their numbers.

@@ -16,9 +16,9 @@ from hft.venues.fields import text_end
 from hft.venues.json_bytes import JSON_QUOTE, OPEN_BRACE, is_mark, read_integer, read_number, skip_space, skip_value
 from hft.venues.kraken.feed import KrakenFeed, on_update, on_whole_book
 from hft.venues.kraken.levels import EXCHANGE_NS, INSTRUMENT, NO_ROOM, RECORDS, note_level, read_row
-from hft.venues.kraken.members import Words, first_element, first_member, member, new_words, next_element, next_member
 from hft.venues.kraken.scan import BOOK_SNAPSHOT, BOOK_UPDATE, CHECKSUM, MALFORMED, OTHER, UNKNOWN_SYMBOL
 from hft.venues.kraken.tables import Scanner
+from hft.venues.members import Words, first_element, first_member, member, new_words, next_element, next_member
 from shm.jit import njit
 
 #: Names of members that are read; their numbers.
