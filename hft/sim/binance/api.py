@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
@@ -136,14 +136,14 @@ class ApiFront:
             else:
                 self._delivery.send((session,), body, "reply", now_ns)
 
-    def publish(self, sessions: Iterable[ApiSession], events: Iterable[Event], now_ns: int) -> None:
+    def publish(self, sessions: Sequence[ApiSession], events: Iterable[Event], now_ns: int) -> None:
         """Send events to those who subscribe to their accounts, and count fills against the unfilled orders."""
         for event in events:
             name = event.account.name
             fill = event.fill
             if fill is not None and fill.order.fills[0] is fill:
                 self._desk.order_limits[name].add(-5 if fill.maker else -1, event.at_ns)
-            if event.kind is EventKind.PREVENTED and not event.leaves_lots:
+            if not sessions or event.kind is EventKind.PREVENTED and not event.leaves_lots:
                 continue
             texts: dict[int, str] = {}
             for session in sessions:

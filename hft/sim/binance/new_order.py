@@ -17,8 +17,10 @@ NOTIONAL_MAX_E8 = 9_000_000 * E8
 MULTIPLIER_UP, MULTIPLIER_DOWN = 500, 20
 MAX_NUM_ORDERS, MAX_NUM_ORDER_AMENDS = 200, 10
 STP_MODES = {mode.name: mode for mode in Stp}
+TIFS = {"GTC": Tif.GTC, "IOC": Tif.IOC, "FOK": Tif.FOK}
 STP_DEFAULT = Stp.EXPIRE_MAKER
 ALGO_TYPES = ("STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT")
+ORDER_TYPES = frozenset((*TYPES, *ALGO_TYPES))
 NEW_ORDER_PARAMS = frozenset(
     [
         "symbol",
@@ -42,7 +44,7 @@ NEW_ORDER_PARAMS = frozenset(
     ]
 )
 #: What only orders need that are not simulated.
-NOT_SIMULATED = ("stopPrice", "trailingDelta", "icebergQty", "pegPriceType", "pegOffsetType", "pegOffsetValue")
+NOT_SIMULATED = frozenset(("stopPrice", "trailingDelta", "icebergQty", "pegPriceType", "pegOffsetType", "pegOffsetValue"))
 
 
 class Pair:
@@ -114,11 +116,12 @@ def read_new_order(pairs: Mapping[str, Pair], params: Mapping[str, str]) -> NewO
     only(params, NEW_ORDER_PARAMS)
     pair = find_pair(pairs, params)
     side = BUY if choice(params, "side", ("BUY", "SELL"), (-1117, "Invalid side.")) == "BUY" else SELL
-    order_type = choice(params, "type", (*TYPES, *ALGO_TYPES), (-1116, "Invalid orderType."))
+    order_type = choice(params, "type", ORDER_TYPES, (-1116, "Invalid orderType."))
     if order_type in ALGO_TYPES:
         raise ApiError(400, -1013, "Filter failure: MAX_NUM_ALGO_ORDERS")
-    for name in NOT_SIMULATED:
-        _refuse(params, name)
+    if not NOT_SIMULATED.isdisjoint(params):
+        for name in sorted(NOT_SIMULATED):
+            _refuse(params, name)
     tif, post_only, price_ticks, qty_lots, quote_qty_e8 = Tif.GTC, order_type == "LIMIT_MAKER", 0, 0, 0
     if order_type == "MARKET":
         for name in ("price", "timeInForce"):
@@ -134,7 +137,7 @@ def read_new_order(pairs: Mapping[str, Pair], params: Mapping[str, str]) -> NewO
         if post_only:
             _refuse(params, "timeInForce")
         else:
-            tif = Tif[choice(params, "timeInForce", ("GTC", "IOC", "FOK"), (-1115, "Invalid timeInForce."))]
+            tif = TIFS[choice(params, "timeInForce", TIFS, (-1115, "Invalid timeInForce."))]
         price_ticks = pair.ticks(decimal_e8(params, "price"), side)
         qty_lots = _size(pair, params, "LOT_SIZE")
         if pair.instrument.cost_e8(price_ticks, qty_lots) > NOTIONAL_MAX_E8:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 
 from hft.sim.binance.errors import ApiError
 from hft.sim.exchange.records import E8
@@ -33,19 +34,29 @@ def mandatory(params: Mapping[str, str], name: str) -> str:
 
 def decimal_e8(params: Mapping[str, str], name: str) -> int:
     """Return a positive decimal in units of 10^-8. Raises ApiError."""
+    text = params.get(name)
+    value = _parsed_e8(text) if text else None
+    if value:
+        return value
     text = mandatory(params, name)
     found = DECIMAL.fullmatch(text)
     if found is None:
         raise ApiError(
             400, -1100, f"Illegal characters found in parameter '{name}'; legal range is '^([0-9]{{1,20}})(\\.[0-9]{{1,20}})?$'."
         )
-    whole, part = found[1], (found[2] or "").rstrip("0")
-    if len(part) > 8:
+    if len((found[2] or "").rstrip("0")) > 8:
         raise ApiError(400, -1111, f"Parameter '{name}' has too much precision.")
-    value = int(whole) * E8 + int(part.ljust(8, "0"))
-    if not value:
-        raise ApiError(400, -1013, f"Invalid {name}.")
-    return value
+    raise ApiError(400, -1013, f"Invalid {name}.")
+
+
+@lru_cache(50_000)
+def _parsed_e8(text: str) -> int | None:
+    """Return a decimal in units of 10^-8, None if it is none or has more than 8 places. The same texts come again and again."""
+    found = DECIMAL.fullmatch(text)
+    if found is None:
+        return None
+    part = (found[2] or "").rstrip("0")
+    return int(found[1]) * E8 + int(part.ljust(8, "0")) if len(part) <= 8 else None
 
 
 def integer(params: Mapping[str, str], name: str, default: int = 0) -> int:

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from hft.sim.exchange.records import E8, Account, Event, EventKind, Fill, Instrument, Kind, Order, OrderStatus, Reason, Stp, Tif
 
 ZERO = "0.00000000"
+TEXTS_KEPT = 50_000
 TYPES = {"LIMIT": Kind.LIMIT, "LIMIT_MAKER": Kind.LIMIT, "MARKET": Kind.MARKET}
 STP_NAMES = {
     Stp.NONE: "NONE",
@@ -44,8 +46,9 @@ class Named(NamedTuple):
     orig_client_id: str
 
 
+@lru_cache(TEXTS_KEPT)
 def text8(amount_e8: int) -> str:
-    """Return a non-negative amount with 8 places."""
+    """Return a non-negative amount with 8 places. The same prices and sizes come again and again."""
     return f"{amount_e8 // E8}.{amount_e8 % E8:08d}"
 
 

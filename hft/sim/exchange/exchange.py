@@ -324,7 +324,7 @@ class Exchange:
             settlement.end(order, OrderStatus.EXPIRED, Reason.FOK, now_ns)
             return
         self._matcher.take(order, book, limit_key, now_ns)
-        if not order.is_open:
+        if order.status is not OrderStatus.OPEN:
             return
         if order.kind is Kind.MARKET:
             self._end_market(order, book, now_ns)

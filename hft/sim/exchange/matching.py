@@ -25,7 +25,7 @@ class Matcher:
     def take(self, order: Order, book: Book, limit_key: int | None, now_ns: int) -> None:
         """Trade a new order against the other side down to `limit_key`; it may be over afterwards."""
         half = book.half(-order.side)
-        while order.is_open:
+        while order.status is OrderStatus.OPEN:
             key = half.best_key()
             if key is None or limit_key is not None and key < limit_key or not self.wanted(order, abs(key)):
                 return

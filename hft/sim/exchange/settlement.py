@@ -155,6 +155,8 @@ class Settlement:
 
     def tell_balances(self, now_ns: int) -> None:
         """Write down the balances that changed since the last call, account by account."""
+        if not self._touched:
+            return
         for account, assets in self._touched.items():
             self._event_count += 1
             balances = {asset: (account.free[asset], account.hold[asset]) for asset in assets}
