@@ -53,7 +53,7 @@ class Journal(NamedTuple):
     file: NDArray[np.int64]  # the mapped file
 
 
-@njit
+@njit(forceinline=True)
 def room(journal: Journal) -> int:
     """Bytes of payload that still fit as one entry; negative if not even an empty one does."""
     return ((journal.words[LIMIT] - journal.words[OFFSET] - ENTRY_BYTES) >> 3) << 3
@@ -110,7 +110,7 @@ def append2(
     return sequence
 
 
-@njit
+@njit(forceinline=True)
 def _copy(file: NDArray[np.int64], at: int, source: NDArray[np.uint8], offset: int, n_bytes: int, crc: int) -> int:
     """Copy a run to `file[at:]`, the last word padded with zeros; the CRC state after it."""
     n_words = n_bytes >> 3

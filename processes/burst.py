@@ -2,7 +2,8 @@
 
 A stage's kernel is called through a pointer, with its context pinned (`shm/pinned.py`). So every stage is compiled once
 whatever it is placed with, and the burst, which is all that depends on the placement, is small. A call costs a few ns.
-Each stage is given the time at its own turn: what it decided cannot lie before what it was given.
+Each stage is given a time that is not before what the stages ahead of it have done: the clock is read once a cycle, and again
+after a stage that did something.
 """
 
 from __future__ import annotations
@@ -102,34 +103,39 @@ def burst(cell: Any, until_ns: int, cycles_max: int, idle_max: int, given_ns: in
     total = 0
     idle = 0
     for _ in range(cycles_max):
-        done = _cycle(first, second, third, fourth, fifth, given_ns)
+        now_ns = monotonic_ns()
+        done = _cycle(first, second, third, fourth, fifth, given_ns, now_ns)
         total += done
         idle = 0 if done > 0 else idle + 1
-        if idle >= idle_max or monotonic_ns() >= until_ns:
+        if idle >= idle_max or now_ns >= until_ns:
             break
     return total
 
 
 @njit
-def _cycle(first: Any, second: Any, third: Any, fourth: Any, fifth: Any, given_ns: int) -> int:
+def _cycle(first: Any, second: Any, third: Any, fourth: Any, fifth: Any, given_ns: int, now_ns: int) -> int:
     """One turn of each stage. Groups are arguments of their own: only then does the compiler drop the branches of absent ones."""
     done = 0
     if first is not None:
-        done += _turns(first, given_ns)
+        done += _turns(first, given_ns, now_ns)
     if second is not None:
-        done += _turns(second, given_ns)
+        done += _turns(second, given_ns, now_ns if done == 0 else monotonic_ns())
     if third is not None:
-        done += _turns(third, given_ns)
+        done += _turns(third, given_ns, now_ns if done == 0 else monotonic_ns())
     if fourth is not None:
-        done += _turns(fourth, given_ns)
+        done += _turns(fourth, given_ns, now_ns if done == 0 else monotonic_ns())
     if fifth is not None:
-        done += _turns(fifth, given_ns)
+        done += _turns(fifth, given_ns, now_ns if done == 0 else monotonic_ns())
     return done
 
 
 @njit
-def _turns(stages: Any, given_ns: int) -> int:
+def _turns(stages: Any, given_ns: int, now_ns: int) -> int:
+    """A turn of each stage of a group; the clock is read anew after one that did something."""
     done = 0
     for cell in stages[1]:
-        done += stages[0](cell, given_ns if given_ns != 0 else monotonic_ns())
+        if given_ns != 0:
+            done += stages[0](cell, given_ns)
+        else:
+            done += stages[0](cell, now_ns if done == 0 else monotonic_ns())
     return done

@@ -132,8 +132,26 @@ def _note(common: Common, kind: int, ring: int, first: int, last: int, value: in
 
 
 @njit(forceinline=True)
-def observe(common: Common, now_ns: int) -> int:
-    """Read the halt and kill words; journal and take over each cell that changed; return how many did."""
+def _nothing_halts(common: Common) -> bool:
+    """Whether no word forbids anything and no cell says that one did: what is true nearly always, told in a few loads."""
+    words, halts = common.control, common.halts
+    # SYNC control: pairs with the plain stores of the supervisor and of `hftctl kill`; each word stands for itself.
+    any_halt = load_acquire(words, control.HALT) | load_acquire(words, control.CANCEL_ALL) | (1 - load_acquire(words, control.READY))
+    for k in range(1 + common.venues[0]):
+        any_halt |= load_acquire(words, control.KILL_FIRM + k)
+    for k in range(len(halts) - VENUE_CELL - common.venues[0]):
+        any_halt |= load_acquire(words, control.KILL_STRATEGY + k)
+    for k in range(len(common.behind)):
+        # SYNC behind: pairs with store_release in execution's _publish_to() and catch_up().
+        any_halt |= load_acquire(words, control.BEHIND_RING + common.behind[k, 0])
+    for cell in range(len(halts)):
+        any_halt |= halts[cell]
+    return any_halt == 0
+
+
+@njit
+def _observe_all(common: Common, now_ns: int) -> int:
+    """`observe`, word by word."""
     words, halts = common.control, common.halts
     venues = common.venues[0]
     changes = 0
@@ -159,6 +177,12 @@ def observe(common: Common, now_ns: int) -> int:
             halts[cell] = value
             changes += 1
     return changes
+
+
+@njit(forceinline=True)
+def observe(common: Common, now_ns: int) -> int:
+    """Read the halt and kill words; journal and take over each cell that changed; return how many did."""
+    return 0 if _nothing_halts(common) else _observe_all(common, now_ns)
 
 
 @njit(forceinline=True)

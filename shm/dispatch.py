@@ -18,7 +18,7 @@ def by_type(kernels: Mapping[type, Any], name: str) -> Callable[..., Any]:
     def call(first: Any, *rest: Any) -> Any:
         return getattr(kernels[type(first)], name)(first, *rest)
 
-    @overload(call)
+    @overload(call, jit_options={"forceinline": True})
     def compiled(first: Any, *rest: Any) -> Any:
         kernel = getattr(kernels[first.instance_class], name)
 

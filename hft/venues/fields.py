@@ -64,7 +64,7 @@ def read_lots(counts: NDArray[Any], off_lot: int, data: NDArray[Any], at: int, e
     return lots, past
 
 
-@njit
+@njit(forceinline=True)
 def write_record(
     out: NDArray[Any],
     n: int,

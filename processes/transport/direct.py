@@ -20,6 +20,7 @@ from processes.transport.wire import (
     LEFT,
     LEFT_LANE,
     ORDERS,
+    PARSED,
     RAW_TAIL,
     RECEIVED_NS,
     STATE,
@@ -65,9 +66,10 @@ def direct_poll(wire: Wire, now_ns: int) -> int:
     elif words[STATE] != _OPEN:
         return 0
     before = words[FRAME_TAIL]
-    parse(wire, now_ns)
-    if words[FRAME_TAIL] != before:
-        return words[FRAME_TAIL] - before
+    if words[PARSED] != words[RAW_TAIL]:
+        parse(wire, now_ns)
+        if words[FRAME_TAIL] != before:
+            return words[FRAME_TAIL] - before
     room = room_for_bytes(wire)
     if room == 0:
         return 0

@@ -45,7 +45,7 @@ _PING = int(Opcode.PING)
 _PONG = int(Opcode.PONG)
 
 
-@njit
+@njit(forceinline=True)
 def parse(wire: Wire, now_ns: int) -> None:
     """Read the frames in the bytes that have arrived, as long as the queue of messages has room."""
     words = wire.words
@@ -63,7 +63,11 @@ def parse(wire: Wire, now_ns: int) -> None:
         if start + size > words[RAW_TAIL]:
             return
         words[PARSED] = start + size
-        accept_frame(wire, first, start, size, now_ns)
+        if first & FIN and not first & CONTROL_BIT and first & OPCODE_BITS != _CONTINUATION and words[MESSAGE_START] < 0:
+            words[FRAMES_IN] += 1
+            push_message(wire.frames, words, start, size, first & OPCODE_BITS)
+        else:
+            accept_frame(wire, first, start, size, now_ns)
 
 
 @njit
@@ -95,7 +99,7 @@ def accept_frame(wire: Wire, first: int, start: int, size: int, now_ns: int) -> 
         words[MESSAGE_OPCODE] = opcode
 
 
-@njit
+@njit(forceinline=True)
 def room_for_bytes(wire: Wire) -> int:
     """Free bytes at `data[RAW_TAIL:]`, after moving what is kept down if no queued message would be moved."""
     words = wire.words
@@ -145,7 +149,7 @@ def _accept_control(wire: Wire, opcode: int, start: int, size: int, now_ns: int)
         start_close(wire, close_code, now_ns)
 
 
-@njit
+@njit(forceinline=True)
 def push_message(frames: NDArray[Any], words: NDArray[Any], start: int, size: int, opcode: int) -> None:
     """Queue the message at `data[start:start+size]`; the caller saw to room."""
     row = words[FRAME_TAIL] & (frames.shape[0] - 1)
@@ -157,7 +161,7 @@ def push_message(frames: NDArray[Any], words: NDArray[Any], start: int, size: in
     words[MESSAGES_IN] += 1
 
 
-@njit
+@njit(forceinline=True)
 def _payload_bytes_max(words: NDArray[Any]) -> int:
     if words[MESSAGE_START] < 0:
         return words[MESSAGE_BYTES_MAX]

@@ -179,7 +179,7 @@ def error_name(code: int) -> str:
     return str(code)
 
 
-@njit
+@njit(forceinline=True)
 def next_message(wire: Wire) -> int:
     """Row in `frames` of the oldest complete message, or -1. It and its bytes stay until `release_message`."""
     head = wire.words[FRAME_HEAD]
@@ -188,7 +188,7 @@ def next_message(wire: Wire) -> int:
     return head & (wire.frames.shape[0] - 1)
 
 
-@njit
+@njit(forceinline=True)
 def release_message(wire: Wire) -> None:
     """Give the message of `next_message` back."""
     wire.words[FRAME_HEAD] += 1

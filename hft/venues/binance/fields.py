@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from hft.book import VALUE_LIMIT
@@ -14,9 +15,11 @@ from hft.records import MarketKind
 from hft.venues.binance import keys as key
 from hft.venues.binance.tables import EVENT_KINDS, EVENT_WORDS, Found, FrameKind, ScanCount, Scanner
 from hft.venues.fields import read_lots, read_ticks, text_end, write_record
+from hft.venues.fixed8 import FIXED8_BYTES, PLACES8, fixed8
 from hft.venues.json_bytes import (
     CLOSE_BRACKET,
     COMMA,
+    JSON_QUOTE,
     OPEN_BRACKET,
     byte_at,
     is_mark,
@@ -34,6 +37,9 @@ INSTRUMENT_FOUND, FIRST_ID, LAST_ID = int(Found.INSTRUMENT), int(Found.FIRST_ID)
 EXCHANGE_NS, RECORDS, ROOM = int(Found.EXCHANGE_NS), int(Found.RECORDS), int(Found.NO_ROOM)
 COUNT_OFF_LOT = int(ScanCount.OFF_LOT)
 EVENTS = len(EVENT_WORDS)
+
+#: Bytes that may be looked at from a plain level's bracket on.
+PLAIN_LEVEL_BYTES = 2 * (2 + FIXED8_BYTES) + 1
 
 
 @njit
@@ -104,14 +110,62 @@ def read_depth_head(scanner: Scanner, data: NDArray[Any], end: int) -> int:
     return MALFORMED if first_past < 0 or last_past < 0 or last_id < first_id or found[EXCHANGE_NS] < 0 else DEPTH
 
 
+@njit(forceinline=True)
+def _read_plain_level(data: NDArray[Any], at: int, end: int, price_places: Any, qty_places: Any) -> tuple[int, int, int]:
+    """Read `["price","size"]` as the venue writes it: (ticks, lots, offset past it); -1 for an offset says to read it the long way.
+
+    Prices are whole ticks and sizes whole lots of the decimals that PLACES8 rows are for.
+    """
+    if at + PLAIN_LEVEL_BYTES > len(data) or byte_at(data, at) != OPEN_BRACKET or byte_at(data, at + 1) != JSON_QUOTE:
+        return 0, 0, -1
+    price_whole, price_fraction, past = fixed8(data, at + 2)
+    if past < 0 or byte_at(data, past) != COMMA or byte_at(data, past + 1) != JSON_QUOTE:
+        return 0, 0, -1
+    qty_whole, qty_fraction, past = fixed8(data, past + 2)
+    if past < 0 or past >= end or byte_at(data, past) != CLOSE_BRACKET:
+        return 0, 0, -1
+    price_units = (price_fraction * price_places[1]) >> price_places[2]
+    qty_units = (qty_fraction * qty_places[1]) >> qty_places[2]
+    price_ticks = price_whole * price_places[0] + price_units
+    if price_ticks == 0 or price_units * price_places[3] != price_fraction or qty_units * qty_places[3] != qty_fraction:
+        return 0, 0, -1
+    return price_ticks, qty_whole * qty_places[0] + qty_units, past + 1
+
+
+@njit
+def _read_level(scanner: Scanner, data: NDArray[Any], at: int, end: int, scale: Any) -> tuple[int, int, int]:
+    """Read `["price","size"]` in any form that is valid: (ticks, lots, offset past it), -1 for an offset if it is not."""
+    at = skip_mark(data, at, end, OPEN_BRACKET)
+    if at < 0:
+        return 0, 0, -1
+    price_ticks, at = read_ticks(data, skip_space(data, at, end), end, scale)
+    if price_ticks <= 0:
+        return 0, 0, -1
+    at = skip_mark(data, at, end, COMMA)
+    if at < 0:
+        return 0, 0, -1
+    qty_lots, at = read_lots(scanner.counts, COUNT_OFF_LOT, data, skip_space(data, at, end), end, scale)
+    if qty_lots < 0:
+        return 0, 0, -1
+    return price_ticks, qty_lots, skip_mark(data, at, end, CLOSE_BRACKET)
+
+
 @njit
 def read_levels(scanner: Scanner, data: NDArray[Any], at: int, end: int, flags: int, received_ns: int, out: NDArray[Any]) -> int:
+    """`read_levels_inline` as a call, for those who are in no hurry."""
+    return read_levels_inline(scanner, data, at, end, flags, received_ns, out)
+
+
+@njit(forceinline=True)
+def read_levels_inline(scanner: Scanner, data: NDArray[Any], at: int, end: int, flags: int, received_ns: int, out: NDArray[Any]) -> int:
     """Read `[["price","size"],...]` into LEVEL records; offset past it, or -1 (and `found[NO_ROOM]` if `out` is full)."""
     found = scanner.found
     instrument = found[INSTRUMENT_FOUND]
     last_id, exchange_ns = found[LAST_ID], found[EXCHANGE_NS]
     scale = scanner.instruments[instrument]
-    counts = scanner.counts
+    places = np.int64(scale["price_decimals"]), np.int64(scale["qty_decimals"])
+    is_plain = scale["tick_units"] == 1 and scale["lot_units"] == 1 and max(places) < len(PLACES8)
+    price_places, qty_places = PLACES8[places[0] if is_plain else 0], PLACES8[places[1] if is_plain else 0]
     n = found[RECORDS]
     at = skip_mark(data, at, end, OPEN_BRACKET)
     if at >= 0:
@@ -119,19 +173,10 @@ def read_levels(scanner: Scanner, data: NDArray[Any], at: int, end: int, flags: 
         if is_mark(data, past, end, CLOSE_BRACKET):
             return past + 1
     while at >= 0:
-        at = skip_mark(data, at, end, OPEN_BRACKET)
-        if at < 0:
-            return -1
-        price_ticks, at = read_ticks(data, skip_space(data, at, end), end, scale)
-        if price_ticks <= 0:
-            return -1
-        at = skip_mark(data, at, end, COMMA)
-        if at < 0:
-            return -1
-        qty_lots, at = read_lots(counts, COUNT_OFF_LOT, data, skip_space(data, at, end), end, scale)
-        if qty_lots < 0:
-            return -1
-        at = skip_mark(data, at, end, CLOSE_BRACKET)
+        price_ticks, qty_lots, past = _read_plain_level(data, at, end, price_places, qty_places) if is_plain else (0, 0, -1)
+        if past < 0:
+            price_ticks, qty_lots, past = _read_level(scanner, data, at, end, scale)
+        at = past
         if at < 0:
             return -1
         if n == len(out):

@@ -31,6 +31,7 @@ from hft.venues.binance.fields import (
     read_symbol,
     read_time,
 )
+from hft.venues.binance.plain import OTHERWISE, read_plain_depth
 from hft.venues.binance.tables import Found, FrameKind, ScanCount, Scanner, new_scanner
 from hft.venues.fields import read_lots, read_ticks, write_record
 from hft.venues.json_bytes import (
@@ -61,7 +62,7 @@ EXCHANGE_NS, RECORDS, KEYS, ROOM = int(Found.EXCHANGE_NS), int(Found.RECORDS), i
 TRADE, QUOTE, LAST, BID = int(MarketKind.TRADE), int(MarketKind.QUOTE), int(MarketFlag.LAST), int(MarketFlag.BID)
 
 
-@njit
+@njit(forceinline=True)
 def scan(scanner: Scanner, data: NDArray[Any], start: int, end: int, received_ns: int, out: NDArray[Any]) -> int:
     """Read the frame `data[start:end]`; write its MARKET records to `out` and what it was about to `scanner.found`.
 
@@ -74,7 +75,10 @@ def scan(scanner: Scanner, data: NDArray[Any], start: int, end: int, received_ns
     found[RECORDS] = 0
     found[KEYS] = 0
     found[ROOM] = 0
-    kind = _scan_document(scanner, data, start, end, received_ns, out)
+    kind = read_plain_depth(scanner, data, start, end, received_ns, out)
+    if kind == OTHERWISE:
+        found[ROOM] = 0
+        kind = _scan_document(scanner, data, start, end, received_ns, out)
     if kind == MALFORMED and found[ROOM] == 1:
         kind = NO_ROOM
     scanner.counts[kind + COUNT_OF_KIND] += 1
