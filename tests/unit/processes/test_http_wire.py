@@ -234,6 +234,16 @@ def test_a_request_that_does_not_fit_is_not_queued(desk: Desk, length: int) -> N
     assert (desk.pool.words[REQUESTS], desk.word(1, PHASE)) == (0, HttpPhase.FREE)
 
 
+def test_a_second_request_on_a_connection_is_not_queued(make: Any) -> None:
+    desk = make(silent)
+    k = desk.ask(1)
+    other = np.frombuffer(request(b"other"), np.uint8)
+    assert queue_request(desk.pool, k, ORDERS, 2, 1 << 62, other, 0, other.size) == 0
+    desk.until(lambda: len(desk.peer.asked) == 1)
+    assert queue_request(desk.pool, k, ORDERS, 2, 1 << 62, other, 0, other.size) == 0
+    assert (desk.word(k, TAG), desk.pool.words[REQUESTS], desk.peer.asked[0].body) == (1, 1, b"1")
+
+
 def test_connections_kept_for_cancels_are_not_given_to_orders(make: Any) -> None:
     desk = make(silent, connections=4, reserved=2)
     assert [desk.ask(tag) for tag in (1, 2, 3)] == [2, 3, -1]
