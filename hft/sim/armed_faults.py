@@ -16,6 +16,7 @@ from hft.sim.faults import (
     DropDepth,
     Duplicate,
     Fault,
+    FrameFault,
     HalfOpen,
     InstrumentStatus,
     LoseAck,
@@ -73,27 +74,15 @@ class ArmedFaults:
         """Return how long to hold what is sent now."""
         return self.delay_ns if now_ns < self.slow_until_ns else 0
 
+    def frame_fault(self, channel: Channel, symbol: str, crossable: bool = False) -> FrameFault | None:
+        """Return the fault that strikes the next frame, used up; `crossable` is whether a crossing level can be added to it."""
+        kinds = (Drop, DropDepth, Duplicate, Corrupt, Crossed) if crossable else (Drop, DropDepth, Duplicate, Corrupt)
+        fault = self._spend(lambda fault: isinstance(fault, kinds) and _hits(fault, channel, symbol))
+        return fault if isinstance(fault, Drop | DropDepth | Duplicate | Corrupt | Crossed) else None
+
     def strike(self, channel: Channel, symbol: str, payload: bytes, cross: Callable[[bytes], bytes] | None = None) -> list[bytes]:
         """Return what to send instead of a frame: nothing, it twice, or something else. `cross` adds a crossing level."""
-        fault = self._spend(
-            lambda fault: (
-                isinstance(fault, Drop | DropDepth | Duplicate | Corrupt)
-                and _hits(fault, channel, symbol)
-                or isinstance(fault, Crossed)
-                and cross is not None
-                and _hits(fault, channel, symbol)
-            )
-        )
-        if fault is None:
-            return [payload]
-        if isinstance(fault, Drop | DropDepth):
-            return []
-        if isinstance(fault, Duplicate):
-            return [payload, payload]
-        if isinstance(fault, Corrupt):
-            return [_damaged(fault.how, payload)]
-        assert cross is not None
-        return [cross(payload)]
+        return struck(self.frame_fault(channel, symbol, cross is not None), payload, cross)
 
     def lateness(self, channel: Channel, symbol: str) -> Delay | Reorder | None:
         """Return whether the next frame is to come late, or behind the one after it."""
@@ -136,11 +125,22 @@ class ArmedFaults:
         return None
 
 
+def struck(fault: FrameFault | None, payload: bytes, cross: Callable[[bytes], bytes] | None = None) -> list[bytes]:
+    """Return what a fault makes of a frame; `cross` adds a crossing level."""
+    if isinstance(fault, Drop | DropDepth):
+        return []
+    if isinstance(fault, Duplicate):
+        return [payload, payload]
+    if isinstance(fault, Corrupt):
+        return [_damaged(fault.how, payload)]
+    return [payload if fault is None or cross is None else cross(payload)]
+
+
 def _covers(wanted: Channel, channel: Channel) -> bool:
     return wanted in (channel, "any") or wanted == "public" and channel == "book"
 
 
-def _hits(fault: Drop | DropDepth | Duplicate | Corrupt | Crossed | Delay | Reorder, channel: Channel, symbol: str) -> bool:
+def _hits(fault: FrameFault, channel: Channel, symbol: str) -> bool:
     return _covers(fault.channel, channel) and fault.symbol in ("", symbol)
 
 

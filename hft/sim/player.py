@@ -92,7 +92,7 @@ class Player:
             if now_ns < self._begin_ns:
                 return []
             self.timeline.start(now_ns)
-            self.market.begin(self._stamp, self._hold)
+            self.market.begin(self.stamp, self._hold)
         if self._due_ns is None or self.timeline.unbounded and not watched:
             return []
         self._now_ns = now_ns
@@ -108,7 +108,8 @@ class Player:
         self._held = held
         return events
 
-    def _stamp(self, position_ns: int) -> int:
+    def stamp(self, position_ns: int) -> int:
+        """Return the venue's time at which a position is reached."""
         return self.timeline.stamp(position_ns) + self.skew_ns
 
 

@@ -25,6 +25,7 @@ class Target(NamedTuple):
     combined: bool
     microseconds: bool
     streams: tuple[str, ...]
+    binary: bool = False  #: market data comes in SBE
 
 
 class TargetError(ValueError):
@@ -68,6 +69,7 @@ class StreamSession(Session):
         super().__init__(number, now_ns, private=False)
         self.combined = target.combined
         self.microseconds = target.microseconds
+        self.binary = target.binary
         #: Subscribed streams, in order of subscription.
         self.streams: dict[str, None] = dict.fromkeys(target.streams)
         self.sent_count = 0
@@ -76,7 +78,13 @@ class StreamSession(Session):
 
     def describe(self) -> dict[str, object]:
         """Return facts for people."""
-        return {"session": self.number, "combined": self.combined, "streams": list(self.streams), "frames": self.sent_count}
+        return {
+            "session": self.number,
+            "combined": self.combined,
+            "binary": self.binary,
+            "streams": list(self.streams),
+            "frames": self.sent_count,
+        }
 
     def receive(self, opcode: int, payload: bytes, now_ns: int) -> None:
         """Take one whole message; answers go to the outbox, subscriptions change `streams`."""

@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from urllib.parse import parse_qsl, urlsplit
 
-from hft.sim.armed_faults import ArmedFaults
+from hft.sim.armed_faults import ArmedFaults, struck
 from hft.sim.binance.api import CONNECT_WEIGHT, ApiFront, ApiSession, ApiTarget, parse_api_target
 from hft.sim.binance.desk import Desk
 from hft.sim.binance.errors import ApiError
 from hft.sim.binance.keys import default_customers
 from hft.sim.binance.rest import RestFront
+from hft.sim.binance.sbe import Encoder, stream_key
 from hft.sim.binance.session import Session
 from hft.sim.binance.streams import StreamSession, Target, TargetError, parse_target
 from hft.sim.delivery import Delivery
@@ -55,6 +56,7 @@ class BinanceVenue:
         assets = [asset for info in symbols.values() for asset in (info.base, info.quote)]
         self._desk = Desk(symbols, customers or default_customers(assets), self._faults, settings.unlimited)
         self._rest = RestFront(self._desk, self._delivery)
+        self._encoders = {symbol: Encoder(info) for symbol, info in symbols.items()}
         self._api = ApiFront(self._desk, self._delivery)
         self._background = Background(self._desk.exchange)
         self._load_background()
@@ -73,9 +75,11 @@ class BinanceVenue:
                 raise RefusedError(error.status, error.text) from error
             return api
         try:
-            return parse_target(target)
+            found = parse_target(target)
         except TargetError as error:
             raise RefusedError(404, str(error)) from error
+        api_key = headers.get("x-mbx-apikey")
+        return found if api_key is None else found._replace(binary=self._may_read_binary(api_key))
 
     def open(self, target: Target | ApiTarget, now_ns: int) -> Session:
         """Open a session for a client whose handshake is done."""
@@ -232,12 +236,21 @@ class BinanceVenue:
                 self.rewind()
         return len(events)
 
+    def _may_read_binary(self, api_key: str) -> bool:
+        """Return True: SBE streams are for those who name an Ed25519 key, and only they send one. Raises RefusedError."""
+        try:
+            if self._desk.keys.find(api_key).public is None:
+                raise RefusedError(403, "SBE market streams need an Ed25519 API key")
+        except ApiError as error:
+            raise RefusedError(error.status, error.text) from error
+        return True
+
     def _wait_for_snapshot(self, symbol: str) -> bool:
         """Whether a subscriber may still ask for the recorded snapshot that comes next."""
         if symbol in self._desk.public.depth_given or self._player.waited_long:
             return False
         prefix = f"{symbol.lower()}@depth"
-        return any(stream.startswith(prefix) for stream in self._subscribers)
+        return any(stream.removeprefix("sbe:").startswith(prefix) for stream in self._subscribers)
 
     def _run_timers(self, now_ns: int) -> None:
         for session in self._sessions:
@@ -254,7 +267,7 @@ class BinanceVenue:
         for session in self._sessions:
             if isinstance(session, StreamSession) and session.close is None:
                 for stream in session.streams:
-                    subscribers.setdefault(stream, []).append(session)
+                    subscribers.setdefault(stream_key(stream) if session.binary else stream, []).append(session)
         self._subscribers = subscribers
         if now_ns is not None and subscribers:
             self._player.begin(now_ns)
@@ -263,16 +276,37 @@ class BinanceVenue:
         if event.kind == EventKind.TRADE:
             self._desk.public.trades[event.symbol].append(event.body)
             self._desk.pairs[event.symbol].reference_ticks = self._background.last_ticks(event.symbol)
-        sessions = self._subscribers.get(event.stream)
-        if sessions is None:
-            return
         channel: Channel = "book" if event.kind == EventKind.DEPTH else "public"
-        bodies = [event.body]
+        plain, binary = self._subscribers.get(event.stream), self._subscribers.get(f"sbe:{event.stream}")
+        if event.kind == EventKind.DEPTH:
+            self._publish_snapshot(event, now_ns)
+        if plain is None and binary is None:
+            return
+        fault, cross = None, partial(_crossed, None)
         if self._faults.waiting:
-            bodies = self._faults.strike(channel, event.symbol, event.body, partial(_crossed, self._book(event.symbol)))
-        for body in bodies:
-            for session in sessions:
+            fault = self._faults.frame_fault(channel, event.symbol, event.kind == EventKind.DEPTH)
+            cross = partial(_crossed, self._book(event.symbol))
+        for body in struck(fault, event.body, cross) if plain else ():
+            for session in plain or ():
                 self._send(session, event, body, channel, now_ns)
+        if binary:
+            encoder = self._encoders[event.symbol]
+            frame = encoder.event(event, self._stamp_us(event))
+            assert frame is not None
+            for body in struck(fault, frame, lambda _: encoder.diff(cross(event.body))):
+                for session in binary:
+                    self._delivery.push(session, body, channel, now_ns, event.symbol, Opcode.BINARY)
+
+    def _publish_snapshot(self, event: Event, now_ns: int) -> None:
+        """Send the best levels to SBE subscribers with each diff."""
+        sessions = self._subscribers.get(f"sbe:{event.symbol.lower()}@depth20")
+        if sessions is None or not event.stream.endswith("@100ms"):
+            return
+        frame = self._encoders[event.symbol].snapshot(self._player.market.book(event.symbol), self._stamp_us(event))
+        self._delivery.send(sessions, frame, "public", now_ns, event.symbol, Opcode.BINARY)
+
+    def _stamp_us(self, event: Event) -> int:
+        return self._player.stamp(event.at_ns) // 1000
 
     def _load_background(self) -> None:
         """Let accounts trade against the book of a market that begins."""
