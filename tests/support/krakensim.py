@@ -42,7 +42,9 @@ def exact(payload: bytes) -> Any:
 class KrakenDriver:
     """A venue, and a virtual clock that goes from deadline to deadline."""
 
-    def __init__(self, seed: int = 1, symbols: tuple[str, ...] = ("BTC/USD",), customers: tuple[Customer, ...] = (), **settings: Any) -> None:
+    def __init__(
+        self, seed: int = 1, symbols: tuple[str, ...] = ("BTC/USD",), customers: tuple[Customer, ...] = (), **settings: Any
+    ) -> None:
         self.now_ns = 0
         self.venue = KrakenVenue(market_of(symbols, seed), Settings(**settings), WALL_NS, symbols, customers)
         self.sent: dict[int, list[bytes]] = {}
@@ -53,7 +55,8 @@ class KrakenDriver:
         return self.now_ns + WALL_NS
 
     def open(self) -> Session:
-        session = self.venue.open(self.venue.admit("/v2", {}, self.now_ns), self.now_ns)
+        self.venue.admit("/v2", {}, self.now_ns)
+        session = self.venue.open(None, self.now_ns)
         self.sent[session.number] = []
         self.collect()
         return session

@@ -40,13 +40,11 @@ class PublicBook:
         self._lot_places = 10 ** (PLACES - pair.qty_decimals)
 
     def load(self, book: BookText) -> None:
-        """Replace everything."""
-        for ladder, sign, levels in ((self.bids, 1, book.bids), (self.asks, -1, book.asks)):
-            wanted = dict(self.in_units(levels))
-            for key in [key for key in ladder.keys if sign * key not in wanted]:
-                _put(ladder, key, 0)
-            for ticks, lots in wanted.items():
-                _put(ladder, sign * ticks, lots)
+        """Fill an empty book."""
+        for ticks, lots in self.in_units(book.bids):
+            _put(self.bids, ticks, lots)
+        for ticks, lots in self.in_units(book.asks):
+            _put(self.asks, -ticks, lots)
 
     def apply(self, update: DepthUpdate) -> None:
         """Take the changes of a diff of the market."""

@@ -18,25 +18,27 @@ class Counter:
 
     def __init__(self, maximum: int, per_s: int, unlimited: bool = False) -> None:
         self._maximum, self._per_s, self._unlimited = maximum, per_s, unlimited
-        self._value = 0
+        #: The counter times SECOND_NS, so that it falls evenly however often it is read.
+        self._scaled = 0
         self._at_ns = 0
 
     def value(self, now_ns: int) -> int:
         """Return the counter now."""
         if now_ns > self._at_ns:
-            self._value = max(0, self._value - (now_ns - self._at_ns) * self._per_s // SECOND_NS)
+            self._scaled = max(0, self._scaled - (now_ns - self._at_ns) * self._per_s)
             self._at_ns = now_ns
-        return self._value
+        return -(-self._scaled // SECOND_NS)
 
     def spend(self, units_thousandths: int, now_ns: int, error: str) -> None:
         """Charge a request. Raises KrakenError, and charges nothing, when it would exceed the maximum."""
         if self.value(now_ns) + units_thousandths > self._maximum and not self._unlimited:
             raise KrakenError(error)
-        self._value += units_thousandths
+        self._scaled += units_thousandths * SECOND_NS
 
     def charge(self, units_thousandths: int, now_ns: int) -> None:
         """Charge a request that is never refused."""
-        self._value = self.value(now_ns) + units_thousandths
+        self.value(now_ns)
+        self._scaled += units_thousandths * SECOND_NS
 
 
 class TradingLimits:

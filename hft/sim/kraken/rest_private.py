@@ -28,6 +28,8 @@ from hft.sim.kraken.trading import arm_dead_man
 from hft.sim.kraken.wire import SECOND_NS, KrakenError, fixed, parse_rfc3339, unix_seconds
 
 PAGE = 50
+#: Of prices of trades.
+REST_DECIMALS = 5
 QUERY_MAX = 50
 STP_NAMES = {name.replace("_", "-"): name for name in STP_TYPES}
 #: method -> kind of request of the order path; other methods are no part of it
@@ -249,7 +251,7 @@ class PrivateRest:
             "time": unix_seconds(fill.at_ns),
             "type": "buy" if order.side > 0 else "sell",
             "ordertype": tag_of(order).request.order_type,
-            "price": fixed(fill.price_ticks, pair.price_decimals),
+            "price": fixed(fill.price_ticks * 10 ** (REST_DECIMALS - pair.price_decimals), REST_DECIMALS),
             "cost": fixed(fill.cost_e8, MONEY_DECIMALS),
             "fee": fixed(fill.fee_e8, MONEY_DECIMALS),
             "vol": fixed(fill.qty_lots, pair.qty_decimals),

@@ -127,8 +127,8 @@ class TradingMethods:
         return [{"result": {"count": self._desk.cancel_all(asked.account, asked.now_ns)}}]
 
     def _batch_cancel(self, asked: Asked) -> list[Reply]:
-        names = [("orders", name) for name in asked.params.get("orders") or []]
-        names += [("cl_ord_id", name) for name in asked.params.get("cl_ord_id") or []]
+        lists = [(kind, asked.params.get(kind, [])) for kind in ("orders", "cl_ord_id")]
+        names = [(kind, name) for kind, named in lists if isinstance(named, list) for name in named]
         if not BATCH_CANCEL_MIN <= len(names) <= BATCH_CANCEL_MAX:
             raise KrakenError(f"{ARGUMENTS}:orders")
         count = 0
@@ -180,7 +180,7 @@ def read_order(pair: Pair, params: Mapping[str, Any], now_ns: int) -> NewOrder:
         (order_type in ("limit", "market"), "ordertype"),
         (side in ("buy", "sell"), "side"),
         (isinstance(tif, str) and tif.lower() in TIFS, "time_in_force"),
-        (stp_type in STP_TYPES, "stp_type"),
+        (isinstance(stp_type, str) and stp_type in STP_TYPES, "stp_type"),
         (userref is None or isinstance(userref, int) and not isinstance(userref, bool), "userref"),
         (isinstance(params.get("cl_ord_id", ""), str), "cl_ord_id"),
         (params.get("limit_price_type", "static") == "static", "limit_price_type"),
