@@ -79,12 +79,18 @@ class ProcessLoop:
         assert self._pinned is not None
         return self._pinned.cell
 
+    def pinned_cell(self) -> Any:
+        """The cell as the newest turn left it: contexts change in turns only, and asking costs as much as a stage."""
+        assert self._pinned is not None
+        return self._pinned.cell
+
     def turn(self, until_ns: int, cycles_max: int = _CYCLES_MAX, idle_max: int = _CYCLES_MAX) -> int:
         """One burst and the cold work after it."""
         done = int(burst(self.cell(), until_ns, cycles_max, idle_max, 0))
         now_ns = time.monotonic_ns()
         for stage in self.stages:
             done += stage.cold(now_ns)
+        self.cell()
         return done
 
     def close(self, reason: str) -> None:
@@ -218,7 +224,7 @@ class Runner:
 
     def _cycle(self) -> None:
         """One cycle of the burst, for messages that an event loop brought."""
-        burst(self.loop.cell(), 0, 1, 1, 0)
+        burst(self.loop.pinned_cell(), 0, 1, 1, 0)
 
     def _turn(self) -> bool:
         """One burst, cold work, a beat and the idle strategy; False when it is time to leave."""

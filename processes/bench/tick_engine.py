@@ -204,8 +204,9 @@ class StageGroup:
     def turn(self, idle_max: int) -> int:
         """A burst, and the cold work after it."""
         now_ns = time.monotonic_ns()
-        done = int(burst(self.cell(), now_ns + BURST_NS, _CYCLES_MAX, idle_max, 0))
-        return done + self.cold()
+        done = int(burst(self.cell(), now_ns + BURST_NS, _CYCLES_MAX, idle_max, 0)) + self.cold()
+        self.cell()
+        return done
 
     def cold(self) -> int:
         """The cold work of every stage."""
@@ -213,7 +214,8 @@ class StageGroup:
 
     def cycle(self) -> None:
         """One cycle, for messages that an event loop brought."""
-        burst(self.cell(), 0, 1, 1, 0)
+        assert self._pinned is not None
+        burst(self._pinned.cell, 0, 1, 1, 0)
 
     def close(self) -> None:
         """Close the journals."""

@@ -1,4 +1,4 @@
-"""Picows kernels: what the picows transport does to a wire, in calls made to be cheap from Python."""
+"""Picows kernels: what the picows transport does to a wire; a pinned cell makes a call from Python cheap."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from processes.transport.wire import (
     next_outbound,
 )
 from shm.jit import njit
+from shm.pinned import unpin
 
 _WHOLE = int(FrameCode.WHOLE)
 
@@ -36,8 +37,7 @@ def take_whole(
 ) -> int:
     """Take in a whole TEXT or BINARY message from `landing`; returns the messages waiting.
 
-    Returns -1, and takes nothing, when it is not that simple: see `take_frame`. Plain arrays are what a call from Python costs
-    least with.
+    Returns -1, and takes nothing, when it is not that simple: see `take_frame`.
     """
     if words[DEAF] or words[MESSAGE_START] >= 0 or words[FRAME_TAIL] - words[FRAME_HEAD] >= frames.shape[0]:
         return -1
@@ -77,17 +77,14 @@ def take_frame(wire: Wire, landing: NDArray[Any], first: int, size: int, receive
 
 
 @njit
-def outbound(
-    data: NDArray[Any],
-    frames: NDArray[Any],
-    words: NDArray[Any],
-    out: NDArray[Any],
-    cancel_out: NDArray[Any],
-    control_out: NDArray[Any],
-    held_bytes: int,
-    kills: NDArray[Any],
-    firm: int,
-    venue: int,
-) -> tuple[int, int, int]:
-    """See `next_outbound`."""
-    return next_outbound(Wire(data, frames, words, out, cancel_out, control_out), held_bytes, killed(kills, firm, venue))
+def take_pinned(cell: Any, opcode: int, size: int, received_ns: int) -> int:
+    """`take_whole` of a pinned (wire, landing, kill words)."""
+    wire, landing, _ = unpin(cell)
+    return take_whole(wire.data, wire.frames, wire.words, landing, opcode, size, received_ns)
+
+
+@njit
+def outbound(cell: Any, held_bytes: int, firm: int, venue: int) -> tuple[int, int, int]:
+    """See `next_outbound`; of a pinned (wire, landing, kill words)."""
+    wire, _, kills = unpin(cell)
+    return next_outbound(wire, held_bytes, killed(kills, firm, venue))

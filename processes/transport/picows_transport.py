@@ -24,7 +24,7 @@ from hft.reconnect import Reconnect
 from hft.websocket import CONTROL_BYTES_MAX, FIN, CloseCode, FrameCode
 from processes.transport import connect
 from processes.transport.connect import Kills, Link, LinkEvent, Settings
-from processes.transport.picows_kernels import outbound, take_frame, take_whole
+from processes.transport.picows_kernels import outbound, take_frame, take_pinned
 from processes.transport.stream import ConnectFailed, DeadlineExceeded, Stream, tls_context, tls_failed
 from processes.transport.wire import (
     CLOSE_DEADLINE_NS,
@@ -40,6 +40,7 @@ from processes.transport.wire import (
     make_wire,
     open_wire,
 )
+from shm.pinned import pin
 
 _CLOSED = int(WireState.CLOSED)
 _OVERRUN = int(WireError.OVERRUN)
@@ -58,10 +59,11 @@ def warm() -> None:
     wire = make_wire(message_bytes_max=128, messages_max=1)
     landing = np.zeros(128, np.uint8)
     open_wire(wire, -1, 1)
-    take_whole(wire.data, wire.frames, wire.words, landing, 1, 1, 0)
+    pinned = pin((wire, landing, wire.words))
+    take_pinned(pinned.cell, 1, 1, 0)
     take_frame(wire, landing, FIN | 1, 1, 0)
     fail(wire, _OVERRUN, 0)
-    outbound(*wire, 0, wire.words, OPENED, OPENED)
+    outbound(pinned.cell, 0, OPENED, OPENED)
 
 
 class PicowsLink(Link):
@@ -86,6 +88,8 @@ class PicowsLink(Link):
         # Where picows' payloads are copied to; numba cannot look into picows' own buffer.
         self._landing = np.zeros(max(int(wire.words[MESSAGE_BYTES_MAX]), CONTROL_BYTES_MAX), np.uint8)
         self._landing_bytes = memoryview(cast(Any, self._landing))
+        self._pinned = pin((wire, self._landing, kills.words))
+        self._cell = self._pinned.cell
         self._lanes = [memoryview(cast(Any, lane)) for lane in (wire.out, wire.cancel_out, wire.control_out)]
         self._tls = (settings.tls or tls_context()) if self.url.secure else None
         self._stream: Stream | None = None
@@ -132,9 +136,10 @@ class PicowsLink(Link):
             # What it held is gone, and was not sent.
             end(self.wire, int(WireError.LOST), 0)
             return 0
-        kills, total = self.kills, 0
+        cell, total = self._cell, 0
+        _, firm, venue = self.kills
         while True:
-            lane, at, length = outbound(*self.wire, self._held(), kills.words, kills.firm, kills.venue)
+            lane, at, length = outbound(cell, self._held(), firm, venue)
             if lane < 0:
                 break
             # A copy: the lane is written to again while asyncio may still hold the bytes.
@@ -161,11 +166,11 @@ class PicowsLink(Link):
         if transport is not self._transport:
             return
         received_ns = time.monotonic_ns()
-        size, kind, wire = frame.payload_size, frame.msg_type, self.wire
+        size, kind = frame.payload_size, frame.msg_type
         self._landing_bytes[:size] = frame.get_payload_as_memoryview()
         waiting = -1
         if kind is _TEXT and frame.fin and not (frame.rsv1 or frame.rsv2 or frame.rsv3):
-            waiting = take_whole(wire.data, wire.frames, wire.words, self._landing, 1, size, received_ns)
+            waiting = take_pinned(self._cell, 1, size, received_ns)
         if waiting < 0:
             waiting = self._take_frame(frame, received_ns)
         if waiting > 0 and frame.last_in_buffer and self.open:
