@@ -106,7 +106,8 @@ def adopt(connected: ssl.SSLSocket) -> int:
     _LIBRARY.SSL_ctrl(pointer, _CTRL_CLEAR_MODE, _RELEASE_BUFFERS, None)
     _LIBRARY.SSL_ctrl(pointer, _CTRL_SET_READ_AHEAD, 1, None)
     # Many peers end TCP without a word. What TLS carries here tells by itself whether it is whole.
-    _LIBRARY.SSL_set_options(pointer, int(getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)))
+    quiet_end = int(getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0))
+    _LIBRARY.SSL_set_options(pointer, quiet_end | int(ssl.OP_NO_RENEGOTIATION))
     return pointer
 
 

@@ -228,6 +228,16 @@ def test_a_connection_of_which_openssl_says_something_else_is_refused(files: Tls
     ends.close()
 
 
+def test_an_adopted_connection_takes_no_renegotiation_whatever_its_context_says(files: TlsFiles) -> None:
+    ends = Ends(files, ssl.TLSVersion.TLSv1_2)
+    library: Any = openssl._LIBRARY
+    pointer = openssl._pointer_of(ends.client)
+    assert not library.SSL_set_options(pointer, 0) & ssl.OP_NO_RENEGOTIATION
+    openssl.adopt(ends.client)
+    assert library.SSL_set_options(pointer, 0) & ssl.OP_NO_RENEGOTIATION
+    ends.close()
+
+
 def test_a_blocking_connection_is_refused(files: TlsFiles) -> None:
     ends = Ends(files)
     ends.client.setblocking(True)
