@@ -36,12 +36,6 @@ SEND_BUFFER_BYTES = 256 * 1024
 PORTS_TRIED = 100
 #: How often to run timers while a client is waited for; its reading ends the wait at once.
 BLOCKED_S = 0.1
-WS_TYPES = {
-    Opcode.TEXT: WSMsgType.TEXT,
-    Opcode.BINARY: WSMsgType.BINARY,
-    Opcode.PING: WSMsgType.PING,
-    Opcode.PONG: WSMsgType.PONG,
-}
 
 
 class _Client(WSListener):
@@ -111,9 +105,10 @@ class _Client(WSListener):
         if session.close is not None and session.close.code == 0:
             transport.underlying_transport.abort()
             return
-        for opcode, payload in session.outbox:
-            transport.send(WS_TYPES[opcode], payload)
-        session.outbox.clear()
+        if session.outbox:
+            # One write for all: a system call a frame would be what limits a burst of replies.
+            transport.underlying_transport.write(b"".join([_frame(opcode, payload) for opcode, payload in session.outbox]))
+            session.outbox.clear()
         if session.close is not None and not transport.is_close_frame_sent:
             transport.send_close(WSCloseCode(session.close.code), session.close.reason.encode())
             transport.disconnect()
@@ -126,6 +121,16 @@ class _Client(WSListener):
     def backlog_bytes(self) -> int:
         """Return how much waits for the client to read."""
         return self.transport.underlying_transport.get_write_buffer_size() if self.transport is not None else 0
+
+
+def _frame(opcode: Opcode, payload: bytes) -> bytes:
+    """Return a whole, unmasked WebSocket frame."""
+    length = len(payload)
+    if length < 126:
+        return bytes((0x80 | opcode, length)) + payload
+    if length < 65536:
+        return bytes((0x80 | opcode, 126)) + length.to_bytes(2, "big") + payload
+    return bytes((0x80 | opcode, 127)) + length.to_bytes(8, "big") + payload
 
 
 class Simulator:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
@@ -100,6 +100,12 @@ class ApiFront:
     def __init__(self, desk: Desk, delivery: Delivery) -> None:
         self._desk = desk
         self._delivery = delivery
+        #: Who subscribes to an account.
+        self._subscribers: list[ApiSession] = []
+
+    def forget(self, session: Session) -> None:
+        """Drop a connection that is gone."""
+        self._subscribers = [known for known in self._subscribers if known is not session]
 
     def receive(self, session: ApiSession, payload: bytes, market: Market, now_ns: int, utc_ns: int) -> None:
         """Take one request."""
@@ -136,8 +142,9 @@ class ApiFront:
             else:
                 self._delivery.send((session,), body, "reply", now_ns)
 
-    def publish(self, sessions: Sequence[ApiSession], events: Iterable[Event], now_ns: int) -> None:
+    def publish(self, events: Iterable[Event], now_ns: int) -> None:
         """Send events to those who subscribe to their accounts, and count fills against the unfilled orders."""
+        sessions = self._subscribers
         for event in events:
             name = event.account.name
             fill = event.fill
@@ -229,6 +236,8 @@ class ApiFront:
         number = session.next_subscription
         session.next_subscription += 1
         session.subscriptions[number] = (key.customer, by_log_on)
+        if session not in self._subscribers:
+            self._subscribers.append(session)
         return f'{{"subscriptionId":{number}}}'
 
     def _terminate(self, session: ApiSession, request: Request, now_ns: int, utc_ns: int) -> None:

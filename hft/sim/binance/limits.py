@@ -65,7 +65,8 @@ class AddressLimits:
     def charge(self, weight: int, utc_ns: int) -> None:
         """Count a request before it is looked at. Raises ApiError beyond the limits."""
         if self._unlimited:
-            self.weight.add(weight, utc_ns)
+            if weight:
+                self.weight.add(weight, utc_ns)
             return
         if utc_ns < self._banned_until_ns:
             raise banned(self._banned_until_ns, utc_ns)
@@ -96,8 +97,10 @@ class OrderLimits:
 
     def exceeded(self, utc_ns: int) -> ApiError | None:
         """Return the refusal of one more order, if there is no room."""
+        if self._unlimited:
+            return None
         used_10s, used_day = self.ten_seconds.add(0, utc_ns), self.day.add(0, utc_ns)
-        if self._unlimited or used_10s < ORDERS_10S_MAX and used_day < ORDERS_DAY_MAX:
+        if used_10s < ORDERS_10S_MAX and used_day < ORDERS_DAY_MAX:
             return None
         limit, window = (f"{ORDERS_10S_MAX} orders per 10 SECOND", self.ten_seconds)
         if used_day >= ORDERS_DAY_MAX:

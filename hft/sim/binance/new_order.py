@@ -17,6 +17,10 @@ NOTIONAL_MAX_E8 = 9_000_000 * E8
 MULTIPLIER_UP, MULTIPLIER_DOWN = 500, 20
 MAX_NUM_ORDERS, MAX_NUM_ORDER_AMENDS = 200, 10
 STP_MODES = {mode.name: mode for mode in Stp}
+SIDES = {"BUY": BUY, "SELL": SELL}
+RESPONSE_TYPES = frozenset(("ACK", "RESULT", "FULL"))
+INVALID_SIDE, INVALID_TYPE, INVALID_TIF = (-1117, "Invalid side."), (-1116, "Invalid orderType."), (-1115, "Invalid timeInForce.")
+INVALID_RESPONSE_TYPE = (-1113, "Invalid newOrderRespType.")
 TIFS = {"GTC": Tif.GTC, "IOC": Tif.IOC, "FOK": Tif.FOK}
 STP_DEFAULT = Stp.EXPIRE_MAKER
 ALGO_TYPES = ("STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT")
@@ -43,6 +47,7 @@ NEW_ORDER_PARAMS = frozenset(
         "pegOffsetValue",
     ]
 )
+STRATEGY = frozenset(("strategyId", "strategyType"))
 #: What only orders need that are not simulated.
 NOT_SIMULATED = frozenset(("stopPrice", "trailingDelta", "icebergQty", "pegPriceType", "pegOffsetType", "pegOffsetValue"))
 
@@ -115,8 +120,8 @@ def read_new_order(pairs: Mapping[str, Pair], params: Mapping[str, str]) -> NewO
     """Return the order that parameters describe. Raises ApiError."""
     only(params, NEW_ORDER_PARAMS)
     pair = find_pair(pairs, params)
-    side = BUY if choice(params, "side", ("BUY", "SELL"), (-1117, "Invalid side.")) == "BUY" else SELL
-    order_type = choice(params, "type", ORDER_TYPES, (-1116, "Invalid orderType."))
+    side = SIDES[choice(params, "side", SIDES, INVALID_SIDE)]
+    order_type = choice(params, "type", ORDER_TYPES, INVALID_TYPE)
     if order_type in ALGO_TYPES:
         raise ApiError(400, -1013, "Filter failure: MAX_NUM_ALGO_ORDERS")
     if not NOT_SIMULATED.isdisjoint(params):
@@ -137,13 +142,13 @@ def read_new_order(pairs: Mapping[str, Pair], params: Mapping[str, str]) -> NewO
         if post_only:
             _refuse(params, "timeInForce")
         else:
-            tif = TIFS[choice(params, "timeInForce", TIFS, (-1115, "Invalid timeInForce."))]
+            tif = TIFS[choice(params, "timeInForce", TIFS, INVALID_TIF)]
         price_ticks = pair.ticks(decimal_e8(params, "price"), side)
         qty_lots = _size(pair, params, "LOT_SIZE")
         if pair.instrument.cost_e8(price_ticks, qty_lots) > NOTIONAL_MAX_E8:
             raise ApiError(400, -1013, "Filter failure: NOTIONAL")
     kind = TYPES[order_type]
-    response_type = choice(params, "newOrderRespType", ("ACK", "RESULT", "FULL"), (-1113, "Invalid newOrderRespType."), "FULL")
+    response_type = choice(params, "newOrderRespType", RESPONSE_TYPES, INVALID_RESPONSE_TYPE, "FULL")
     if "newOrderRespType" not in params and order_type == "LIMIT_MAKER":
         response_type = "ACK"
     mode = STP_DEFAULT
@@ -163,7 +168,9 @@ def read_new_order(pairs: Mapping[str, Pair], params: Mapping[str, str]) -> NewO
         client_id(params, "newClientOrderId"),
         mode,
         response_type,
-        Tag(order_type, _strategy(params, "strategyId", 0), _strategy(params, "strategyType", 1_000_000)),
+        Tag(order_type, _strategy(params, "strategyId", 0), _strategy(params, "strategyType", 1_000_000))
+        if STRATEGY & params.keys()
+        else Tag(order_type),
     )
 
 

@@ -34,7 +34,7 @@ class Tag:
 
     __slots__ = ("amends", "order_type", "strategy_id", "strategy_type")
 
-    def __init__(self, order_type: str, strategy_id: str, strategy_type: str) -> None:
+    def __init__(self, order_type: str, strategy_id: str = "", strategy_type: str = "") -> None:
         self.order_type, self.strategy_id, self.strategy_type = order_type, strategy_id, strategy_type
         self.amends = 0
 

@@ -112,6 +112,7 @@ class BinanceVenue:
         if session in self._sessions:
             self._sessions.remove(session)
             self._delivery.forget(session)
+            self._api.forget(session)
         self._index(None)
 
     def sessions(self) -> list[Session]:
@@ -318,8 +319,7 @@ class BinanceVenue:
         events = self._desk.exchange.take_events()
         if events:
             self._player.begin(now_ns)
-            sessions = [session for session in self._sessions if isinstance(session, ApiSession) and session.subscriptions]
-            self._api.publish(sessions, events, now_ns)
+            self._api.publish(events, now_ns)
 
     def _book(self, symbol: str) -> BookText | None:
         market = self._player.market

@@ -160,7 +160,9 @@ class Settlement:
         for account, assets in self._touched.items():
             self._event_count += 1
             balances = {asset: (account.free[asset], account.hold[asset]) for asset in assets}
-            self.events.append(Event(EventKind.BALANCE, self._event_count, now_ns, account, balances=balances))
+            self.events.append(
+                Event(EventKind.BALANCE, self._event_count, now_ns, account, None, None, Reason.NONE, 0, 0, 0, 0, 0, 0, False, "", balances)
+            )
         self._touched.clear()
 
     def _touch(self, account: Account, asset: str) -> None:

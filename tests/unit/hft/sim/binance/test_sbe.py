@@ -9,7 +9,7 @@ from hft.sim.binance.keys import ALICE_KEY, BOB_KEY
 from hft.sim.binance.sbe import Encoder
 from hft.sim.synthetic import SPECS
 from hft.sim.venue import Opcode, RefusedError
-from support.naive_sbe import decode
+from support.sbe_reader import decode
 from support.virtual_venue import VirtualVenue
 
 
