@@ -19,6 +19,7 @@ class NaiveFeed:
     buffer: list[Diff] = field(default_factory=list)
     quotes: list[tuple[int, tuple[int, int, int, int]]] = field(default_factory=list)
     mismatches: int = 0
+    newest_quote: int = -1
 
     def diff(self, diff: Diff) -> str:
         first, last, changes = diff
@@ -39,6 +40,9 @@ class NaiveFeed:
         return "TOP"
 
     def quote(self, last: int, best: tuple[int, int, int, int]) -> str:
+        if last <= self.newest_quote:
+            return ""
+        self.newest_quote = last
         self.quotes.append((last, best))
         return "QUOTE"
 
@@ -68,7 +72,7 @@ class NaiveFeed:
         return "BOOK"
 
     def disconnect(self) -> str:
-        self.buffer, self.wants, self.quotes = [], False, []
+        self.buffer, self.wants, self.quotes, self.newest_quote = [], False, [], -1
         return self._invalid(1005) if self.synced else ""
 
     def best(self) -> tuple[int, int, int, int]:

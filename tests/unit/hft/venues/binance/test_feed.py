@@ -294,18 +294,17 @@ def test_agreement_between_two_disagreements_forgives_the_first(desk: Desk) -> N
 
 def test_more_quotes_than_are_remembered_keep_the_newest(desk: Desk) -> None:
     synced(desk)
-    old = quote(11, ("50.00", "1.0"), ("51.00", "1.0"))
-    data: Any = np.frombuffer(bytearray(old), np.uint8)
-    for _ in range(binance_feed.QUOTES + 3):
-        on_frame(desk.feed, data, 0, len(data), Opcode.TEXT, 1, desk.out)
-    desk.frame(quote(11, *BEST))
+    last = 11 + binance_feed.QUOTES + 3
+    for number in range(11, last):
+        desk.frame(quote(number, ("50.00", "1.0"), ("51.00", "1.0")))
+    desk.frame(quote(last, *BEST))
     assert desk.state(binance_feed.QUOTE_HEAD) - desk.state(binance_feed.QUOTE_NEXT) == binance_feed.QUOTES
-    assert kinds(desk.frame(depth(11, 11))) == ["TOP"] and desk.count(FeedCounter.QUOTE_MISMATCHES) == 0
+    assert kinds(desk.frame(depth(11, last))) == ["TOP"] and desk.count(FeedCounter.QUOTE_MISMATCHES) == 0
 
 
 def test_trade_passes_whether_the_book_is_valid_or_not(desk: Desk) -> None:
-    for _ in range(2):
-        assert kinds(desk.frame(trade(7, "100.00", "0.50000"))) == ["TRADE"]
+    for number in (7, 8):
+        assert kinds(desk.frame(trade(number, "100.00", "0.50000"))) == ["TRADE"]
         if not desk.state(SYNCED):
             synced(desk)
 
@@ -465,7 +464,7 @@ def test_book_equals_the_simulated_venues_own_at_every_update_id(fault: dict[str
             desk.frame(payload)
         if desk.state(WANTS_SYNC):
             desk.feed.state[0, WANTS_SYNC] = 0
-            body = driver.venue.request("GET", "/api/v3/depth?symbol=BTCUSDT&limit=5000", {}, driver.now_ns).body
+            body = driver.venue.request("GET", "/api/v3/depth?symbol=BTCUSDT&limit=5000", {}, b"", driver.now_ns).body
             desk.snapshot(body)
         own = json.loads(driver.venue.control("GET", "/book?symbol=BTCUSDT", b"", driver.now_ns).body) if desk.state(SYNCED) else None
         if own is not None and own["lastUpdateId"] == desk.state(LAST_ID):
