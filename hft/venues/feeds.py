@@ -15,10 +15,11 @@ from __future__ import annotations
 from typing import Any
 
 from hft.venues.binance import feed as binance
+from hft.venues.binance import sbe_feed as binance_sbe
 from shm.dispatch import by_type
 
 #: type of the feed -> the module of its kernels
-FEEDS: dict[type, Any] = {binance.BinanceFeed: binance}
+FEEDS: dict[type, Any] = {binance.BinanceFeed: binance, binance_sbe.BinanceSbeFeed: binance_sbe}
 
 on_frame = by_type(FEEDS, "on_frame")
 on_timer = by_type(FEEDS, "on_timer")
