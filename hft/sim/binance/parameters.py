@@ -90,11 +90,11 @@ def client_id(params: Mapping[str, str], name: str) -> str:
 def choice(params: Mapping[str, str], name: str, choices: Collection[str], refusal: tuple[int, str], default: str = "") -> str:
     """Return one of the choices, or the default. Raises ApiError with code and text."""
     text = params.get(name) or default
+    if text in choices:
+        return text
     if not text:
         mandatory(params, name)
-    if text not in choices:
-        raise ApiError(400, *refusal)
-    return text
+    raise ApiError(400, *refusal)
 
 
 def flag(params: Mapping[str, str], name: str) -> bool:
