@@ -182,7 +182,8 @@ class Config(Struct, frozen=True, kw_only=True):
 
     def topology(self) -> Topology:
         """The stages and rings this config makes."""
-        return build(list(self.venues), list(self.strategies))
+        at_venue = [name for name, section in self.execution.items() if isinstance(section, VenueExecution)]
+        return build(list(self.venues), list(self.strategies), at_venue)
 
     def hash(self) -> str:
         """SHA-256 of the resolved config; journals carry it."""

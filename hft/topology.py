@@ -6,7 +6,7 @@ Segments, processes, `hftctl status` and the picture in `docs/architecture.md` a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,8 +78,8 @@ RESTARTED_TOGETHER = ("strategy", "risk", "execution")
 _POLL_ORDER = {"reports": 0, "market": 1, "tops": 1, "intents": 2, "orders": 2}
 
 
-def build(venues: Sequence[str], strategies: Sequence[str]) -> Topology:
-    """The topology of these venues (lower case) and strategies."""
+def build(venues: Sequence[str], strategies: Sequence[str], at_venue: Collection[str] = ()) -> Topology:
+    """The topology of these venues (lower case) and strategies; `at_venue` are those whose orders are filled there, not on paper."""
     rings: list[RingSpec] = []
 
     def ring(kind: str, producer: str, consumer: str, name: str) -> None:
@@ -89,7 +89,8 @@ def build(venues: Sequence[str], strategies: Sequence[str]) -> Topology:
         feed, execution = f"feed.{venue}", f"execution.{venue}"
         for strategy in strategies:
             ring("market", feed, f"strategy.{strategy}", f"market.{venue}.{strategy}")
-        ring("market", feed, execution, f"market.{venue}.execution")
+        if venue not in at_venue:
+            ring("market", feed, execution, f"market.{venue}.execution")
         ring("tops", feed, "risk", f"market.{venue}.risk")
         ring("tops", feed, "portfolio", f"market.{venue}.portfolio")
         for strategy in strategies:

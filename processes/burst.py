@@ -13,13 +13,13 @@ from typing import Any
 import numba
 from numba.core import types
 
-from processes import execution, feed, portfolio, risk, strategy
+from processes import execution, feed, portfolio, risk, strategy, venue_execution
 from shm.clock import monotonic_ns
 from shm.jit import JIT_ENABLED, njit
 from shm.pinned import unpin
 
 #: Groups of stages in a burst: stages of one type, in the order in which a cycle visits them.
-GROUPS_MAX = 5
+GROUPS_MAX = 10
 
 
 @njit
@@ -48,17 +48,24 @@ def run_execution(cell: Any, now_ns: int) -> int:
 
 
 @njit
+def run_venue_execution(cell: Any, now_ns: int) -> int:
+    """The turn of an execution whose orders are at a venue."""
+    return venue_execution.work(unpin(cell)[0], now_ns)
+
+
+@njit
 def run_portfolio(cell: Any, now_ns: int) -> int:
     """The portfolio's turn."""
     return portfolio.work(unpin(cell)[0], now_ns)
 
 
-#: role -> the kernel that takes its turn, in the order of a cycle
+#: kind of stage -> the kernel that takes its turn, in the order of a cycle
 TURNS: dict[str, Any] = {
     "feed": run_feed,
     "strategy": run_strategy,
     "risk": run_risk,
     "execution": run_execution,
+    "venue_execution": run_venue_execution,
     "portfolio": run_portfolio,
 }
 
@@ -81,6 +88,11 @@ class _Pointer(types.WrapperAddressProtocol):
         return self._signature
 
 
+def type_of(cell: Any) -> Any:
+    """What tells cells that one compiled kernel can take: their dtype, which names the type of what they hold."""
+    return cell.dtype if JIT_ENABLED else None
+
+
 def group(kernel: Any, cells: tuple[Any, ...]) -> Any:
     """A group for a burst: `kernel(cell, now_ns)` compiled for the type that all `cells` have."""
     if not JIT_ENABLED:
@@ -99,12 +111,12 @@ def burst(cell: Any, until_ns: int, cycles_max: int, idle_max: int, given_ns: in
 
     `given_ns` is the time that stages are given: 0 means the clock's; a replay gives what was recorded.
     """
-    first, second, third, fourth, fifth = unpin(cell)
+    a, b, c, d, e, f, g, h, i, j = unpin(cell)
     total = 0
     idle = 0
     for _ in range(cycles_max):
         now_ns = monotonic_ns()
-        done = _cycle(first, second, third, fourth, fifth, given_ns, now_ns)
+        done = _cycle(a, b, c, d, e, f, g, h, i, j, given_ns, now_ns)
         total += done
         idle = 0 if done > 0 else idle + 1
         if idle >= idle_max or now_ns >= until_ns:
@@ -113,19 +125,29 @@ def burst(cell: Any, until_ns: int, cycles_max: int, idle_max: int, given_ns: in
 
 
 @njit
-def _cycle(first: Any, second: Any, third: Any, fourth: Any, fifth: Any, given_ns: int, now_ns: int) -> int:
+def _cycle(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any, i: Any, j: Any, given_ns: int, now_ns: int) -> int:
     """One turn of each stage. Groups are arguments of their own: only then does the compiler drop the branches of absent ones."""
     done = 0
-    if first is not None:
-        done += _turns(first, given_ns, now_ns)
-    if second is not None:
-        done += _turns(second, given_ns, now_ns if done == 0 else monotonic_ns())
-    if third is not None:
-        done += _turns(third, given_ns, now_ns if done == 0 else monotonic_ns())
-    if fourth is not None:
-        done += _turns(fourth, given_ns, now_ns if done == 0 else monotonic_ns())
-    if fifth is not None:
-        done += _turns(fifth, given_ns, now_ns if done == 0 else monotonic_ns())
+    if a is not None:
+        done += _turns(a, given_ns, now_ns)
+    if b is not None:
+        done += _turns(b, given_ns, now_ns if done == 0 else monotonic_ns())
+    if c is not None:
+        done += _turns(c, given_ns, now_ns if done == 0 else monotonic_ns())
+    if d is not None:
+        done += _turns(d, given_ns, now_ns if done == 0 else monotonic_ns())
+    if e is not None:
+        done += _turns(e, given_ns, now_ns if done == 0 else monotonic_ns())
+    if f is not None:
+        done += _turns(f, given_ns, now_ns if done == 0 else monotonic_ns())
+    if g is not None:
+        done += _turns(g, given_ns, now_ns if done == 0 else monotonic_ns())
+    if h is not None:
+        done += _turns(h, given_ns, now_ns if done == 0 else monotonic_ns())
+    if i is not None:
+        done += _turns(i, given_ns, now_ns if done == 0 else monotonic_ns())
+    if j is not None:
+        done += _turns(j, given_ns, now_ns if done == 0 else monotonic_ns())
     return done
 
 

@@ -239,8 +239,11 @@ def _count(ctx: Execution) -> None:
 
 
 @njit
-def publish_report(ctx: Execution) -> None:
-    """Journal the report in the scratch row, then hand it to its strategy, to risk and to the portfolio."""
+def publish_report(ctx: Any) -> None:
+    """Journal the report in the scratch row, then hand it to its strategy, to risk and to the portfolio.
+
+    `ctx` is an Execution, or a VenueExecution, which has the same fields for it.
+    """
     ctx.report[0]["reported_ns"] = monotonic_ns()
     last = len(ctx.reports)
     strategy = as_int(ctx.report[0]["strategy"])
@@ -253,7 +256,7 @@ def publish_report(ctx: Execution) -> None:
 
 
 @njit
-def _publish_to(ctx: Execution, k: int) -> None:
+def _publish_to(ctx: Any, k: int) -> None:
     """Hand the report to consumer `k`; one that is behind gets it from the journal later, in order."""
     behind = control.BEHIND_RING + ctx.rings[2 + k]
     slot = claim(ctx.reports[k])

@@ -20,15 +20,14 @@ from hft.control import ProcessState, ProcessWord, process_word
 from hft.tables import build_tables
 from processes import affinity, idle
 from processes.attach import engine_of, open_control
-from processes.burst import TURNS, burst, group, groups_of
+from processes.burst import TURNS, burst, group, groups_of, type_of
 from processes.errors import EngineError
-from processes.feed_stage import FeedStage
 from processes.instance import Instance
 from processes.logs import log
 from processes.notify import ready, watchdog
 from processes.recovery import open_orders, recover_positions
 from processes.resources import Resources, ScratchResources, SharedResources
-from processes.stage import Stage
+from processes.stage import ConnectedStage, Stage
 from processes.stages import DecidingStage, make_stage
 from processes.transport.loop import close_loop, new_loop, run_turns
 from shm.pinned import Pinned, pin
@@ -63,11 +62,14 @@ class ProcessLoop:
         """Pin each stage's context, and the groups of them."""
         groups = []
         self._cells = []
-        for role, turn in TURNS.items():
-            pinned = [pin(stage.pinned_parts()) for stage in self.stages if stage.spec.role == role]
-            self._cells += pinned
-            if pinned:
-                groups.append(group(turn, tuple(each.cell for each in pinned)))
+        for kind, turn in TURNS.items():
+            alike: dict[Any, list[Any]] = {}
+            for stage in self.stages:
+                if stage.turn == kind:
+                    pinned = pin(stage.pinned_parts())
+                    self._cells.append(pinned)
+                    alike.setdefault(type_of(pinned.cell), []).append(pinned.cell)
+            groups += [group(turn, tuple(cells)) for cells in alike.values()]
         self._pinned = pin(groups_of(groups))
         for stage in self.stages:
             stage.changed = False
@@ -201,12 +203,12 @@ class Runner:
         self._idle_max = _CYCLES_MAX if spins else IDLE_CYCLES
         self._say(ProcessWord.CORE, -1 if self.process.core is None else self.process.core)
         self._say(ProcessWord.BEAT, time.monotonic_ns())
-        feeds = [stage for stage in self.loop.stages if isinstance(stage, FeedStage)]
-        event_loop = new_loop(spins) if any(stage.uses_event_loop for stage in feeds) else None
+        connected = [stage for stage in self.loop.stages if isinstance(stage, ConnectedStage)]
+        event_loop = new_loop(spins) if any(stage.uses_event_loop for stage in connected) else None
         if event_loop is not None:
             # The loop itself waits, for bytes or the next turn; a burst must not keep it from its sockets.
             self._rest, self._idle_max = idle.busy_spin(), 1
-        for stage in feeds:
+        for stage in connected:
             stage.connect(event_loop, self._cycle)
         self._say(ProcessWord.STATE, ProcessState.RUNNING)
         ready(f"on epoch {self.epoch}")
@@ -216,7 +218,7 @@ class Runner:
         else:
             run_turns(event_loop, self._turn)
         self.loop.close(self._reason_to_leave())
-        for stage in feeds:
+        for stage in connected:
             stage.disconnect(time.monotonic_ns())
         if event_loop is not None:
             close_loop(event_loop)

@@ -6,9 +6,11 @@ few pages of the next file, follows up a connection. It never waits.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -44,6 +46,11 @@ class Stage(ABC):
         self._journal.append_json(JournalKind.SESSION, session)
         self.context = self.make_context(common, resources)
         self.changed = True
+
+    @property
+    def turn(self) -> str:
+        """Which kernel of `burst.TURNS` takes its turn."""
+        return self.spec.role
 
     def session(self) -> dict[str, Any]:
         """What a replay must know besides the config: the state that this stage begins with."""
@@ -85,3 +92,18 @@ class Stage(ABC):
         if self._journal is not None:
             self._journal.close(reason)
             log("stage closed", stage=self.name, reason=reason, last_sequence=self._journal.last_sequence)
+
+
+@runtime_checkable
+class ConnectedStage(Protocol):
+    """What a stage has besides, that holds connections."""
+
+    @property
+    def uses_event_loop(self) -> bool:
+        """Whether it needs an asyncio loop under it."""
+
+    def connect(self, loop: asyncio.AbstractEventLoop | None, on_messages: Callable[[], object]) -> None:
+        """Begin connecting; `cold` gets on with it."""
+
+    def disconnect(self, now_ns: int) -> None:
+        """Let go of every connection at the end of the process."""

@@ -9,7 +9,7 @@ import numpy as np
 from hft import control
 from hft.book import new_books
 from hft.bounds import prove_bounds
-from hft.config import Config, ConfigError, PaperExecution
+from hft.config import Config, ConfigError, PaperExecution, VenueExecution
 from hft.journal_reader import JournalReader
 from hft.matching import new_matching
 from hft.orders import new_orders
@@ -143,7 +143,35 @@ class RiskStage(DecidingStage):
         )
 
 
-class ExecutionStage(DecidingStage):
+class ReportingStage(DecidingStage):
+    """A stage that publishes reports, and gives consumers that fell behind what they missed."""
+
+    def cold(self, now_ns: int) -> int:
+        done = super().cold(now_ns)
+        if self.context.missed.any():
+            done += sum(self._catch_up(int(k)) for k in np.flatnonzero(self.context.missed))
+        return done
+
+    def _catch_up(self, k: int) -> int:
+        """Give consumer `k` what it missed, from the journal, as far as its ring has room; then it is no longer behind."""
+        context = self.context
+        ring, missed = context.reports[k], int(context.missed[k])
+        count = min(int(room(ring)), missed)
+        if count > 0:
+            assert self._journal is not None
+            journal = RingJournal(JournalReader(self._journal.folder, self.name, self._journal.epoch), JournalKind.REPORT, k)
+            records = journal.records(journal.end - missed, journal.end - missed + count)
+            for n in range(count):
+                ring.slots[slot_at(ring, n)] = records[n]
+            publish_many(ring, count)
+            context.missed[k] -= count
+        if context.missed[k] == 0:
+            # SYNC behind: pairs with load_acquire in observe(). Whoever sees 0 finds every report on the ring.
+            store_release(context.common.control, control.BEHIND_RING + int(context.rings[2 + k]), 0)
+        return count
+
+
+class ExecutionStage(ReportingStage):
     """`execution.<venue>` on paper: the venue is the matching kernel."""
 
     def make_context(self, common: Common, resources: Resources) -> execution.Execution:
@@ -178,30 +206,6 @@ class ExecutionStage(DecidingStage):
             report_bytes=report.view(np.uint8),
             venue=np.array([tables.venues.index(spec.subject)], np.int64),
         )
-
-    def cold(self, now_ns: int) -> int:
-        done = super().cold(now_ns)
-        if self.context.missed.any():
-            done += sum(self._catch_up(int(k)) for k in np.flatnonzero(self.context.missed))
-        return done
-
-    def _catch_up(self, k: int) -> int:
-        """Give consumer `k` what it missed, from the journal, as far as its ring has room; then it is no longer behind."""
-        context: execution.Execution = self.context
-        ring, missed = context.reports[k], int(context.missed[k])
-        count = min(int(room(ring)), missed)
-        if count > 0:
-            assert self._journal is not None
-            journal = RingJournal(JournalReader(self._journal.folder, self.name, self._journal.epoch), JournalKind.REPORT, k)
-            records = journal.records(journal.end - missed, journal.end - missed + count)
-            for n in range(count):
-                ring.slots[slot_at(ring, n)] = records[n]
-            publish_many(ring, count)
-            context.missed[k] -= count
-        if context.missed[k] == 0:
-            # SYNC behind: pairs with load_acquire in observe(). Whoever sees 0 finds every report on the ring.
-            store_release(context.common.control, control.BEHIND_RING + int(context.rings[2 + k]), 0)
-        return count
 
 
 class PortfolioStage(DecidingStage):
@@ -239,4 +243,8 @@ _BY_ROLE: dict[str, type[Stage]] = {
 def make_stage(spec: StageSpec, config: Config, tables: Tables) -> Stage:
     """The stage of a topology row, not yet attached. Raises what an impossible config raises."""
     prove_bounds(tables.instrument_rows, tables.limit_rows, tables.firm)
+    if spec.role == "execution" and isinstance(config.execution[spec.subject], VenueExecution):
+        from processes.venue_stage import VenueStage  # It needs this module.
+
+        return VenueStage(spec, config, tables)
     return _BY_ROLE[spec.role](spec, config, tables)

@@ -84,7 +84,7 @@ class Pipeline(Bench):
         for request in self.requests.made:
             if request.answer is None:
                 target = request.url.removeprefix("http://127.0.0.1")
-                request.answer = self.driver.venue.request("GET", target, {}, self.driver.now_ns).body
+                request.answer = self.driver.venue.request("GET", target, {}, b"", self.driver.now_ns).body
         for stage in self.loop.stages:
             stage.cold(self.now_ns)
 

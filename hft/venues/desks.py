@@ -1,0 +1,39 @@
+"""Desks: opens a venue's order entry: its codec for kernels and its account session for cold code.
+
+Venues are imported when they are asked for, so that whoever trades one does not load the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from hft.config import VenueExecution
+from hft.tables import Tables
+from hft.venues.interface import AccountSession, Credentials
+
+
+class Desk(NamedTuple):
+    """A venue's order entry."""
+
+    codec: Any  #: see `hft/venues/codecs.py`
+    account: AccountSession
+    http_orders: bool  #: whether orders are HTTP requests; the WebSocket then only tells what became of them
+
+
+class DeskOrder(NamedTuple):
+    """What a desk is opened with."""
+
+    section: VenueExecution
+    tables: Tables
+    rows: list[int]  #: the venue's instrument rows
+    credentials: Credentials
+    installation: int  #: 63 bits that tell this installation's orders from others' at the same account
+
+
+def open_desk(venue: str, order: DeskOrder) -> Desk:
+    """Open the order entry of a venue. Raises KeyError for a venue without one."""
+    return _OPENERS[venue](order)
+
+
+_OPENERS: Mapping[str, Callable[[DeskOrder], Desk]] = {}
