@@ -17,29 +17,17 @@ Adding a venue adds a row to `CODECS`.
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import Any
 
+from hft.venues.binance import kernels as binance
+from hft.venues.binance.orders import BinanceCodec
+from hft.venues.outcomes import Encoded, Scanned
 from shm.dispatch import by_type
 
-
-class Encoded(IntEnum):
-    """Why `encode` wrote nothing; what it wrote ends at a positive offset."""
-
-    NOT_EXPRESSIBLE = -1  #: the venue has no such order
-    SPLIT = -2  #: a REPLACE that takes two requests: cancel first, and the new order when that is through
-
-
-class Scanned(IntEnum):
-    """Why a scan gives no events."""
-
-    IGNORED = 0
-    COLD = -1  #: for `AccountSession.take`
-    MALFORMED = -2
-
+__all__ = ["CODECS", "Encoded", "Scanned", "encode", "may_send", "note_sent", "scan_private", "scan_response"]
 
 #: type of the codec -> what has its kernels as attributes
-CODECS: dict[type, Any] = {}
+CODECS: dict[type, Any] = {BinanceCodec: binance}
 
 encode = by_type(CODECS, "encode")
 scan_private = by_type(CODECS, "scan_private")

@@ -1,0 +1,420 @@
+"""Binance private scanner: turns replies to order requests and account events into VENUE_EVENT rows, in place.
+
+    {"id":"000001000000002a","status":200,"result":{...},"rateLimits":[...]}
+    {"id":"000001000000002a","status":400,"error":{"code":-2010,"msg":"..."},"rateLimits":[...]}
+    {"subscriptionId":0,"event":{"e":"executionReport",...}}
+
+A request about an order has the order's id as 16 hex digits for its own; whatever has another id is for cold code. Everything that
+is read is strict: a message that is no valid JSON, or not as documented where it is read, is MALFORMED as a whole.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from hft.records import VenueEventKind, VenueEventSource, VenueReason
+from hft.venues.binance.errors import classify
+from hft.venues.binance.limits import (
+    BANNED_UNTIL_NS,
+    ORDERS_10S,
+    ORDERS_DAY,
+    RAW,
+    UTC_OFFSET_NS,
+    WEIGHT,
+    WINDOW_NS,
+    WORDS,
+    learn,
+    learn_ban,
+    note_answer,
+)
+from hft.venues.binance.orders import ASKED_ID, ASKED_REF, BinanceCodec, asked_place
+from hft.venues.binance.private_fields import (
+    BAD,
+    begin_event,
+    read_client,
+    read_key,
+    read_price,
+    read_qty,
+    read_row,
+    read_side,
+    read_signed,
+    read_when,
+    read_word,
+)
+from hft.venues.binance.private_report import note_key, read_report
+from hft.venues.binance.private_words import (
+    AMENDED,
+    CANCEL_RESPONSE,
+    CANCEL_RESULT,
+    CLIENT_ID,
+    CODE,
+    DATA,
+    ERROR,
+    EVENT,
+    EXECUTED_QTY,
+    EXECUTION_REPORT,
+    EXPIRED_IN_MATCH,
+    FAILURE,
+    ID,
+    INTERVAL_S,
+    LIMIT_COUNT,
+    LIMIT_INTERVAL,
+    LIMIT_INTERVAL_NUM,
+    LIMIT_LIMIT,
+    LIMIT_TYPE,
+    MSG,
+    NEW_RESPONSE,
+    NEW_RESULT,
+    ORDER_ID,
+    ORDER_STATUS,
+    ORIG_CLIENT_ID,
+    ORIG_QTY,
+    P_LIMIT,
+    P_MESSAGE,
+    P_PART,
+    P_REPORT,
+    P_RESULT,
+    PRICE,
+    QTY,
+    R_EVENT,
+    RATE_LIMITS,
+    RESULT,
+    RETRY_AFTER,
+    SERVER_SHUTDOWN,
+    SERVER_TIME,
+    SIDE,
+    STATUS,
+    STATUS_KINDS,
+    STREAM_TERMINATED,
+    SUCCESS,
+    SYMBOL,
+    TRANSACT_TIME,
+)
+from hft.venues.fields import text_end
+from hft.venues.json_bytes import OPEN_BRACE, OPEN_BRACKET, is_mark, is_null, read_integer, skip_space
+from hft.venues.members import UNKNOWN, first_element, next_element, note_members
+from hft.venues.outcomes import Scanned
+from hft.venues.text import read_hex
+from shm.jit import njit
+
+_MALFORMED, _IGNORED, _COLD = int(Scanned.MALFORMED), int(Scanned.IGNORED), int(Scanned.COLD)
+_REPLY = int(VenueEventSource.REPLY)
+_ACK, _CANCELED, _REJECTED = int(VenueEventKind.ACK), int(VenueEventKind.CANCELED), int(VenueEventKind.REJECTED)
+_CANCEL_REJECTED, _AMENDED = int(VenueEventKind.CANCEL_REJECTED), int(VenueEventKind.AMENDED)
+_UNKNOWN, _THROTTLED = int(VenueEventKind.UNKNOWN), int(VenueEventKind.THROTTLED)
+_UNKNOWN_ORDER, _SELF_TRADE = int(VenueReason.UNKNOWN_ORDER), int(VenueReason.SELF_TRADE)
+_MS, _SECOND_NS = 1_000_000, 1_000_000_000
+_TOO_MUCH_WEIGHT = -1003
+#: What the event's field holds.
+_CODE_MAX = (1 << 31) - 1
+
+
+@njit
+def scan_private(codec: BinanceCodec, data: NDArray[Any], start: int, end: int, received_ns: int, out: NDArray[Any]) -> int:
+    """Read one message, `data[start:end]`: how many VENUE_EVENT rows are in `out`, or a member of Scanned."""
+    words = codec.private
+    at = words.places[P_MESSAGE]
+    past = note_members(words.envelope, data, skip_space(data, start, end), end, at)
+    if past < 0 or skip_space(data, past, end) != end:
+        return _MALFORMED
+    if at[EVENT] >= 0:
+        return _read_event(codec, data, at[EVENT], end, received_ns, out)
+    if at[STATUS] < 0 or at[ID] < 0:
+        return _COLD
+    status, past = read_integer(data, at[STATUS], end)
+    if past < 0:
+        return _MALFORMED
+    id_past = text_end(data, at[ID], end)
+    request_id = read_hex(data, at[ID] + 1, id_past) if id_past >= 0 else 0
+    if request_id > 0:
+        note_answer(codec.limits, codec.asked[asked_place(request_id), ASKED_ID] == request_id)
+    if at[RATE_LIMITS] >= 0 and not _learn_limits(codec, data, at[RATE_LIMITS], end, received_ns):
+        return _MALFORMED
+    if request_id <= 0:
+        return _COLD
+    if status == 200:
+        return _read_result(codec, data, at[RESULT], end, request_id, received_ns, out)
+    return _read_error(codec, data, at[ERROR], end, status, request_id, received_ns, out)
+
+
+@njit
+def _read_event(codec: BinanceCodec, data: NDArray[Any], start: int, end: int, received_ns: int, out: NDArray[Any]) -> int:
+    words = codec.private
+    at = words.places[P_REPORT]
+    if note_members(words.report, data, start, end, at) < 0:
+        return _MALFORMED
+    event = read_word(words.events, data, at[R_EVENT], end)
+    if event == EXECUTION_REPORT:
+        return read_report(codec, data, at, end, received_ns, out)
+    if event == SERVER_SHUTDOWN or event == STREAM_TERMINATED:
+        return _COLD
+    return _IGNORED if event == UNKNOWN else _MALFORMED
+
+
+@njit
+def _learn_limits(codec: BinanceCodec, data: NDArray[Any], start: int, end: int, received_ns: int) -> bool:
+    """Learn the counts that a reply tells; False if they are not as documented."""
+    words = codec.private
+    place = words.places[P_LIMIT]
+    at, more = first_element(data, start, end)
+    while more:
+        past = note_members(words.limit, data, at, end, place)
+        if past < 0:
+            return False
+        kind = read_word(words.limit_types, data, place[LIMIT_TYPE], end)
+        interval = read_word(words.intervals, data, place[LIMIT_INTERVAL], end)
+        number, limit = read_key(data, place[LIMIT_INTERVAL_NUM], end), read_key(data, place[LIMIT_LIMIT], end)
+        count = read_key(data, place[LIMIT_COUNT], end)
+        if kind == BAD or interval == BAD or number < 0 or limit < 0 or count < 0:
+            return False
+        if kind != UNKNOWN and interval != UNKNOWN:
+            row = _window_of(kind, INTERVAL_S[interval] * number)
+            if row >= 0 and codec.limits[row, WINDOW_NS] == INTERVAL_S[interval] * number * _SECOND_NS:
+                learn(codec.limits, row, limit, count, received_ns)
+        at, more = next_element(data, past, end)
+    return at >= 0
+
+
+@njit
+def _window_of(kind: int, interval_s: int) -> int:
+    """Row of the limits table for a limit's type and seconds, or -1."""
+    if kind == 0:
+        return WEIGHT
+    if kind == 1:
+        return RAW
+    return ORDERS_10S if interval_s == 10 else ORDERS_DAY if interval_s == 86_400 else -1
+
+
+@njit
+def _read_result(
+    codec: BinanceCodec, data: NDArray[Any], start: int, end: int, request_id: int, received_ns: int, out: NDArray[Any]
+) -> int:
+    """Read what a request achieved: one order, a list of canceled ones, or a cancel and a new order."""
+    at = codec.private.places[P_RESULT]
+    if start < 0:
+        return _MALFORMED
+    if is_mark(data, start, end, OPEN_BRACKET):
+        return _read_canceled(codec, data, start, end, request_id, received_ns, out)
+    if note_members(codec.private.results, data, start, end, at) < 0:
+        return _MALFORMED
+    if at[CANCEL_RESULT] >= 0:
+        return _read_replaced(codec, data, at, end, request_id, received_ns, out)
+    if at[AMENDED] >= 0:
+        time_ns, amended = read_when(data, at[TRANSACT_TIME], end), at[AMENDED]
+        n = _read_order(codec, data, amended, end, request_id, received_ns, out, 0)
+        if n < 0 or time_ns == BAD:
+            return _MALFORMED
+        out[0]["kind"] = _AMENDED
+        out[0]["exchange_ns"] = time_ns
+        return n
+    return _read_order(codec, data, start, end, request_id, received_ns, out, 0)
+
+
+@njit
+def _read_canceled(
+    codec: BinanceCodec, data: NDArray[Any], start: int, end: int, request_id: int, received_ns: int, out: NDArray[Any]
+) -> int:
+    """Read a list of canceled orders, as many as there is room for: the stream tells of each besides."""
+    n = 0
+    at, more = first_element(data, start, end)
+    while more and n < len(out):
+        places = codec.private.places[P_PART]
+        past = note_members(codec.private.results, data, at, end, places)
+        if past < 0:
+            return _MALFORMED
+        # An order list has no order of its own here, and is none of ours.
+        if places[ORDER_ID] >= 0:
+            added = _read_order(codec, data, at, end, request_id, received_ns, out, n)
+            if added < 0:
+                return _MALFORMED
+            n += added
+        at, more = next_element(data, past, end)
+    return n if at >= 0 else _MALFORMED
+
+
+@njit
+def _read_order(
+    codec: BinanceCodec, data: NDArray[Any], start: int, end: int, request_id: int, received_ns: int, out: NDArray[Any], n: int
+) -> int:
+    """Read one order's reply into `out[n]`: 1, 0 if it is of another instrument, or MALFORMED."""
+    words = codec.private
+    at = words.places[P_PART]
+    if n >= len(out) or start < 0 or note_members(words.results, data, start, end, at) < 0:
+        return _MALFORMED
+    instrument = read_row(codec, data, at[SYMBOL], end)
+    if instrument == BAD:
+        return _MALFORMED
+    if instrument == UNKNOWN:
+        return 0
+    canceled = at[ORIG_CLIENT_ID] >= 0
+    client = read_client(data, at[ORIG_CLIENT_ID] if canceled else at[CLIENT_ID], end)
+    key, time_ns = read_key(data, at[ORDER_ID], end), read_when(data, at[TRANSACT_TIME], end)
+    price = read_price(codec, instrument, data, at[PRICE], end)
+    qty = read_qty(codec, instrument, data, at[ORIG_QTY] if at[ORIG_QTY] >= 0 else at[QTY], end)
+    cum, side = read_qty(codec, instrument, data, at[EXECUTED_QTY], end), read_side(codec, data, at[SIDE], end)
+    if client == BAD or key < 0 or time_ns == BAD or price == BAD or qty == BAD or cum == BAD or side == BAD:
+        return _MALFORMED
+    kind, reason = _CANCELED if canceled else _ACK, 0
+    if at[ORDER_STATUS] >= 0:
+        status = read_word(words.statuses, data, at[ORDER_STATUS], end)
+        if status < 0:
+            return _MALFORMED
+        kind, reason = STATUS_KINDS[status], _SELF_TRADE if status == EXPIRED_IN_MATCH else 0
+    begin_event(out, n, kind, _REPLY, received_ns)
+    row = out[n]
+    row["order_id"] = client
+    row["request_id"] = request_id
+    row["venue_key"] = key
+    row["price_ticks"] = price
+    row["qty_lots"] = qty
+    row["cum_lots"] = cum if at[EXECUTED_QTY] >= 0 else -1
+    row["exchange_ns"] = time_ns
+    row["instrument"] = instrument
+    row["side"] = side
+    row["reason"] = reason
+    note_key(codec, client, key)
+    return 1
+
+
+@njit
+def _read_replaced(
+    codec: BinanceCodec, data: NDArray[Any], at: NDArray[Any], end: int, request_id: int, received_ns: int, out: NDArray[Any]
+) -> int:
+    """Read how a cancelReplace went, in a result or in an error's data: the cancel first, then the new order."""
+    outcomes = codec.private.outcomes
+    canceled, placed = read_word(outcomes, data, at[CANCEL_RESULT], end), read_word(outcomes, data, at[NEW_RESULT], end)
+    cancel_at, new_at = at[CANCEL_RESPONSE], at[NEW_RESPONSE]
+    if canceled < 0 or placed < 0:
+        return _MALFORMED
+    n = 0
+    cancel_reason, cancel_code = 0, 0
+    if canceled == SUCCESS:
+        n = _read_order(codec, data, cancel_at, end, request_id, received_ns, out, 0)
+    elif canceled == FAILURE:
+        good, _, cancel_reason, cancel_code = _read_refusal(codec, data, cancel_at, end)
+        if not good:
+            return _MALFORMED
+        n = _tell_uncanceled(codec, request_id, cancel_reason, cancel_code, received_ns, out, 0)
+    if n < 0:
+        return _MALFORMED
+    if placed == SUCCESS:
+        added = _read_order(codec, data, new_at, end, request_id, received_ns, out, n)
+        return n + added if added >= 0 else _MALFORMED
+    kind, reason, code = _REJECTED, cancel_reason, cancel_code
+    if placed == FAILURE:
+        good, kind, reason, code = _read_refusal(codec, data, new_at, end)
+        if not good:
+            return _MALFORMED
+    _tell_refused(request_id, kind, reason, code, received_ns, out, n)
+    return n + 1
+
+
+@njit
+def _read_refusal(codec: BinanceCodec, data: NDArray[Any], start: int, end: int) -> tuple[bool, int, int, int]:
+    """Read `{"code":...,"msg":"..."}`: (whether it is that, VenueEventKind, VenueReason, code)."""
+    at = codec.private.places[P_PART]
+    if start < 0 or note_members(codec.private.results, data, start, end, at) < 0:
+        return False, 0, 0, 0
+    code, good = read_signed(data, at[CODE], end)
+    if not good or abs(code) > _CODE_MAX:
+        return False, 0, 0, 0
+    past = text_end(data, at[MSG], end) if at[MSG] >= 0 else -1
+    # A message with escapes is none that we know.
+    first = at[MSG] + 1 if past >= 0 else 0
+    kind, reason = classify(codec.errors, code, data, first, max(past, 0))
+    return True, kind, reason, code
+
+
+@njit
+def _tell_refused(request_id: int, kind: int, reason: int, code: int, received_ns: int, out: NDArray[Any], n: int) -> None:
+    begin_event(out, n, kind, _REPLY, received_ns)
+    out[n]["request_id"] = request_id
+    out[n]["reason"] = reason
+    out[n]["venue_code"] = code
+
+
+@njit
+def _tell_uncanceled(codec: BinanceCodec, request_id: int, reason: int, code: int, received_ns: int, out: NDArray[Any], n: int) -> int:
+    """Tell that the order which a REPLACE meant was not canceled, if that order is still remembered; the number of events."""
+    asked = codec.asked[asked_place(request_id)]
+    if asked[ASKED_ID] != request_id or asked[ASKED_REF] == 0:
+        return n
+    _tell_refused(request_id, _CANCEL_REJECTED, reason, code, received_ns, out, n)
+    out[n]["order_id"] = asked[ASKED_REF]
+    return n + 1
+
+
+@njit
+def _read_error(
+    codec: BinanceCodec,
+    data: NDArray[Any],
+    start: int,
+    end: int,
+    status: int,
+    request_id: int,
+    received_ns: int,
+    out: NDArray[Any],
+) -> int:
+    """Read why a request failed, and what that proves."""
+    good, kind, reason, code = _read_refusal(codec, data, start, end)
+    if not good:
+        return _MALFORMED
+    retry_ns = 0
+    data_at = codec.private.places[P_PART, DATA]
+    if data_at >= 0 and is_mark(data, data_at, end, OPEN_BRACE):
+        at = codec.private.places[P_RESULT]
+        if note_members(codec.private.results, data, data_at, end, at) < 0:
+            return _MALFORMED
+        if at[CANCEL_RESULT] >= 0:
+            return _read_replaced(codec, data, at, end, request_id, received_ns, out)
+        retry_ns = _read_retry(codec, data, at, end, status, code, received_ns)
+        if retry_ns < 0:
+            return _MALFORMED
+    elif data_at >= 0 and not is_null(data, data_at, end):
+        return _MALFORMED
+    if status >= 500:
+        kind = _UNKNOWN
+    elif status == 429 or status == 418:
+        kind = _THROTTLED
+        if data_at < 0:
+            retry_ns = _hold_back(codec, status, code, received_ns)
+    n = 0
+    if kind == _CANCEL_REJECTED and codec.asked[asked_place(request_id), ASKED_ID] == request_id:
+        # A change in place that found no order: the order it was to become never lived.
+        n = _tell_uncanceled(codec, request_id, reason, code, received_ns, out, 0)
+        kind = _REJECTED
+    _tell_refused(request_id, kind, reason, code, received_ns, out, n)
+    out[n]["retry_after_ns"] = retry_ns
+    return n + 1
+
+
+@njit
+def _read_retry(codec: BinanceCodec, data: NDArray[Any], at: NDArray[Any], end: int, status: int, code: int, received_ns: int) -> int:
+    """Read when requests may be made again, and keep to it: how long from now, 0 if it does not say, -1 if it is not as documented."""
+    if at[RETRY_AFTER] < 0:
+        return _hold_back(codec, status, code, received_ns) if status == 429 or status == 418 else 0
+    until_ms = read_key(data, at[RETRY_AFTER], end)
+    if until_ms < 0:
+        return -1
+    if status == 418 or code == _TOO_MUCH_WEIGHT:
+        learn_ban(codec.limits, until_ms * _MS)
+    utc_ns = received_ns + codec.limits[WORDS, UTC_OFFSET_NS]
+    if at[SERVER_TIME] >= 0:
+        server_ms = read_key(data, at[SERVER_TIME], end)
+        if server_ms < 0:
+            return -1
+        utc_ns = server_ms * _MS
+    return max(0, until_ms * _MS - utc_ns)
+
+
+@njit
+def _hold_back(codec: BinanceCodec, status: int, code: int, received_ns: int) -> int:
+    """A throttled reply without a time: nothing leaves before the next window of the weight. How long that is."""
+    if status != 418 and code != _TOO_MUCH_WEIGHT:
+        return 0
+    utc_ns = received_ns + codec.limits[WORDS, UTC_OFFSET_NS]
+    window_ns = codec.limits[WEIGHT, WINDOW_NS]
+    learn_ban(codec.limits, utc_ns - utc_ns % window_ns + window_ns)
+    return max(0, codec.limits[WORDS, BANNED_UNTIL_NS] - utc_ns)
