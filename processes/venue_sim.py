@@ -14,15 +14,18 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from hft.sim.binance.venue import BinanceVenue
-from hft.sim.kraken import pairs as kraken_pairs
-from hft.sim.kraken.venue import KrakenVenue
 from hft.sim.exchange.customers import Customer, CustomersError, decode_customers
+from hft.sim.kraken import pairs as kraken_pairs
+from hft.sim.kraken.recording import RecordedKraken
+from hft.sim.kraken.recording import scan as kraken_scan
+from hft.sim.kraken.venue import KrakenVenue
 from hft.sim.market import Market, SimError
 from hft.sim.player import Settings
 from hft.sim.recording import RecordedMarket
@@ -75,12 +78,16 @@ def open_recording(path: Path) -> RecordingFile:
 
 def market_maker(options: Options) -> Callable[[], Market]:
     """Return what makes a fresh market for each round. Raises EngineError or SimError on unusable options."""
-    if options.recording and options.synthetic is not None:
-        raise EngineError("expected one of a recording and a synthetic seed, found both")
+    _refuse_two_markets(options)
     if options.recording:
         index = scan(open_recording(Path(name)) for name in options.recording)
         return lambda: RecordedMarket(index, options.as_recorded)
     return synthetic_maker(options, SPECS, SYMBOLS_DEFAULT)
+
+
+def _refuse_two_markets(options: Options) -> None:
+    if options.recording and options.synthetic is not None:
+        raise EngineError("expected one of a recording and a synthetic seed, found both")
 
 
 def synthetic_maker(options: Options, specs: Mapping[str, FlowSpec], default: tuple[str, ...]) -> Callable[[], Market]:
@@ -119,12 +126,22 @@ def _binance(options: Options) -> Venue:
 
 
 def _kraken(options: Options) -> Venue:
-    if options.recording:
-        raise EngineError("kraken plays a synthetic market only, found a recording")
     settings = Settings(pace_per_mille(options.pace), options.loop, options.no_limits)
-    specs = {symbol: kraken_pairs.flow(pair) for symbol, pair in kraken_pairs.PAIRS.items()}
-    make_market = synthetic_maker(options, specs, kraken_pairs.SYMBOLS_DEFAULT)
-    return KrakenVenue(make_market, settings, time.time_ns() - time.monotonic_ns(), options.symbols or kraken_pairs.SYMBOLS_DEFAULT)
+    symbols = options.symbols or kraken_pairs.SYMBOLS_DEFAULT
+    make_market: Callable[[], Market]
+    if options.recording:
+        _refuse_two_markets(options)
+        if len(options.recording) > 1:
+            raise EngineError(f"kraken plays one recording, found {len(options.recording)}")
+        recording = kraken_scan(open_recording(Path(options.recording[0])))
+        symbols, make_market = tuple(recording.first), partial(RecordedKraken, recording)
+    else:
+        specs = {name: kraken_pairs.flow(pair) for name, pair in kraken_pairs.PAIRS.items()}
+        make_market = synthetic_maker(options, specs, symbols)
+    try:
+        return KrakenVenue(make_market, settings, time.time_ns() - time.monotonic_ns(), symbols, customers(options))
+    except CustomersError as error:
+        raise EngineError(f"accounts {options.accounts}: {error}") from error
 
 
 #: name -> what makes the venue; raises EngineError or SimError on unusable options

@@ -16,25 +16,10 @@ from typing import Any
 import pytest
 
 from hft.sim.kraken.keys import ALICE_KEY, ALICE_SECRET
-from support.tls_files import make_tls_files
 
 HERE = Path(__file__).parent
 PEER = HERE.parents[1] / ".venvs" / "kraken" / "bin" / "python"
 TIMEOUT_S = 120
-OVER_TLS = """
-import asyncio, json, ssl, sys
-from processes.venue_server import Simulator
-from processes.venue_sim import Options, make_venue
-
-async def serve():
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(sys.argv[1], sys.argv[2])
-    simulator = Simulator(make_venue("kraken", Options(synthetic=3)), waits_for_clients=False, tls=context)
-    print(json.dumps(await simulator.start(0)), flush=True)
-    await asyncio.Event().wait()
-
-asyncio.run(serve())
-"""
 
 
 @pytest.fixture(scope="module", params=["plain", "tls"])
@@ -42,16 +27,17 @@ def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """What the client says of a simulator that was started for it."""
     if not PEER.exists():
         pytest.skip("no .venvs/kraken with python-kraken-sdk: `make setup-peers` makes it")
-    command, trust = [sys.executable, "-m", "processes.cli", "venue-sim", "kraken", "--synthetic", "3"], {}
+    command = [sys.executable, "-m", "processes.cli", "venue-sim", "kraken", "--synthetic", "3"]
     if request.param == "tls":
-        files = make_tls_files(tmp_path_factory.mktemp("tls"))
-        command = [sys.executable, "-c", OVER_TLS, str(files.certificate), str(files.key)]
-        trust = {name: str(files.authority) for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")}
+        command += ["--tls", "--authority", str(tmp_path_factory.mktemp("authority"))]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as simulator:
         assert simulator.stdout is not None and simulator.stderr is not None
         try:
             ready = simulator.stdout.readline()
             assert ready, simulator.stderr.read()
+            ca = json.loads(ready).get("ca")
+            assert (ca is None) is (request.param == "plain")
+            trust = dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), ca) if ca else {}
             done = subprocess.run(
                 [str(PEER), str(HERE / "peers" / "kraken_client.py"), ready, ALICE_KEY, ALICE_SECRET],
                 capture_output=True,

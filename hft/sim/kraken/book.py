@@ -131,6 +131,8 @@ class View:
     def cross(self, message: bytes) -> bytes:
         """Return a message with one more bid, at the second-best ask and in no book, and with a checksum that includes it."""
         asks = self._book.asks
+        if not asks.keys:
+            return message
         bid = (-asks.keys[-min(2, len(asks.keys))], 10 ** (self._book.pair.qty_decimals - 1))
         level = self._levels([bid])
         if b'"bids":[]' not in message:

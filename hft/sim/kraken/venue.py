@@ -31,7 +31,7 @@ from hft.sim.market import Market
 from hft.sim.player import Player, Settings
 from hft.sim.venue import MS, SECOND_NS, Close, Opcode, RefusedError, Response, json_response
 
-PATHS = ("/v2", "/v2/public", "/v2/private")
+PATH = "/v2"
 ATTEMPTS_MAX, ATTEMPTS_WINDOW_NS = 150, 600 * SECOND_NS
 FIRST_CONNECTION_ID = 15_113_583_034_416_118_705
 
@@ -75,7 +75,7 @@ class KrakenVenue:
         self._session_count = 0
         self._attempts_ns: deque[int] = deque(maxlen=ATTEMPTS_MAX)
         self._closing: list[tuple[int, Session]] = []
-        self._load_books()
+        self._load_books(0)
 
     def admit(self, target: str, headers: Mapping[str, str], now_ns: int) -> None:
         """Judge a WebSocket handshake for a URL path with query. Raises RefusedError."""
@@ -84,7 +84,7 @@ class KrakenVenue:
             raise RefusedError(429, f"more than {ATTEMPTS_MAX} connection attempts in 10 minutes")
         attempts.append(now_ns)
         path = target.partition("?")[0]
-        if path not in PATHS:
+        if path != PATH:
             raise RefusedError(404, f"no such path: {path[:80]}")
 
     def open(self, target: None, now_ns: int) -> Session:
@@ -150,7 +150,7 @@ class KrakenVenue:
                 return json_response({"error": str(error)}, 400)
             return json_response({"ok": True})
         if route == ("POST", "/rewind"):
-            self.rewind()
+            self.rewind(now_ns)
             return json_response({"ok": True})
         known = {"/state": "GET", "/book": "GET", "/fault": "POST", "/rewind": "POST"}.get(parts.path)
         return json_response(
@@ -196,13 +196,13 @@ class KrakenVenue:
         else:
             self._faults.arm(fault, now_ns)
 
-    def rewind(self) -> None:
-        """Close every connection; playback begins again with the next subscriber. Accounts stay as they are."""
+    def rewind(self, now_ns: int) -> None:
+        """Close every connection; playback begins again with the next subscriber. Accounts keep what they have, open orders too."""
         for session in self._sessions:
             session.close = session.close or Close(1001, "playback begins again")
         self._player.load()
         self._feed.reset()
-        self._load_books()
+        self._load_books(now_ns)
 
     @property
     def finished(self) -> bool:
@@ -234,7 +234,7 @@ class KrakenVenue:
         if playing and self._player.finished:
             self.counters["rounds"] += 1
             if self._settings.loop:
-                self.rewind()
+                self.rewind(now_ns)
         return len(events)
 
     def _watched(self) -> bool:
@@ -250,12 +250,12 @@ class KrakenVenue:
         self._closing = [entry for entry in self._closing if now_ns < entry[0]]
         self._delivery.work(now_ns)
 
-    def _load_books(self) -> None:
+    def _load_books(self, now_ns: int) -> None:
         """Show accounts and subscribers the book of a market that begins."""
         for symbol in self._pairs:
             book = self._player.market.book(symbol)
             self._feed.load(symbol, book)
-            self._background.load(symbol, book, 0)
+            self._background.load(symbol, book, self._player.utc_ns(now_ns))
 
     def _publish(self, frame: Frame, now_ns: int) -> None:
         channel, symbol, option = frame.topic

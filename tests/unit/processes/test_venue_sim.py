@@ -283,7 +283,8 @@ def test_ports_are_next_to_each_other_and_a_taken_one_is_an_error():
     [
         ("nosuch", {}, "venue must be binance"),
         ("kraken", {"symbols": "BTCUSDT"}, "symbols must be some of BTC/USD"),
-        ("kraken", {"symbols": None, "recording": __file__}, "a synthetic market only"),
+        ("kraken", {"symbols": None, "recording": __file__}, "test_venue_sim.py line 1: "),
+        ("kraken", {"symbols": None, "recording": "/x", "synthetic": 1}, "found both"),
         ("binance", {"pace": "fast"}, "pace must be"),
         ("binance", {"symbols": "BTCUSDT,NOPE"}, "symbols must be some of BTCUSDT, ETHUSDT, SOLUSDT"),
         ("binance", {"symbols": ""}, "symbols must be"),

@@ -313,6 +313,8 @@ def test_accounts_trade_with_each_other_and_each_hears_only_of_itself(desk):
     assert {row["exec_id"] for row in his}.isdisjoint(row["exec_id"] for row in mine)
     assert all(row["liquidity_ind"] == "m" and row["side"] == "sell" for row in his)
     assert all(row["order_id"] != order_id for message in desk.driver.messages(bob, "executions") for row in message["data"])
+    entries = [row for message in desk.driver.messages(desk.session, "balances")[1:] for row in message["data"]]
+    assert {row["ref_id"] for row in entries} == {row["exec_id"] for row in mine}
 
 
 def test_a_new_subscriber_gets_the_open_orders_and_the_last_fills(desk):

@@ -240,6 +240,17 @@ def test_rewinding_closes_connections_and_plays_the_same_market_again():
     assert stripped[0] == stripped[1]
 
 
+def test_an_order_that_the_rewound_market_reaches_is_filled_at_the_venues_time():
+    driver = KrakenDriver()
+    followed(driver)
+    driver.run(1)
+    driver.venue._exchange.show_book("BTC/USD", [(100, 1)], [(10_000_000, 1)], driver.utc_ns)
+    driver.private("AddOrder", pair="XBTUSD", type="buy", ordertype="limit", price="70000", volume="0.01")
+    driver.venue.control("POST", "/rewind", b"", driver.now_ns)
+    (fill,) = driver.state()["exchange"]["accounts"]["alice"]["fills"]
+    assert fill["maker"] and fill["at_ns"] == driver.utc_ns
+
+
 @pytest.mark.parametrize(
     ("method", "target", "body", "status"),
     [
