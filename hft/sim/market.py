@@ -37,6 +37,7 @@ class EventKind(IntEnum):
     TICKER = 2  #: `bookTicker`
     TRADE = 3
     OTHER = 4
+    BOOK = 5  #: nothing is published; the market's own book was replaced, by a recorded snapshot
 
 
 class Event(NamedTuple):

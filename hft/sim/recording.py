@@ -63,7 +63,7 @@ class RecordedMarket:
                 break
             _, number, line, payload = self._next
             snapshot = self._by_place.get((number, line))
-            if snapshot is not None and not self._pass(snapshot):
+            if snapshot is not None and not self._pass(snapshot, events):
                 self._held = True
                 break
             self._at_ns = at_ns
@@ -100,13 +100,14 @@ class RecordedMarket:
         for received_ns, line, payload in read_lines(self._index.files[number]):
             yield received_ns, number, line, payload
 
-    def _pass(self, snapshot: Snapshot) -> bool:
+    def _pass(self, snapshot: Snapshot, events: list[Event]) -> bool:
         """Move past a snapshot's place, unless playback should wait there."""
         if self._hold(snapshot.symbol):
             return False
         self._ahead[snapshot.symbol].pop()
         if not self._books[snapshot.symbol].exact:
             self._books[snapshot.symbol].load(snapshot.book)
+            events.append(Event(self._at_ns, EventKind.BOOK, snapshot.symbol, "", b""))
         return True
 
     def _message(self, at_ns: int, payload: bytes, events: list[Event]) -> None:

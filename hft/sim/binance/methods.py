@@ -35,7 +35,7 @@ SIGNED: Mapping[str, Method] = {
     "account.commission": Method("read", "query", 20),
     "account.rateLimits.orders": Method("read", "query", 40),
 }
-PUBLIC = frozenset(("ping", "time", "exchangeInfo", "depth", "trades.recent", "ticker.book", "ticker.price", "avgPrice"))
+PUBLIC = frozenset(("ping", "time", "exchangeInfo", "depth", "trades.recent", "ticker.book", "ticker.price", "ticker.24hr", "avgPrice"))
 
 #: path -> verb -> method
 ROUTES: Mapping[str, Mapping[str, str]] = {
@@ -46,6 +46,7 @@ ROUTES: Mapping[str, Mapping[str, str]] = {
     "/api/v3/trades": {"GET": "trades.recent"},
     "/api/v3/ticker/bookTicker": {"GET": "ticker.book"},
     "/api/v3/ticker/price": {"GET": "ticker.price"},
+    "/api/v3/ticker/24hr": {"GET": "ticker.24hr"},
     "/api/v3/avgPrice": {"GET": "avgPrice"},
     "/api/v3/order": {"POST": "order.place", "DELETE": "order.cancel", "GET": "order.status"},
     "/api/v3/order/test": {"POST": "order.test"},

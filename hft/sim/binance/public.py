@@ -160,11 +160,35 @@ class PublicDesk:
             bid, ask = (book.bids or [("0.00000000",) * 2])[0], (book.asks or [("0.00000000",) * 2])[0]
             return {"symbol": symbol, "bidPrice": bid[0], "bidQty": bid[1], "askPrice": ask[0], "askQty": ask[1]}
         trades = [msgspec.json.decode(body) for body in self.trades[symbol]]
+        if method == "ticker.24hr":
+            return _statistics(symbol, trades)
         if method == "ticker.price":
             return {"symbol": symbol, "price": trades[-1]["p"] if trades else "0.00000000"}
         qty = sum((Decimal(trade["q"]) for trade in trades), Decimal(0))
         cost = sum((Decimal(trade["q"]) * Decimal(trade["p"]) for trade in trades), Decimal(0))
         return {"mins": 5, "price": f"{cost / qty if qty else 0:.8f}", "closeTime": trades[-1]["T"] if trades else 0}
+
+
+def _statistics(symbol: str, trades: list[dict[str, Any]]) -> dict[str, object]:
+    """Return statistics of the trades that are remembered: not of 24 hours, but in their form."""
+    prices = [Decimal(trade["p"]) for trade in trades] or [Decimal(0)]
+    volume = sum((Decimal(trade["q"]) for trade in trades), Decimal(0))
+    quote = sum((Decimal(trade["q"]) * Decimal(trade["p"]) for trade in trades), Decimal(0))
+    first, last = prices[0], prices[-1]
+    numbers = {
+        "priceChange": last - first,
+        "priceChangePercent": (last - first) / first * 100 if first else first,
+        "weightedAvgPrice": quote / volume if volume else first,
+        "lastPrice": last,
+        "openPrice": first,
+        "highPrice": max(prices),
+        "lowPrice": min(prices),
+        "volume": volume,
+        "quoteVolume": quote,
+    }
+    span = {"openTime": trades[0]["T"], "closeTime": trades[-1]["T"]} if trades else {"openTime": 0, "closeTime": 0}
+    ids = {"firstId": trades[0]["t"], "lastId": trades[-1]["t"]} if trades else {"firstId": -1, "lastId": -1}
+    return {"symbol": symbol, **{name: f"{number:.8f}" for name, number in numbers.items()}, **span, **ids, "count": len(trades)}
 
 
 def _trade(message: dict[str, Any]) -> dict[str, object]:
@@ -183,7 +207,9 @@ def _trade(message: dict[str, Any]) -> dict[str, object]:
 def weight_of(method: str, params: Mapping[str, str]) -> int:
     """Return the request weight of a public method."""
     if method != "depth":
-        return {"exchangeInfo": 20, "trades.recent": 25, "ticker.book": 2, "ticker.price": 2, "avgPrice": 2}.get(method, 1)
+        return {"exchangeInfo": 20, "trades.recent": 25, "ticker.book": 2, "ticker.price": 2, "ticker.24hr": 2, "avgPrice": 2}.get(
+            method, 1
+        )
     wanted = params.get("limit", "100")
     if not LIMIT.fullmatch(wanted) or int(wanted) <= 100:
         return 5

@@ -227,8 +227,12 @@ class BinanceVenue:
         events = self._player.advance(now_ns, budget, bool(self._subscribers))
         utc_ns = self._player.utc_ns(now_ns)
         for event in events:
-            self._background.follow(event, utc_ns)
-            self._publish(event, now_ns)
+            if event.kind == EventKind.BOOK:
+                # The book at the end of these events: the events after this one change nothing that it does not have.
+                self._background.load(event.symbol, self._player.market.book(event.symbol), utc_ns)
+            else:
+                self._background.follow(event, utc_ns)
+                self._publish(event, now_ns)
         self._desk.exchange.work(utc_ns)
         self._tell(now_ns)
         if playing and self._player.finished:

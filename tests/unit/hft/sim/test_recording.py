@@ -46,7 +46,7 @@ PLAIN = (
 
 
 def play(market: RecordedMarket, until_ms: int, stamp=lambda position_ns: T0 + position_ns) -> list:
-    return market.advance(until_ms * 1_000_000, 10**9)
+    return [event for event in market.advance(until_ms * 1_000_000, 10**9) if event.kind != EventKind.BOOK]
 
 
 def begun(*files: RecordingFile, as_recorded=False, start_ns=0, hold=lambda symbol: False) -> RecordedMarket:
@@ -106,6 +106,12 @@ def test_playback_waits_at_a_snapshot_while_it_is_wanted():
     assert market.due_ns() == 120_000_000
     wanted = False
     assert len(play(market, 10**6)) == 2 and not market.held()
+
+
+def test_a_snapshot_that_replaced_the_book_is_told():
+    market = begun(recording(*PLAIN))
+    kinds = [event.kind for event in market.advance(10**12, 10**9)]
+    assert kinds.count(EventKind.BOOK) == 1 and market.book("BTCUSDT").bids
 
 
 def test_filters_are_inferred_and_ignore_a_few_odd_sizes():
@@ -211,6 +217,8 @@ def test_real_recording_plays_without_gaps_and_equals_the_venues_own_best_prices
     follower.snapshot(market.depth(symbol, 5000))
     diffs = 0
     for event in market.advance(2**62, 10**9):
+        if event.kind == EventKind.BOOK:
+            continue
         if not event.stream.endswith("@depth"):
             diffs += event.kind == EventKind.DEPTH
             follower.message(event.body)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from support.binance_trader import LIMIT, Trader, code
-from support.virtual_venue import SECOND_NS, VirtualVenue
+from support.virtual_venue import SECOND_NS, VirtualVenue, recorded
 
 
 def traders(**settings):
@@ -283,3 +283,25 @@ def test_a_refused_status_of_a_pair_refuses_orders_and_shows_in_the_rules():
     assert code(alice.place()) == (400, -2010, "Market is closed.")
     assert driver.get("/api/v3/exchangeInfo")[1]["symbols"][0]["status"] == "CANCEL_ONLY"
     assert alice.call("order.cancel", symbol="BTCUSDT", origClientOrderId="before")["status"] == 200
+
+
+def test_a_recorded_snapshot_is_what_accounts_trade_against_once_it_is_passed():
+    driver = recorded()
+    driver.open("/ws/btcusdt@depth@100ms")
+    driver.run(1)
+    assert driver.get("/api/v3/depth?symbol=BTCUSDT")[0] == 200
+    driver.run(5)
+    book = driver.venue._desk.exchange.books["BTCUSDT"]
+    ours = [[-key if half is book.sells else key for key in half.shown] for half in (book.buys, book.sells)]
+    theirs = driver.venue._player.market.book("BTCUSDT")
+    units = driver.venue._background._units["BTCUSDT"]
+    assert [sorted(side) for side in ours] == [sorted(units.ticks(price) for price, _ in side) for side in (theirs.bids, theirs.asks)]
+
+
+def test_statistics_are_of_the_trades_that_are_remembered():
+    driver = VirtualVenue()
+    assert driver.get("/api/v3/ticker/24hr?symbol=BTCUSDT")[1]["count"] == 0
+    driver.open()
+    driver.run(5)
+    found = driver.get("/api/v3/ticker/24hr")[1][0]
+    assert float(found["lowPrice"]) <= float(found["weightedAvgPrice"]) <= float(found["highPrice"]) and found["count"] > 0
