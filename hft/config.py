@@ -13,7 +13,7 @@ import re
 import stat
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -188,6 +188,21 @@ class Config(Struct, frozen=True, kw_only=True):
     def hash(self) -> str:
         """SHA-256 of the resolved config; journals carry it."""
         return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()
+
+
+def with_absolute_paths(config: Config, folder: Path) -> Config:
+    """The config with paths that are relative to its file, which lies in `folder`, made absolute."""
+
+    def absolute(section: Any, *keys: str) -> Any:
+        found = {key: getattr(section, key) for key in keys}
+        return msgspec.structs.replace(section, **{key: None if path is None else str(folder / path) for key, path in found.items()})
+
+    venues = {name: absolute(venue, "ca_file", "credentials") for name, venue in config.venues.items()}
+    execution = {
+        name: absolute(section, "credentials") if isinstance(section, VenueExecution) else section
+        for name, section in config.execution.items()
+    }
+    return msgspec.structs.replace(config, venues=venues, execution=execution)
 
 
 def load(path: Path) -> Config:

@@ -28,6 +28,7 @@ class FeedCounter(IntEnum):
     CHECKSUM_OK = 17  #: book messages whose checksum the book had
     CHECKSUM_BAD = 18
     HEARTBEATS = 19
+    CLOCK_OFFSET_US = 20  #: gauge: how far the venue's clock is behind ours, and the way from there, at the least
 
 
 class StrategyCounter(IntEnum):

@@ -24,6 +24,7 @@ class Answer(NamedTuple):
     status: int
     body: bytes
     why: str = ""  #: why there was no answer, for people
+    retry_after_ns: int = 0  #: what the venue asks to wait
 
 
 class Calls:
@@ -75,7 +76,7 @@ class Calls:
         try:
             response = request.poll(now_ns)
         except UnexpectedStatus as error:
-            return Answer(call.tag, error.response.status, error.response.body)
+            return Answer(call.tag, error.response.status, error.response.body, retry_after_ns=error.retry_after_ns)
         except (TransportError, HttpError) as error:
             return Answer(call.tag, 0, b"", str(error))
         return None if response is None else Answer(call.tag, response.status, response.body)

@@ -42,7 +42,10 @@ FRAMES_MAX = 16
 # Indices of Feed.words.
 TIMER_DUE_NS = 0
 ANY_LOST = 1  #: 1 while some consumer has lost some instrument
+OFFSET_LEAST_NS = 2  #: least received_ns - exchange_ns since cold code looked
 FEED_WORDS = 8
+#: OFFSET_LEAST_NS before any event that has a time.
+NO_OFFSET = 2**62
 
 #: How often silence is looked for.
 _TIMER_NS = 50_000_000
@@ -102,6 +105,8 @@ def publish_event(ctx: Feed, count: int) -> None:
         return
     last = ctx.staging[count - 1]
     last["decode_ns"] = min(monotonic_ns() - last["received_ns"], _DECODE_NS_MAX)
+    if last["exchange_ns"] > 0:
+        ctx.words[OFFSET_LEAST_NS] = min(ctx.words[OFFSET_LEAST_NS], last["received_ns"] - last["exchange_ns"])
     instrument = as_int(last["instrument"])
     tops = 0
     for i in range(count):

@@ -1,56 +1,74 @@
-"""Feed stage: the cold side of a feed: connection, subscription, REST snapshots."""
+"""Feed stage: the cold side of a feed: connections, subscriptions, resyncs, the venue's clock.
+
+A connection that the venue will cut, by age or because it said so, is replaced before that: a second one is opened beside it, and
+takes over once it has delivered for a while. Feeds know a message by its ids, so what both delivered counts once.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import random
+import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from hft.config import Config
 from hft.counters import FeedCounter
-from hft.http_client import HttpError, UnexpectedStatus
 from hft.reconnect import AttemptWindow, Reconnect
 from hft.records import MARKET
 from hft.tables import Tables
 from hft.topology import StageSpec
-from hft.venues.binance import feed as binance_feed
-from hft.venues.binance.feed import BinanceFeed, new_feed, on_disconnect, on_snapshot
-from hft.venues.book_feed import SHUTDOWN, WANTS_SYNC
+from hft.venues.book_feed import LAST_ID, SHUTDOWN, SYNCED, WANTS_SYNC
+from hft.venues.feeds import on_disconnect
+from hft.venues.interface import Call, Credentials, Outgoing, Text
+from hft.venues.markets import Market, MarketOrder, open_market
+from processes.calls import Calls
 from processes.common import Common
-from processes.feed import ANY_LOST, FEED_WORDS, Feed, publish_event
+from processes.credentials import read_credentials
+from processes.feed import ANY_LOST, FEED_WORDS, NO_OFFSET, OFFSET_LEAST_NS, Feed, publish_event
 from processes.logs import log
 from processes.resources import Resources
 from processes.stage import Stage
 from processes.transport import connect
 from processes.transport.connect import DirectLink, Kills, Link, LinkEvent, Settings
-from processes.transport.rest import Request
-from processes.transport.stream import TransportError
-from processes.transport.wire import make_wire
+from processes.transport.stream import tls_context
+from processes.transport.wire import MESSAGES_IN, ORDERS, Wire, make_wire, queue_text
 
-#: Levels that a feed's book holds on each side: the venue's deepest snapshot, and what updates add.
-LEVELS_MAX = 8000
-_SNAPSHOT_TIMEOUT_NS = 10_000_000_000
-_SNAPSHOT_RETRY_NS = 250_000_000
-#: A refused snapshot is asked for again after this long, if the venue does not say.
-_REFUSED_RETRY_NS = 2_000_000_000
+#: Records that one message makes at most: the whole book of a deep venue.
+STAGING_RECORDS = 1 << 17
+MESSAGE_BYTES_MAX = 1 << 23
+#: A connection that lives for so long only is replaced this much before that.
+_REPLACE_BEFORE_NS = 60_000_000_000
+#: How long a new connection delivers before it takes over: what the old one still holds has come on it, too, by then.
+_OVERLAP_NS = 1_500_000_000
+_OFFSET_EVERY_NS = 1_000_000_000
+#: After a request for a whole book failed, the next follows this much later.
+_RETRY_NS = 2_000_000_000
 
 
 class FeedStage(Stage):
-    """`feed.binance`."""
+    """`feed.<venue>`."""
 
     def __init__(self, spec: StageSpec, config: Config, tables: Tables) -> None:
         super().__init__(spec, config, tables)
         self.venue = config.venues[spec.subject]
         self.rows = tables.rows_of_venue(spec.subject)
-        self.wire = make_wire(message_bytes_max=1 << 22)
+        self.wire = make_wire(message_bytes_max=MESSAGE_BYTES_MAX)
+        self._spare: Wire | None = None
         self.kills = np.zeros(2, np.int64)
-        self._feed: BinanceFeed | None = None
+        self._market: Market | None = None
+        self._tls = self._authorities()
+        self._calls = Calls(self.venue.rest_url, self._tls)
         self._link: Link | None = None
-        self._requests: dict[int, Request] = {}
+        self._standby: Link | None = None
+        self._make_link: Callable[[Wire], Link] | None = None
+        self._opened_ns = 0
+        self._standby_ns = 0
+        self._offset_due_ns = 0
         self._not_before_ns: dict[int, int] = {}
 
     @property
@@ -58,22 +76,31 @@ class FeedStage(Stage):
         """Whether this stage needs an asyncio loop under it."""
         return self.venue.transport == "picows"
 
+    def _authorities(self) -> ssl.SSLContext | None:
+        return None if self.venue.ca_file is None else tls_context(Path(self.venue.ca_file))
+
+    def _credentials(self) -> Credentials | None:
+        return None if self.venue.credentials is None else read_credentials(Path(self.venue.credentials))
+
     def make_context(self, common: Common, resources: Resources) -> Feed:
-        if self._feed is None:
+        if self._market is None:
             symbols = [self.tables.symbols[row] for row in self.rows]
-            silence_ns = self.venue.silence_ms * 1_000_000
             # What a feed that died left in the gauges: its books and its connection went with it.
             common.counters[FeedCounter.BOOKS_VALID] = 0
             common.counters[FeedCounter.DISCONNECTS] = common.counters[FeedCounter.CONNECTS]
-            self._feed = new_feed(self.tables.instrument_rows, symbols, self.rows, LEVELS_MAX, silence_ns, common.counters)
+            order = MarketOrder(
+                self.venue, self.tables.instrument_rows, symbols, self.rows, common.counters, self._credentials(), time.time_ns
+            )
+            self._market = open_market(self.spec.subject, order)
         outputs = self.spec.outputs
-        staging = np.zeros(max(2 * LEVELS_MAX + 8, binance_feed.BUFFER_LEVELS), MARKET)
+        staging = np.zeros(STAGING_RECORDS, MARKET)
         words = np.zeros(FEED_WORDS, np.int64)
         words[ANY_LOST] = 1
+        words[OFFSET_LEAST_NS] = NO_OFFSET
         return Feed(
             common=common,
             wire=self.wire,
-            book=self._feed,
+            book=self._market.feed,
             out=tuple(resources.producer(ring) for ring in outputs),
             depth=np.array([ring.kind == "market" for ring in outputs], np.int64),
             # New rings know nothing: each instrument begins as lost, and is given as it stands.
@@ -95,105 +122,166 @@ class FeedStage(Stage):
         self._hand_over(self.rows[0], b"{}")
         self._forget(0)
         publish_event(self.context, 0)
+        queue_text(self.wire, ORDERS, np.zeros(1, np.uint8), 0, 1)
 
     def connect(self, loop: asyncio.AbstractEventLoop | None, on_messages: Callable[[], object]) -> None:
         """Begin connecting; `cold` gets on with it. With picows, `on_messages` is called when the loop has queued messages."""
-        streams = "/".join(
-            f"{self.tables.symbols[row].lower()}@{kind}" for row in self.rows for kind in ("depth@100ms", "bookTicker", "trade")
-        )
-        settings = Settings(url=f"{self.venue.stream_url.rstrip('/')}/stream?streams={streams}")
-        retry = Reconnect(random.Random(os.urandom(8)), window=AttemptWindow())
-        kills = Kills(self.kills, 0, 1)
-        if self.uses_event_loop:
+        assert self._market is not None
+        market = self._market
+        window = AttemptWindow(market.attempts.most, market.attempts.window_ns)
+
+        def make_link(wire: Wire) -> Link:
+            endpoint = market.session.endpoint()
+            settings = Settings(url=endpoint.url, headers=endpoint.headers, tls=self._tls)
+            retry = Reconnect(random.Random(os.urandom(8)), window=window)
+            kills = Kills(self.kills, 0, 1)
+            if not self.uses_event_loop:
+                return DirectLink(settings, wire, retry, kills)
             from processes.transport.picows_transport import PicowsLink
 
             assert loop is not None
-            self._link = PicowsLink(settings, self.wire, retry, kills, loop, on_messages)
-        else:
-            self._link = DirectLink(settings, self.wire, retry, kills)
+            return PicowsLink(settings, wire, retry, kills, loop, on_messages)
+
+        self._make_link = make_link
+        self._link = make_link(self.wire)
 
     def cold(self, now_ns: int) -> int:
         done = super().cold(now_ns)
         if self._link is None:
             return done
+        assert self._market is not None
+        done += self._follow(now_ns)
+        self._replace(now_ns)
+        if self._link.open:
+            self._say(self._market.session.tick(now_ns), self.wire)
+            done += self._resync(now_ns)
+            if self.uses_event_loop:
+                self._link.flush()
+        self._tell_offset(now_ns)
+        return done
+
+    def _follow(self, now_ns: int) -> int:
+        """Notice what became of the connection."""
+        assert self._link is not None and self._market is not None
         event = self._link.tick(now_ns)
         counters = self.context.common.counters
         if event is LinkEvent.OPENED:
             counters[FeedCounter.CONNECTS] += 1
+            self._opened_ns = now_ns
             log("connected", venue=self.spec.subject, url=self._link.url.label)
+            self._say(self._market.session.hello(now_ns), self.wire)
         elif event is LinkEvent.ENDED:
             counters[FeedCounter.DISCONNECTS] += 1
             log("disconnected", venue=self.spec.subject, why=str(self._link.error))
-            self._forget(now_ns)
+            if self._standby is not None and self._standby.open:
+                self._take_over(now_ns)
+            else:
+                self._forget(now_ns)
         elif event is LinkEvent.FAILED:
             log("connection failed", venue=self.spec.subject, why=str(self._link.error))
         elif event is LinkEvent.REFUSED:
             log("venue given up", venue=self.spec.subject, why=str(self._link.error))
-        assert self._feed is not None
-        if self._feed.words[SHUTDOWN]:
-            log("venue announced its shutdown", venue=self.spec.subject)
-            self._link.drop()
-        return done + self._snapshots(now_ns) + (event is not LinkEvent.NOTHING)
+        return int(event is not LinkEvent.NOTHING)
+
+    def _replace(self, now_ns: int) -> None:
+        """Open a second connection when the first has not long to live, and let it take over once it has delivered for a while."""
+        assert self._link is not None and self._market is not None
+        words, life_ns = self._market.feed.words, self._market.session.life_ns
+        if self._standby is None:
+            ages = life_ns and self._link.open and now_ns - self._opened_ns > life_ns - _REPLACE_BEFORE_NS
+            if not self._link.open or not (ages or words[SHUTDOWN]):
+                return
+            log("connection is being replaced", venue=self.spec.subject, why="shutdown announced" if words[SHUTDOWN] else "age")
+            words[SHUTDOWN] = 0
+            assert self._make_link is not None
+            self._spare = self._spare or make_wire(message_bytes_max=MESSAGE_BYTES_MAX)
+            self._standby = self._make_link(self._spare)
+            self._standby_ns = 0
+        event = self._standby.tick(now_ns)
+        if event is LinkEvent.OPENED:
+            assert self._spare is not None
+            self._standby_ns = now_ns
+            self._say(self._market.session.hello(now_ns), self._spare)
+        if not self._standby.open:
+            return
+        self._standby.poll(now_ns)
+        self._standby.flush()
+        if now_ns - self._standby_ns > _OVERLAP_NS and self._standby.wire.words[MESSAGES_IN]:
+            self._take_over(now_ns)
+
+    def _take_over(self, now_ns: int) -> None:
+        """The second connection is the first from here."""
+        assert self._standby is not None and self._spare is not None and self._link is not None
+        old, self._link, self._standby = self._link, self._standby, None
+        self.wire, self._spare = self._spare, self.wire
+        self._opened_ns = now_ns
+        self.context = self.context._replace(wire=self.wire)
+        self.changed = True
+        old.drop()
+        old.tick(now_ns)
+        log("connection replaced", venue=self.spec.subject)
 
     def _forget(self, now_ns: int) -> None:
         """The connection is gone: no book may be used, and no snapshot is of use."""
         ctx: Feed = self.context
         while count := on_disconnect(ctx.book, now_ns, ctx.staging):
             publish_event(ctx, count)
-        for request in self._requests.values():
-            request.close()
-        self._requests.clear()
+        self._calls.close()
 
-    def _snapshots(self, now_ns: int) -> int:
-        """Ask for the snapshots that are wanted, and hand over those that came."""
-        assert self._feed is not None
+    def _say(self, outgoing: Sequence[Outgoing], wire: Wire) -> None:
+        """Send texts on a connection, and make calls."""
+        for each in outgoing:
+            if isinstance(each, Text):
+                data = np.frombuffer(each.data, np.uint8)
+                if not queue_text(wire, ORDERS, data, 0, len(data)):
+                    log("text not queued", venue=self.spec.subject, bytes=len(data))
+        self._calls.add(each for each in outgoing if isinstance(each, Call))
+
+    def _resync(self, now_ns: int) -> int:
+        """Begin what brings books into step, and hand over whole books that came."""
+        assert self._market is not None
+        state, session = self._market.feed.state, self._market.session
         done = 0
         for row in self.rows:
-            request = self._requests.get(row)
-            if request is None:
-                wanted = self._feed.state[row, WANTS_SYNC] and now_ns >= self._not_before_ns.get(row, 0)
-                if wanted and self._link is not None and self._link.open:
-                    self._ask(row, now_ns)
+            if state[row, WANTS_SYNC] and now_ns >= self._not_before_ns.get(row, 0):
+                state[row, WANTS_SYNC] = 0
+                self._say(session.resync(row, now_ns), self.wire)
+        for answer in self._calls.poll(now_ns):
+            done += 1
+            if answer.status == 200:
+                self._hand_over(answer.tag, answer.body)
                 continue
-            try:
-                response = request.poll(now_ns)
-            except (TransportError, HttpError) as error:
-                del self._requests[row]
-                self._feed.state[row, WANTS_SYNC] = 1
-                wait_ns = error.retry_after_ns if isinstance(error, UnexpectedStatus) else 0
-                self._not_before_ns[row] = now_ns + max(wait_ns, _REFUSED_RETRY_NS)
-                log("snapshot failed", instrument=self.tables.instruments[row], why=str(error))
-                continue
-            if response is not None:
-                del self._requests[row]
-                self._hand_over(row, response.body)
-                done += 1
+            state[answer.tag, WANTS_SYNC] = 1
+            self._not_before_ns[answer.tag] = now_ns + max(answer.retry_after_ns, _RETRY_NS)
+            log("snapshot failed", instrument=self.tables.instruments[answer.tag], why=answer.why or f"status {answer.status}")
         return done
 
-    def _ask(self, row: int, now_ns: int) -> None:
-        assert self._feed is not None
-        self._feed.state[row, WANTS_SYNC] = 0
-        self._not_before_ns[row] = now_ns + _SNAPSHOT_RETRY_NS
-        url = f"{self.venue.rest_url.rstrip('/')}/api/v3/depth?symbol={self.tables.symbols[row]}&limit={self.venue.snapshot_levels}"
-        try:
-            self._requests[row] = Request(url, now_ns + _SNAPSHOT_TIMEOUT_NS)
-        except (TransportError, HttpError) as error:
-            self._feed.state[row, WANTS_SYNC] = 1
-            self._not_before_ns[row] = now_ns + _REFUSED_RETRY_NS
-            log("snapshot failed", instrument=self.tables.instruments[row], why=str(error))
-
     def _hand_over(self, row: int, body: bytes) -> None:
+        """Give the feed a whole book that a Call has brought."""
+        assert self._market is not None
         ctx: Feed = self.context
         data = np.frombuffer(bytearray(body), np.uint8)
-        count = on_snapshot(ctx.book, row, data, 0, len(data), time.monotonic_ns(), ctx.staging)
+        count = self._market.on_snapshot(ctx.book, row, data, 0, len(data), time.monotonic_ns(), ctx.staging)
         if count:
             publish_event(ctx, count)
-            log("book synced", instrument=self.tables.instruments[row], update_id=int(ctx.book.state[row, 1]))
+        if ctx.book.state[row, SYNCED]:
+            log("book synced", instrument=self.tables.instruments[row], update_id=int(ctx.book.state[row, LAST_ID]))
+
+    def _tell_offset(self, now_ns: int) -> None:
+        """Say how far the venue's clock is behind ours: the least delay seen, which is the way here and the difference of the clocks."""
+        if now_ns < self._offset_due_ns:
+            return
+        self._offset_due_ns = now_ns + _OFFSET_EVERY_NS
+        words = self.context.words
+        least_ns, words[OFFSET_LEAST_NS] = int(words[OFFSET_LEAST_NS]), NO_OFFSET
+        if least_ns != NO_OFFSET:
+            utc_ns = time.time_ns() - time.monotonic_ns()
+            self.context.common.counters[FeedCounter.CLOCK_OFFSET_US] = (least_ns + utc_ns) // 1000
 
     def disconnect(self, now_ns: int) -> None:
-        """Let go of the connection at the end of the process."""
-        if self._link is not None:
-            self._link.drop()
-            self._link.tick(now_ns)
-        for request in self._requests.values():
-            request.close()
+        """Let go of the connections at the end of the process."""
+        for link in (self._link, self._standby):
+            if link is not None:
+                link.drop()
+                link.tick(now_ns)
+        self._calls.close()

@@ -43,6 +43,13 @@ def recover_positions(instance: Instance, tables: Tables, session: int, epoch: i
     return rows
 
 
+def known_trades(instance: Instance, venue: str, session: int, epoch: int) -> set[tuple[int, int]]:
+    """(instrument row, trade id) of every fill at a venue that epochs [session, epoch) journaled."""
+    epochs = [earlier for earlier in instance.sessions() if session <= earlier < epoch]
+    fills = (report[0] for earlier in epochs for report in fills_of(instance, venue, earlier))
+    return {(int(fill["instrument"]), int(fill["trade_id"])) for fill in fills}
+
+
 def fills_of(instance: Instance, venue: str, epoch: int) -> list[NDArray[Any]]:
     """The TRADE reports of one execution's journal, one-row arrays in order; none if it has no journal."""
     folder, stage = instance.journal_folder(epoch), f"execution.{venue}"

@@ -18,7 +18,7 @@ import click
 import msgspec
 
 from hft import control
-from hft.config import Config
+from hft.config import Config, VenueExecution
 from hft.journal_format import JournalError
 from hft.journal_reader import JournalReader
 from hft.records import InputKind, JournalKind
@@ -61,10 +61,15 @@ def _replay_stages(folder: Path, epoch: int) -> list[dict[str, Any]]:
     stages = []
     config = _config_of(folder, epoch)
     for spec in config.topology().stages:
-        if spec.role in _DECIDING:
+        if spec.role in _DECIDING and not _is_at_venue(config, spec):
             print(f"replaying {spec.name}", file=sys.stderr, flush=True)
             stages.append(_StageReplay(folder, epoch, config, spec).run())
     return stages
+
+
+def _is_at_venue(config: Config, spec: StageSpec) -> bool:
+    """Whether a stage's outcomes are the venue's word: recorded, and given to the others, but nothing to repeat."""
+    return spec.role == "execution" and isinstance(config.execution[spec.subject], VenueExecution)
 
 
 def _folder_of(instance: Instance, session: str | None) -> Path:

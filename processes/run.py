@@ -25,11 +25,12 @@ from processes.errors import EngineError
 from processes.instance import Instance
 from processes.logs import log
 from processes.notify import ready, watchdog
-from processes.recovery import open_orders, recover_positions
+from processes.recovery import known_trades, open_orders, recover_positions
 from processes.resources import Resources, ScratchResources, SharedResources
 from processes.stage import ConnectedStage, Stage
 from processes.stages import DecidingStage, make_stage
 from processes.transport.loop import close_loop, new_loop, run_turns
+from processes.venue_stage import VenueStage
 from shm.pinned import Pinned, pin
 from shm.segment import process_start
 
@@ -144,6 +145,9 @@ def recover(instance: Instance, loop: ProcessLoop, epoch: int) -> None:
         positions = recover_positions(instance, loop.tables, session, epoch)
         for stage in deciding:
             stage.positions = positions.copy()
+            if isinstance(stage, VenueStage):
+                stage.continues = True
+                stage.known_trades = known_trades(instance, stage.spec.subject, session, epoch)
         left = open_orders(instance, loop.tables, epoch)
         log("recovered", session=session, epoch=epoch, fills=int(positions["fills"].sum()), orders_ended_with_the_paper_venue=left)
 

@@ -8,12 +8,14 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
-from hft.config import Config, Simulator
+from hft.config import Config, Execution, Simulator, VenueExecution
 from processes.errors import EngineError
 from processes.instance import Instance
+from processes.simulated_keys import write_key_file
 
 _READY_TIMEOUT_S = 30.0
 
@@ -27,8 +29,8 @@ class Simulators:
         self.urls: dict[str, dict[str, Any]] = {}
 
     def start(self) -> Config:
-        """Start them all; the config with the simulators' URLs in place of its own."""
-        venues = dict(self.config.venues)
+        """Start them all; the config with the simulators' URLs and keys in place of its own."""
+        venues, execution = dict(self.config.venues), dict(self.config.execution)
         try:
             for name, venue in venues.items():
                 if venue.simulator is not None:
@@ -38,10 +40,19 @@ class Simulators:
                 urls = self.urls[name]
                 replaced = {"stream_url": urls["ws"], "rest_url": urls["http"], **({"ca_file": urls["ca"]} if "ca" in urls else {})}
                 venues[name] = msgspec.structs.replace(venues[name], **replaced)
+                execution[name] = self._at_simulator(name, execution[name], urls)
         except BaseException:
             self.stop()
             raise
-        return msgspec.structs.replace(self.config, venues=venues)
+        return msgspec.structs.replace(self.config, venues=venues, execution=execution)
+
+    def _at_simulator(self, name: str, section: Execution, urls: dict[str, Any]) -> Execution:
+        """The section of an execution at the venue, with the simulator's URLs and a key of its own customer."""
+        if not isinstance(section, VenueExecution):
+            return section
+        order_url = urls["ws"].rstrip("/") + urlsplit(section.order_url).path
+        key_file = write_key_file(self.instance.folder / "keys", name)
+        return msgspec.structs.replace(section, order_url=order_url, rest_url=urls["http"], credentials=str(key_file))
 
     def _spawn(self, name: str, simulator: Simulator) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "processes.cli", "venue-sim", name, "--with-parent", "--pace", simulator.pace]

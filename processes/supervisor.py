@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from hft import control
-from hft.config import Config
+from hft.config import Config, with_absolute_paths
 from hft.control import ProcessState, ProcessWord, process_word
 from hft.counters import ExecutionCounter
 from hft.tables import build_tables
@@ -46,7 +46,8 @@ class Supervisor:
     """One engine, from its first segment to its last."""
 
     def __init__(self, instance: Instance, config: Config, config_file: Path, progress: Progress) -> None:
-        self.instance, self.config, self.config_file, self.progress = instance, config, config_file, progress
+        self.instance, self.config_file, self.progress = instance, config_file, progress
+        self.config = with_absolute_paths(config, config_file.parent)
         self.file_hash = config.hash()
         self.tables = build_tables(config)
         self.topology = config.topology()

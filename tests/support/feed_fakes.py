@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 from processes.transport.connect import LinkEvent
+from processes.transport.wire import Wire
 
 
 class FakeLink:
     """Stands in for a DirectLink or PicowsLink; `next_event` is what the next tick brings."""
 
-    def __init__(self) -> None:
+    def __init__(self, wire: Wire | None = None) -> None:
         self.open = False
         self.dropped = 0
+        self.wire = wire
         self.error: Exception | None = None
         self.url = SimpleNamespace(label="ws://venue")
         self._events: list[LinkEvent] = []
@@ -28,6 +31,12 @@ class FakeLink:
     def drop(self) -> None:
         self.dropped += 1
 
+    def poll(self, now_ns: int) -> int:
+        return 0
+
+    def flush(self) -> int:
+        return 0
+
 
 class FakeRequests:
     """Called in place of the Request class; remembers every request made."""
@@ -36,7 +45,7 @@ class FakeRequests:
         self.made: list[FakeRequest] = []
         self.refusal: Exception | None = None
 
-    def __call__(self, url: str, deadline_ns: int) -> FakeRequest:
+    def __call__(self, url: str, deadline_ns: int, **rest: Any) -> FakeRequest:
         if self.refusal is not None:
             raise self.refusal
         self.made.append(FakeRequest(url, deadline_ns))
@@ -54,7 +63,7 @@ class FakeRequest:
     def poll(self, now_ns: int) -> SimpleNamespace | None:
         if isinstance(self.answer, Exception):
             raise self.answer
-        return None if self.answer is None else SimpleNamespace(body=self.answer)
+        return None if self.answer is None else SimpleNamespace(status=200, body=self.answer)
 
     def close(self) -> None:
         self.closed = True

@@ -18,7 +18,7 @@ from hft.journal import JournalWriter, append
 from hft.journal_reader import Entry, JournalReader
 from hft.records import JournalKind
 from hft.sim.synthetic import SPECS, SyntheticMarket
-from processes import feed_stage
+from processes import calls, feed_stage
 from processes.burst import burst
 from processes.transport.connect import LinkEvent
 from support.binance_stream import deliver
@@ -47,8 +47,8 @@ class Pipeline(Bench):
 
     def __init__(self, folder: Path, seed: int, monkeypatch: pytest.MonkeyPatch, begin_ns: int | None = None) -> None:
         self.requests = FakeRequests()
-        monkeypatch.setattr(feed_stage, "Request", self.requests)
-        monkeypatch.setattr(feed_stage, "time", SimpleNamespace(monotonic_ns=lambda: self.now_ns))
+        monkeypatch.setattr(calls, "Request", self.requests)
+        monkeypatch.setattr(feed_stage, "time", SimpleNamespace(monotonic_ns=lambda: self.now_ns, time_ns=time.time_ns))
         super().__init__(folder, pipeline_config())
         self._warm()
         self.now_ns = time.monotonic_ns() - PAST_NS if begin_ns is None else begin_ns

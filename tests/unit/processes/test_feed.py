@@ -18,13 +18,14 @@ from hft.journal import room as journal_room
 from hft.journal_reader import JournalReader
 from hft.records import InvalidReason, JournalKind, MarketFlag, MarketKind
 from hft.replay import MarketJournal
-from processes import feed_stage
+from processes import calls, feed_stage
 from processes.common import RESERVE_BYTES
 from processes.errors import EngineError
 from processes.feed import ANY_LOST, FRAMES_MAX
 from processes.feed_stage import FeedStage
 from processes.transport.connect import LinkEvent
 from processes.transport.stream import TransportError
+from processes.transport.wire import open_wire
 from shm.ring import room
 from support.binance_stream import SHUTDOWN, deliver, depth, quote, snapshot, trade
 from support.engine import Bench, paper_config
@@ -34,6 +35,8 @@ STAGE = "feed.binance"
 DEEP = ["market.binance.mm", "market.binance.execution"]
 TOPS = ["market.binance.risk", "market.binance.portfolio"]
 RINGS = DEEP + TOPS
+#: UTC minus the clock of the test.
+UTC_NS = 1_800_000_000_000_000_000
 BIDS, ASKS = [("100.00", "1.00000"), ("99.00", "2.00000")], [("101.00", "3.00000")]
 BOOK = ["RESET", "LEVEL", "LEVEL", "LEVEL", "VALID", "TOP"]
 TOPS_OF_BOOK = ["RESET", "VALID", "TOP"]
@@ -78,11 +81,11 @@ class FeedBench(Bench):
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FeedBench]:
     requests = FakeRequests()
-    monkeypatch.setattr(feed_stage, "Request", requests)
+    monkeypatch.setattr(calls, "Request", requests)
     with FeedBench(tmp_path, requests) as bench:
         # An event is never stamped later than it is published.
         bench.now_ns -= 60_000_000_000
-        monkeypatch.setattr(feed_stage, "time", SimpleNamespace(monotonic_ns=lambda: bench.now_ns))
+        monkeypatch.setattr(feed_stage, "time", SimpleNamespace(monotonic_ns=lambda: bench.now_ns, time_ns=lambda: bench.now_ns + UTC_NS))
         yield bench
 
 
@@ -303,13 +306,77 @@ def test_stale_snapshot_leads_to_another_a_moment_later(bench: FeedBench) -> Non
     assert len(bench.requests.made) == 2 and bench.told(DEEP[0]) == [BOOK]
 
 
-def test_venues_shutdown_notice_drops_the_connection(bench: FeedBench) -> None:
-    bench.settle()
-    bench.link.brings(LinkEvent.OPENED)
+def standby(bench: FeedBench) -> FakeLink:
+    """Where the next connection is opened, beside the one that is there."""
+    link = FakeLink()
+
+    def make(wire: Any) -> FakeLink:
+        link.wire = wire
+        return link
+
+    bench.feed._make_link = make  # type: ignore[assignment]
+    return link
+
+
+def test_a_connection_whose_end_was_announced_is_replaced_before_it_ends(synced: FeedBench) -> None:
+    bench, second = synced, standby(synced)
     bench.hears(SHUTDOWN)
-    assert bench.link.dropped == 0
     bench.feed.cold(bench.now_ns)
-    assert bench.link.dropped == 1
+    assert bench.link.dropped == 0 and second.wire is not None
+    second.brings(LinkEvent.OPENED)
+    bench.feed.cold(bench.now_ns)
+    # Both deliver: what comes twice counts once.
+    open_wire(second.wire, -1, 1)
+    deliver(second.wire, depth(11, 12, [("99.50", "1.00000")]), bench.now_ns)
+    bench.hears(depth(11, 12, [("99.50", "1.00000")]))
+    bench.feed.cold(bench.now_ns)
+    assert bench.link.dropped == 0 and bench.told(DEEP[0]) == [["LEVEL", "TOP"]]
+    bench.now_ns += 2_000_000_000
+    bench.feed.cold(bench.now_ns)
+    assert bench.link.dropped == 1 and bench.feed._link is second and bench.feed.wire is second.wire
+    deliver(bench.feed.wire, depth(13, 13, [("99.40", "1.00000")]), bench.now_ns)
+    bench.turn(STAGE)
+    assert bench.told(DEEP[0]) == [["LEVEL", "TOP"]]
+    assert bench.counter(STAGE, FeedCounter.BOOKS_VALID) == 1 and bench.counter(STAGE, FeedCounter.DISCONNECTS) == 0
+
+
+def test_a_second_connection_takes_over_when_the_first_ends_early(synced: FeedBench) -> None:
+    second = standby(synced)
+    synced.hears(SHUTDOWN)
+    synced.feed.cold(synced.now_ns)
+    second.brings(LinkEvent.OPENED)
+    synced.feed.cold(synced.now_ns)
+    synced.link.brings(LinkEvent.ENDED)
+    synced.feed.cold(synced.now_ns)
+    assert synced.feed._link is second and synced.told() == [[]] * 4
+
+
+def test_without_a_second_connection_the_first_is_kept_until_it_ends(synced: FeedBench) -> None:
+    second = standby(synced)
+    synced.hears(SHUTDOWN)
+    for _ in range(3):
+        second.brings(LinkEvent.FAILED)
+        synced.feed.cold(synced.now_ns)
+    assert synced.link.dropped == 0 and synced.counter(STAGE, FeedCounter.BOOKS_VALID) == 1
+    synced.link.brings(LinkEvent.ENDED)
+    synced.feed.cold(synced.now_ns)
+    assert synced.told() == [["INVALID"]] * 4
+
+
+def test_an_old_connection_is_replaced_before_the_venue_cuts_it(synced: FeedBench) -> None:
+    second = standby(synced)
+    synced.feed.cold(synced.now_ns + 23 * 3_600_000_000_000)
+    assert second.wire is None
+    synced.feed.cold(synced.now_ns + 24 * 3_600_000_000_000)
+    assert second.wire is not None
+
+
+def test_the_venues_clock_is_told_by_the_least_delay(synced: FeedBench) -> None:
+    synced.hears(depth(11, 11, [("99.50", "1.00000")]))
+    synced.feed.cold(synced.now_ns)
+    synced.feed.cold(synced.now_ns + 1_000_000_000)
+    event_ns = 1_800_000_000_000 * 1_000_000
+    assert synced.counter(STAGE, FeedCounter.CLOCK_OFFSET_US) == (synced.now_ns + UTC_NS - event_ns) // 1000
 
 
 def test_failed_attempt_changes_nothing(synced: FeedBench) -> None:
