@@ -81,16 +81,20 @@ def test_orders_go_over_tls_and_plain_text_is_not_spoken(tmp_path):
     run(client, authority.server_context())
 
 
-def test_a_stalled_connection_says_nothing_and_then_goes_on():
+@pytest.mark.parametrize("secure", [False, True])
+def test_a_stalled_connection_says_nothing_and_then_goes_on(tmp_path, secure):
+    authority = Authority(tmp_path) if secure else None
+    trusting = ssl.create_default_context(cafile=authority.ca_file) if authority else None
+
     async def client(simulator, urls):
-        async with connect(urls["ws"] + "/ws-api/v3", ping_interval=None) as api:
+        async with connect(urls["ws"] + "/ws-api/v3", ping_interval=None, ssl=trusting) as api:
             await control(urls, kind="half_open", sockets="private", for_ms=400)
             began = time.monotonic()
             await api.send(order("stalled"))
             assert json.loads(await api.recv())["id"] == "stalled"
             assert time.monotonic() - began > 0.3
 
-    run(client)
+    run(client, authority.server_context() if authority else None)
 
 
 def test_an_answer_that_is_lost_leaves_the_connection_open_or_not():

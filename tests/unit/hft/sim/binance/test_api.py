@@ -261,3 +261,18 @@ def test_the_state_shows_accounts_orders_and_who_is_connected():
     state = driver.state()
     assert [o["client_id"] for o in state["exchange"]["accounts"]["bob"]["open_orders"]] == ["x"]
     assert state["clients"] == [{"session": 1, "api": True, "logged_on": "bob", "subscriptions": ["bob"]}]
+
+
+def test_the_same_requests_at_the_same_times_get_the_same_bytes():
+    def run():
+        driver = VirtualVenue()
+        bob, stream = Trader(driver, "bob"), driver.open()
+        sent = []
+        for number in range(40):
+            driver.fault(kind=("drop", "duplicate", "reorder", "delay")[number % 4], channel="private")
+            bob.place(price=f"{59_990 + number % 20}", newClientOrderId=f"c{number}", timeInForce=("GTC", "IOC")[number % 2])
+            driver.run(0.2)
+            sent += driver.sent[bob.session.number] + driver.sent[stream.number]
+        return sent, driver.state()
+
+    assert run() == run()
