@@ -23,6 +23,7 @@ from hft.ladder import (
     book_at,
     far_is_sound,
     lots_at,
+    lowest_key,
     near_below,
     new_book,
     new_books,
@@ -48,6 +49,7 @@ __all__ = [
     "check",
     "clear",
     "crossed",
+    "deepest_ticks",
     "depth",
     "level_count",
     "level_lots",
@@ -140,6 +142,12 @@ def level_lots(book: Book, side: int, price_ticks: int) -> int:
 def worse_ticks(book: Book, side: int, price_ticks: int) -> int:
     """Price of the best level that is worse than `price_ticks`; 0 if there is none. Steps through a side from its best."""
     return next_key(book, (1 - side) >> 1, price_ticks * side) * side
+
+
+@njit
+def deepest_ticks(book: Book, side: int) -> int:
+    """Worst price of one side; 0 if it is empty."""
+    return lowest_key(book, (1 - side) >> 1) * side
 
 
 @njit

@@ -213,6 +213,12 @@ def _top_bit(bits: int) -> int:
     return number
 
 
+@njit
+def _low_bit(bits: int) -> int:
+    """Number of the lowest bit set, of 32; `bits` is not 0."""
+    return _top_bit(bits & -bits)
+
+
 @njit(forceinline=True)
 def near_below(book: Book, row: int, index: int) -> int:
     """Greatest index under `index` with a near level, or -1; `index` is at most the window's width."""
@@ -265,6 +271,20 @@ def next_key(book: Book, row: int, key: int) -> int:
         return book.state[row, BASE] + index
     at = _find(book.far_keys[row], book.state[row, FAR], key)
     return book.far_keys[row, at - 1] if at > 0 else 0
+
+
+@njit
+def lowest_key(book: Book, row: int) -> int:
+    """Least key of a side, or 0."""
+    if book.state[row, FAR] > 0:
+        return book.far_keys[row, 0]
+    if book.state[row, NEAR] == 0:
+        return 0
+    block = 0
+    while book.near_sums[row, block] == 0:
+        block += 1
+    word = (block << 5) + _low_bit(book.near_sums[row, block])
+    return book.state[row, BASE] + (word << 5) + _low_bit(book.near_words[row, word])
 
 
 @njit

@@ -20,6 +20,7 @@ from hft.book import (
     check,
     clear,
     crossed,
+    deepest_ticks,
     depth,
     level_count,
     level_lots,
@@ -59,6 +60,7 @@ def test_book_equals_its_naive_twin_on_random_traffic(seed: int, spread: int) ->
         if step % 500 == 0:
             for each in (BUY, SELL):
                 assert levels(book, each) == naive.levels(each), f"seed {seed} step {step}"
+                assert deepest_ticks(book, each) == naive.levels(each)[-1][0], f"seed {seed} step {step}"
             assert check(book) == 0
     for each in (BUY, SELL):
         assert levels(book, each) == naive.levels(each)
@@ -189,7 +191,9 @@ def test_book_equals_its_naive_twin_when_its_window_is_narrow_and_prices_wander(
         if step % 500 == 0:
             assert check(book) in (0, CROSSED)
             for each in (BUY, SELL):
-                assert levels(book, each) == naive.levels(each), f"seed {seed} step {step}"
+                found = naive.levels(each)
+                assert levels(book, each) == found, f"seed {seed} step {step}"
+                assert deepest_ticks(book, each) == (found[-1][0] if found else 0), f"seed {seed} step {step}"
             if rng.random() < 0.1:
                 clear(book)
                 naive = NaiveBook()
