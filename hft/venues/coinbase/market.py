@@ -1,0 +1,123 @@
+"""Coinbase market: what the cold side of a market-data connection says: subscriptions and resyncs.
+
+A book of level 2 is brought into step by subscribing its product anew, which brings a snapshot; one of `full` by a level 3 snapshot by
+REST, which is large and public, and so asked for sparingly. A product that keeps falling out of step is asked for less and less often,
+and all messages share one budget.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hft.venues.coinbase.feed import CHANNELS
+from hft.venues.coinbase.signing import USER_AGENT, signed_members
+from hft.venues.interface import Call, Credentials, Endpoint, Outgoing, Text
+
+_SECOND_NS = 1_000_000_000
+
+#: Products in one message.
+PRODUCTS_IN_ONE = 50
+
+#: Messages a second, and at once, of the 8 and 20 that an address may send; two connections share an address.
+MESSAGES_PER_S, MESSAGES_AT_ONCE = 4, 10
+
+#: A product's resyncs are at least this far apart, doubling up to the most; one that held this long is forgiven.
+RESYNC_LEAST_NS, RESYNC_MOST_NS, FORGIVEN_NS = 500_000_000, 30 * _SECOND_NS, 60 * _SECOND_NS
+#: The same of level 3 snapshots.
+SNAPSHOT_LEAST_NS = 2 * _SECOND_NS
+
+#: Channels that the venue gives to authenticated connections only.
+PRIVATE_CHANNELS = ("level2", "full")
+
+
+class CoinbaseMarket:
+    """The market-data connection of some products; implements MarketSession."""
+
+    #: The venue does not cut connections by age.
+    life_ns = 0
+
+    def __init__(
+        self,
+        symbols: Sequence[str],
+        rows: Sequence[int],
+        stream_url: str,
+        channel: str = "level2_batch",
+        ticker: bool = False,
+        credentials: Credentials | None = None,
+        utc_ns: Callable[[], int] | None = None,
+    ) -> None:
+        """`channel` as the feed's; with `credentials` subscriptions are authenticated, at the time that `utc_ns` tells.
+
+        Raises ValueError for a channel that does not exist, or that needs credentials which are not given.
+        """
+        if channel not in CHANNELS:
+            raise ValueError(f"channel: expected one of {CHANNELS}, was {channel!r}")
+        if channel in PRIVATE_CHANNELS and credentials is None:
+            raise ValueError(f"channel {channel!r} needs credentials; level2_batch does not")
+        if credentials is not None and utc_ns is None:
+            raise ValueError("credentials are of no use without utc_ns: a signature has a time")
+        self._symbols = dict(zip(rows, symbols, strict=True))
+        self._url, self._channel, self._ticker = stream_url, channel, ticker
+        self._credentials, self._utc_ns = credentials, utc_ns
+        self._waiting: dict[int, int] = {}  # row -> when its resync is due
+        self._newest: dict[int, tuple[int, int]] = {}  # row -> (when it was resynced, how far apart the next must be)
+        self._budget = float(MESSAGES_AT_ONCE)
+        self._budget_ns = 0
+        self._queue: list[tuple[str, list[str], list[str]]] = []
+
+    def endpoint(self) -> Endpoint:
+        """Where to connect."""
+        return Endpoint(self._url)
+
+    def hello(self, now_ns: int) -> list[Outgoing]:
+        """Every subscription, the first at once: the venue cuts a connection that has not subscribed within 5 seconds."""
+        self._waiting.clear()
+        self._newest.clear()
+        self._budget, self._budget_ns = float(MESSAGES_AT_ONCE), now_ns
+        channels = [self._channel, "heartbeat"]
+        # The full channel has the matches among the rest.
+        channels += ["matches"] if self._channel != "full" else []
+        channels += ["ticker"] if self._ticker else []
+        names = list(self._symbols.values())
+        self._queue = [("subscribe", names[first : first + PRODUCTS_IN_ONE], channels) for first in range(0, len(names), PRODUCTS_IN_ONE)]
+        return self._flush(now_ns)
+
+    def resync(self, row: int, now_ns: int) -> list[Outgoing]:
+        """Ask for the whole book of an instrument row; at once, or by `tick` when its turn comes. A Call's tag is the row."""
+        newest_ns, apart_ns = self._newest.get(row, (now_ns - FORGIVEN_NS, 0))
+        self._waiting.setdefault(row, newest_ns + apart_ns if now_ns - newest_ns < FORGIVEN_NS else now_ns)
+        return self.tick(now_ns)
+
+    def tick(self, now_ns: int) -> list[Outgoing]:
+        """What was held back."""
+        calls: list[Outgoing] = []
+        least_ns = SNAPSHOT_LEAST_NS if self._channel == "full" else RESYNC_LEAST_NS
+        for row in [row for row, due_ns in self._waiting.items() if due_ns <= now_ns]:
+            del self._waiting[row]
+            newest_ns, apart_ns = self._newest.get(row, (0, 0))
+            forgiven = apart_ns == 0 or now_ns - newest_ns >= FORGIVEN_NS
+            self._newest[row] = (now_ns, least_ns if forgiven else min(2 * apart_ns, RESYNC_MOST_NS))
+            symbol = self._symbols[row]
+            if self._channel == "full":
+                calls.append(Call(row, "GET", f"/products/{symbol}/book?level=3", (("User-Agent", USER_AGENT),)))
+            else:
+                self._queue.append(("unsubscribe", [symbol], [self._channel]))
+                self._queue.append(("subscribe", [symbol], [self._channel]))
+        return calls + self._flush(now_ns)
+
+    def _flush(self, now_ns: int) -> list[Outgoing]:
+        """As much of what waits as the budget lets through, in order, signed as it leaves."""
+        refill = max(0, now_ns - self._budget_ns) * MESSAGES_PER_S / _SECOND_NS
+        self._budget, self._budget_ns = min(float(MESSAGES_AT_ONCE), self._budget + refill), now_ns
+        count = min(len(self._queue), int(self._budget))
+        self._budget -= count
+        said, self._queue = self._queue[:count], self._queue[count:]
+        return [self._text(*message) for message in said]
+
+    def _text(self, what: str, products: list[str], channels: list[str]) -> Text:
+        message: dict[str, Any] = {"type": what, "product_ids": products, "channels": channels}
+        if self._credentials is not None and self._utc_ns is not None and what == "subscribe":
+            message |= signed_members(self._credentials, self._utc_ns())
+        return Text(json.dumps(message, separators=(",", ":")).encode())
