@@ -24,7 +24,6 @@ INVALID_RESPONSE_TYPE = (-1113, "Invalid newOrderRespType.")
 TIFS = {"GTC": Tif.GTC, "IOC": Tif.IOC, "FOK": Tif.FOK}
 STP_DEFAULT = Stp.EXPIRE_MAKER
 ALGO_TYPES = ("STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT")
-ORDER_TYPES = frozenset((*TYPES, *ALGO_TYPES))
 NEW_ORDER_PARAMS = frozenset(
     [
         "symbol",
@@ -120,9 +119,10 @@ def read_new_order(pairs: Mapping[str, Pair], params: Mapping[str, str]) -> NewO
     """Return the order that parameters describe. Raises ApiError."""
     only(params, NEW_ORDER_PARAMS)
     pair = find_pair(pairs, params)
-    side = SIDES[choice(params, "side", SIDES, INVALID_SIDE)]
-    order_type = choice(params, "type", ORDER_TYPES, INVALID_TYPE)
-    if order_type in ALGO_TYPES:
+    side = SIDES.get(params.get("side", "")) or SIDES[choice(params, "side", SIDES, INVALID_SIDE)]
+    order_type = params.get("type", "")
+    if order_type not in TYPES:
+        choice(params, "type", ALGO_TYPES, INVALID_TYPE)
         raise ApiError(400, -1013, "Filter failure: MAX_NUM_ALGO_ORDERS")
     if not NOT_SIMULATED.isdisjoint(params):
         for name in sorted(NOT_SIMULATED):
@@ -142,15 +142,15 @@ def read_new_order(pairs: Mapping[str, Pair], params: Mapping[str, str]) -> NewO
         if post_only:
             _refuse(params, "timeInForce")
         else:
-            tif = TIFS[choice(params, "timeInForce", TIFS, INVALID_TIF)]
+            tif = TIFS.get(params.get("timeInForce", "")) or TIFS[choice(params, "timeInForce", TIFS, INVALID_TIF)]
         price_ticks = pair.ticks(decimal_e8(params, "price"), side)
         qty_lots = _size(pair, params, "LOT_SIZE")
         if pair.instrument.cost_e8(price_ticks, qty_lots) > NOTIONAL_MAX_E8:
             raise ApiError(400, -1013, "Filter failure: NOTIONAL")
     kind = TYPES[order_type]
-    response_type = choice(params, "newOrderRespType", RESPONSE_TYPES, INVALID_RESPONSE_TYPE, "FULL")
-    if "newOrderRespType" not in params and order_type == "LIMIT_MAKER":
-        response_type = "ACK"
+    response_type = "ACK" if post_only else "FULL"
+    if "newOrderRespType" in params:
+        response_type = choice(params, "newOrderRespType", RESPONSE_TYPES, INVALID_RESPONSE_TYPE)
     mode = STP_DEFAULT
     if "selfTradePreventionMode" in params:
         mode = STP_MODES[

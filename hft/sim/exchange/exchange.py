@@ -238,21 +238,14 @@ class Exchange:
     def _check(self, order: Order, limit_key: int | None) -> None:
         """Refuse what may not be placed."""
         account, instrument = order.account, order.instrument
-        for asset in (instrument.base, instrument.quote):
-            if asset not in account.free:
-                account.free[asset] = account.hold[asset] = 0
-        market = order.kind is Kind.MARKET
-        status = instrument.status
-        if status is not Status.TRADING and (
-            status in (Status.CANCEL_ONLY, Status.HALTED)
-            or status is Status.LIMIT_ONLY
-            and market
-            or status is Status.POST_ONLY
-            and not order.post_only
-        ):
-            raise Refusal(Refused.STATUS)
+        if instrument.base not in account.free or instrument.quote not in account.free:
+            for asset in (instrument.base, instrument.quote):
+                account.free.setdefault(asset, 0)
+                account.hold.setdefault(asset, 0)
+        if instrument.status is not Status.TRADING:
+            self._check_status(order, instrument.status)
         known = account.by_client_id.get(order.client_id)
-        if known is not None and known.is_open:
+        if known is not None and known.status is OrderStatus.OPEN:
             raise Refusal(Refused.DUPLICATE_CLIENT_ID)
         if instrument.open_max and account.open_count.get(instrument.symbol, 0) >= instrument.open_max:
             raise Refusal(Refused.TOO_MANY_OPEN)
@@ -260,6 +253,16 @@ class Exchange:
         self._check_funds(order, limit_key)
         if order.post_only and self._would_take(order, order.price_ticks):
             raise Refusal(Refused.WOULD_TAKE)
+
+    def _check_status(self, order: Order, status: Status) -> None:
+        if (
+            status in (Status.CANCEL_ONLY, Status.HALTED)
+            or status is Status.LIMIT_ONLY
+            and order.kind is Kind.MARKET
+            or status is Status.POST_ONLY
+            and not order.post_only
+        ):
+            raise Refusal(Refused.STATUS)
 
     def _check_size(self, instrument: Instrument, price_ticks: int, qty_lots: int, quote_qty_e8: int) -> None:
         if instrument.price_max_ticks and price_ticks > instrument.price_max_ticks:
