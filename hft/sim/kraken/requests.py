@@ -63,7 +63,7 @@ class RequestFront:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             message = None
         if not isinstance(message, dict) or not isinstance(message.get("method"), str):
-            self._say(session, {"error": MALFORMED, "success": False, "time_in": rfc3339(utc_ns), "time_out": rfc3339(utc_ns)})
+            self._say(session, {"error": MALFORMED, "success": False, "time_in": rfc3339(utc_ns), "time_out": rfc3339(utc_ns)}, now_ns)
             return
         number, params = message.get("req_id"), message.get("params", {})
         fine = isinstance(params, dict) and (number is None or isinstance(number, int) and not isinstance(number, bool))
@@ -73,7 +73,7 @@ class RequestFront:
                 raise KrakenError(MALFORMED)
             self._call(request)
         except KrakenError as error:
-            self._say(session, self._envelope(request, {"error": str(error)}))
+            self._reply(request, {"error": str(error)})
 
     def tell(self, event: Event, sessions: Iterable[Session], now_ns: int) -> None:
         """Send an event of the exchange to those who subscribed to its account."""
@@ -90,7 +90,8 @@ class RequestFront:
 
     def _call(self, request: _Request) -> None:
         if request.method == "ping":
-            self._say(request.session, self._envelope(request._replace(method="pong"), {}))
+            pong = self._envelope(request._replace(method="pong"), {})
+            request.session.outbox.append((Opcode.TEXT, msgspec.json.encode(pong)))
         elif request.method == "subscribe":
             self._subscribe(request)
         elif request.method == "unsubscribe":
@@ -114,11 +115,11 @@ class RequestFront:
             elif (channel, symbol) in session.topics:
                 problem = "Already subscribed"
             if problem:
-                self._say(session, self._envelope(request, {"error": problem, **({"symbol": symbol[:40]} if symbol else {})}))
+                self._reply(request, {"error": problem, **({"symbol": symbol[:40]} if symbol else {})})
                 continue
             session.topics[channel, symbol] = option
             named = {"symbol": symbol} if symbol else {}
-            self._say(session, self._envelope(request, {"result": {"channel": channel, **subscription.options, **named}}))
+            self._reply(request, {"result": {"channel": channel, **subscription.options, **named}})
             first = self._first(channel, symbol, option, request.utc_ns) if subscription.options["snapshot"] else b""
             if channel == "book" and isinstance(option, int):
                 self._context.feed.books[symbol].view(option)
@@ -150,7 +151,7 @@ class RequestFront:
         executions = Executions(options["order_status"], options["ratecounter"]) if channel == "executions" else None
         feed = session.feeds[channel] = PrivateFeed(key.account, subscription.token, executions)
         limit = {"maxratecount": TRADING_MAX // 1000} if channel == "executions" else {}
-        self._say(session, self._envelope(request, {"result": {"channel": channel, **limit, **options}}))
+        self._reply(request, {"result": {"channel": channel, **limit, **options}})
         if channel == "balances":
             if options["snapshot"]:
                 self._private(session, channel, "snapshot", reporter.balance_snapshot(account), feed, request.now_ns)
@@ -167,15 +168,15 @@ class RequestFront:
             self._key(request, *Permission)
             if session.feeds.pop(channel, None) is None:
                 raise KrakenError("Subscription not found")
-            self._say(session, self._envelope(request, {"result": {"channel": channel}}))
+            self._reply(request, {"result": {"channel": channel}})
             return
         for symbol in subscription.symbols if channel in SYMBOL_CHANNELS else [""]:
             named = {"symbol": symbol[:40]} if symbol else {}
             if session.topics.pop((channel, symbol), None) is None:
-                self._say(session, self._envelope(request, {"error": "Subscription not found", **named}))
+                self._reply(request, {"error": "Subscription not found", **named})
             else:
                 depth = {"depth": subscription.options["depth"]} if channel == "book" else {}
-                self._say(session, self._envelope(request, {"result": {"channel": channel, **depth, **named}}))
+                self._reply(request, {"result": {"channel": channel, **depth, **named}})
 
     def _trade(self, request: _Request) -> None:
         """Carry out a trading method: refused by fault, or carried out and its replies perhaps lost."""
@@ -218,5 +219,8 @@ class RequestFront:
         number = {} if request.number is None else {"req_id": request.number}
         return {"method": request.method, **reply, **success, "time_in": stamp, "time_out": stamp, **number}
 
-    def _say(self, session: Session, reply: dict[str, Any]) -> None:
-        session.outbox.append((Opcode.TEXT, msgspec.json.encode(reply)))
+    def _reply(self, request: _Request, reply: Mapping[str, Any]) -> None:
+        self._say(request.session, self._envelope(request, reply), request.now_ns)
+
+    def _say(self, session: Session, reply: Mapping[str, Any], now_ns: int) -> None:
+        self._context.delivery.send((session,), msgspec.json.encode(reply), "reply", now_ns)

@@ -189,6 +189,16 @@ def test_a_lost_private_message_leaves_a_gap_in_the_sequence():
     assert [message["sequence"] for message in driver.messages(session, "executions")] == [1, 3]
 
 
+def test_acknowledgements_may_be_lost_and_pongs_are_not():
+    driver = KrakenDriver()
+    session = driver.open()
+    driver.fault(kind="drop", channel="reply")
+    (snapshot,) = driver.subscribe(session, "trade", symbol=["BTC/USD"])
+    assert snapshot["channel"] == "trade"
+    driver.fault(kind="silence", channel="reply")
+    assert driver.ask(session, {"method": "ping"})[0]["method"] == "pong" and driver.ask(session, {"method": "nonsense"}) == []
+
+
 def test_connections_are_dropped_by_kind():
     driver = KrakenDriver()
     public, private = followed(driver), driver.open()
