@@ -94,6 +94,9 @@ class _Client(WSListener):
         """Send what the session has, and end the connection if it is to end; do nothing while it is stalled."""
         assert self.session is not None and self.transport is not None
         transport, session = self.transport, self.session
+        if session.close is not None and session.close.code == 0:
+            transport.underlying_transport.abort()
+            return
         if session.stalled_until_ns:
             if time.monotonic_ns() < session.stalled_until_ns:
                 if not self.stalled:
@@ -102,9 +105,6 @@ class _Client(WSListener):
                 return
             session.stalled_until_ns, self.stalled = 0, False
             transport.underlying_transport.resume_reading()
-        if session.close is not None and session.close.code == 0:
-            transport.underlying_transport.abort()
-            return
         if session.outbox:
             # One write for all: a system call a frame would be what limits a burst of replies.
             transport.underlying_transport.write(b"".join([_frame(opcode, payload) for opcode, payload in session.outbox]))

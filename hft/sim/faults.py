@@ -102,7 +102,7 @@ class Disconnect(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     """Drop connections: without a close frame, or with one (1001 as at the end of 24 hours)."""
 
     sockets: Sockets = "any"
-    code: Literal[0, 1000, 1001, 1006, 1008, 1012] = 0
+    code: Literal[0, 1000, 1001, 1008, 1012] = 0
 
 
 class HalfOpen(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="half_open"):

@@ -140,3 +140,17 @@ def test_a_file_of_accounts_replaces_the_default_ones(tmp_path):
     file.write_text('[{"name":"zoe","balances":{"USDT":"10"},"keys":[{"key":"k","secret":"s"}]}]')
     state = make_venue("binance", Options(accounts=str(file))).state(0)
     assert state["exchange"]["accounts"]["zoe"]["balances"] == {"USDT": {"free": "10.00000000", "hold": "0.00000000"}}
+
+
+@pytest.mark.parametrize("code", [0, 1001, 1012])
+def test_a_dropped_connection_ends_with_the_code_that_was_asked_for(code):
+    async def client(simulator, urls):
+        async with connect(urls["ws"] + "/ws-api/v3", ping_interval=None) as api:
+            if not code:
+                await control(urls, kind="half_open", for_ms=60_000)
+            await control(urls, kind="disconnect", code=code)
+            with pytest.raises(ConnectionClosed) as caught:
+                await api.recv()
+            assert (caught.value.rcvd.code if caught.value.rcvd else 0) == code
+
+    run(client)
