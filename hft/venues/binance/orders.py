@@ -62,7 +62,8 @@ ASKED_PRICE = 2
 ASKED_QTY = 3
 ASKED_FORM = 4  #: side, time in force and flags, to compare
 ASKED_FILLED = 5  #: 1 once a fill of it was seen
-ASKED_KEY = 6  #: the venue's own id; 0 until it was seen
+ASKED_KEY = 6  #: the venue's own id, unique with the instrument; 0 until it was seen
+ASKED_ROW = 7  #: instrument
 _ASKED_COLUMNS = 8
 #: Orders that are remembered; a power of two.
 ASKED = 8192
@@ -227,6 +228,7 @@ def remember(codec: BinanceCodec, orders: NDArray[Any], i: int, wire_id: int, re
     asked[ASKED_FORM] = _form(orders, i)
     asked[ASKED_FILLED] = 0
     asked[ASKED_KEY] = 0
+    asked[ASKED_ROW] = as_int(orders[i]["instrument"])
 
 
 @njit(forceinline=True)

@@ -16,19 +16,7 @@ from numpy.typing import NDArray
 
 from hft.records import VenueEventKind, VenueEventSource, VenueReason
 from hft.venues.binance.errors import classify
-from hft.venues.binance.limits import (
-    BANNED_UNTIL_NS,
-    ORDERS_10S,
-    ORDERS_DAY,
-    RAW,
-    UTC_OFFSET_NS,
-    WEIGHT,
-    WINDOW_NS,
-    WORDS,
-    learn,
-    learn_ban,
-    note_answer,
-)
+from hft.venues.binance.limits import note_answer
 from hft.venues.binance.orders import ASKED_ID, ASKED_REF, BinanceCodec, asked_place
 from hft.venues.binance.private_fields import (
     BAD,
@@ -43,6 +31,7 @@ from hft.venues.binance.private_fields import (
     read_when,
     read_word,
 )
+from hft.venues.binance.private_limits import hold_back, learn_limits, read_retry
 from hft.venues.binance.private_report import note_key, read_report
 from hft.venues.binance.private_words import (
     AMENDED,
@@ -58,12 +47,6 @@ from hft.venues.binance.private_words import (
     EXPIRED_IN_MATCH,
     FAILURE,
     ID,
-    INTERVAL_S,
-    LIMIT_COUNT,
-    LIMIT_INTERVAL,
-    LIMIT_INTERVAL_NUM,
-    LIMIT_LIMIT,
-    LIMIT_TYPE,
     MSG,
     NEW_RESPONSE,
     NEW_RESULT,
@@ -71,7 +54,6 @@ from hft.venues.binance.private_words import (
     ORDER_STATUS,
     ORIG_CLIENT_ID,
     ORIG_QTY,
-    P_LIMIT,
     P_MESSAGE,
     P_PART,
     P_REPORT,
@@ -81,9 +63,7 @@ from hft.venues.binance.private_words import (
     R_EVENT,
     RATE_LIMITS,
     RESULT,
-    RETRY_AFTER,
     SERVER_SHUTDOWN,
-    SERVER_TIME,
     SIDE,
     STATUS,
     STATUS_KINDS,
@@ -105,8 +85,6 @@ _ACK, _CANCELED, _REJECTED = int(VenueEventKind.ACK), int(VenueEventKind.CANCELE
 _CANCEL_REJECTED, _AMENDED = int(VenueEventKind.CANCEL_REJECTED), int(VenueEventKind.AMENDED)
 _UNKNOWN, _THROTTLED = int(VenueEventKind.UNKNOWN), int(VenueEventKind.THROTTLED)
 _UNKNOWN_ORDER, _SELF_TRADE = int(VenueReason.UNKNOWN_ORDER), int(VenueReason.SELF_TRADE)
-_MS, _SECOND_NS = 1_000_000, 1_000_000_000
-_TOO_MUCH_WEIGHT = -1003
 #: What the event's field holds.
 _CODE_MAX = (1 << 31) - 1
 
@@ -130,7 +108,7 @@ def scan_private(codec: BinanceCodec, data: NDArray[Any], start: int, end: int, 
     request_id = read_hex(data, at[ID] + 1, id_past) if id_past >= 0 else 0
     if request_id > 0:
         note_answer(codec.limits, codec.asked[asked_place(request_id), ASKED_ID] == request_id)
-    if at[RATE_LIMITS] >= 0 and not _learn_limits(codec, data, at[RATE_LIMITS], end, received_ns):
+    if at[RATE_LIMITS] >= 0 and not learn_limits(codec, data, at[RATE_LIMITS], end, received_ns):
         return _MALFORMED
     if request_id <= 0:
         return _COLD
@@ -151,40 +129,6 @@ def _read_event(codec: BinanceCodec, data: NDArray[Any], start: int, end: int, r
     if event == SERVER_SHUTDOWN or event == STREAM_TERMINATED:
         return _COLD
     return _IGNORED if event == UNKNOWN else _MALFORMED
-
-
-@njit
-def _learn_limits(codec: BinanceCodec, data: NDArray[Any], start: int, end: int, received_ns: int) -> bool:
-    """Learn the counts that a reply tells; False if they are not as documented."""
-    words = codec.private
-    place = words.places[P_LIMIT]
-    at, more = first_element(data, start, end)
-    while more:
-        past = note_members(words.limit, data, at, end, place)
-        if past < 0:
-            return False
-        kind = read_word(words.limit_types, data, place[LIMIT_TYPE], end)
-        interval = read_word(words.intervals, data, place[LIMIT_INTERVAL], end)
-        number, limit = read_key(data, place[LIMIT_INTERVAL_NUM], end), read_key(data, place[LIMIT_LIMIT], end)
-        count = read_key(data, place[LIMIT_COUNT], end)
-        if kind == BAD or interval == BAD or number < 0 or limit < 0 or count < 0:
-            return False
-        if kind != UNKNOWN and interval != UNKNOWN:
-            row = _window_of(kind, INTERVAL_S[interval] * number)
-            if row >= 0 and codec.limits[row, WINDOW_NS] == INTERVAL_S[interval] * number * _SECOND_NS:
-                learn(codec.limits, row, limit, count, received_ns)
-        at, more = next_element(data, past, end)
-    return at >= 0
-
-
-@njit
-def _window_of(kind: int, interval_s: int) -> int:
-    """Row of the limits table for a limit's type and seconds, or -1."""
-    if kind == 0:
-        return WEIGHT
-    if kind == 1:
-        return RAW
-    return ORDERS_10S if interval_s == 10 else ORDERS_DAY if interval_s == 86_400 else -1
 
 
 @njit
@@ -369,7 +313,7 @@ def _read_error(
             return _MALFORMED
         if at[CANCEL_RESULT] >= 0:
             return _read_replaced(codec, data, at, end, request_id, received_ns, out)
-        retry_ns = _read_retry(codec, data, at, end, status, code, received_ns)
+        retry_ns = read_retry(codec, data, at, end, status, code, received_ns)
         if retry_ns < 0:
             return _MALFORMED
     elif data_at >= 0 and not is_null(data, data_at, end):
@@ -379,7 +323,7 @@ def _read_error(
     elif status == 429 or status == 418:
         kind = _THROTTLED
         if data_at < 0:
-            retry_ns = _hold_back(codec, status, code, received_ns)
+            retry_ns = hold_back(codec, status, code, received_ns)
     n = 0
     if kind == _CANCEL_REJECTED and codec.asked[asked_place(request_id), ASKED_ID] == request_id:
         # A change in place that found no order: the order it was to become never lived.
@@ -388,33 +332,3 @@ def _read_error(
     _tell_refused(request_id, kind, reason, code, received_ns, out, n)
     out[n]["retry_after_ns"] = retry_ns
     return n + 1
-
-
-@njit
-def _read_retry(codec: BinanceCodec, data: NDArray[Any], at: NDArray[Any], end: int, status: int, code: int, received_ns: int) -> int:
-    """Read when requests may be made again, and keep to it: how long from now, 0 if it does not say, -1 if it is not as documented."""
-    if at[RETRY_AFTER] < 0:
-        return _hold_back(codec, status, code, received_ns) if status == 429 or status == 418 else 0
-    until_ms = read_key(data, at[RETRY_AFTER], end)
-    if until_ms < 0:
-        return -1
-    if status == 418 or code == _TOO_MUCH_WEIGHT:
-        learn_ban(codec.limits, until_ms * _MS)
-    utc_ns = received_ns + codec.limits[WORDS, UTC_OFFSET_NS]
-    if at[SERVER_TIME] >= 0:
-        server_ms = read_key(data, at[SERVER_TIME], end)
-        if server_ms < 0:
-            return -1
-        utc_ns = server_ms * _MS
-    return max(0, until_ms * _MS - utc_ns)
-
-
-@njit
-def _hold_back(codec: BinanceCodec, status: int, code: int, received_ns: int) -> int:
-    """A throttled reply without a time: nothing leaves before the next window of the weight. How long that is."""
-    if status != 418 and code != _TOO_MUCH_WEIGHT:
-        return 0
-    utc_ns = received_ns + codec.limits[WORDS, UTC_OFFSET_NS]
-    window_ns = codec.limits[WEIGHT, WINDOW_NS]
-    learn_ban(codec.limits, utc_ns - utc_ns % window_ns + window_ns)
-    return max(0, codec.limits[WORDS, BANNED_UNTIL_NS] - utc_ns)
