@@ -37,7 +37,7 @@ ANSWER_NS = 15 * _SECOND_NS
 
 #: Errors at log-on that no repetition mends: of the signature, and of the key.
 _FATAL_CODES = (-1002, -1022, -2008, -2014, -2015)
-_CLOCK, _NO_ORDER, _ARCHIVED, _SUBSCRIBED = -1021, -2013, -2026, -2035
+_NO_ORDER, _ARCHIVED, _SUBSCRIBED = -2013, -2026, -2035
 
 _PATH = "/ws-api/v3"
 
@@ -219,8 +219,6 @@ class BinanceAccount:
         elif query.what in ("logon", "subscribe") and code in _FATAL_CODES:
             self._end(f"{query.method} was refused: {code} {error.get('msg')}")
         elif query.what in ("logon", "subscribe"):
-            if code == _CLOCK:
-                self._samples.clear()
             # Later, so that a venue in trouble is not asked in a loop.
             self._time_due_ns = now_ns + _SECOND_NS
         elif query.what == "status" and code in (_NO_ORDER, _ARCHIVED):
@@ -239,7 +237,13 @@ class BinanceAccount:
 
     def _on_time(self, server_ms: int, round_trip_ns: int, sent_utc_ns: int) -> None:
         """One look at the venue's clock, which shows whole milliseconds."""
-        self._samples.append((round_trip_ns, server_ms * _MS + _MS // 2 - (sent_utc_ns + round_trip_ns // 2)))
+        offset_ns = server_ms * _MS + _MS // 2 - (sent_utc_ns + round_trip_ns // 2)
+        if self._samples:
+            quickest_ns, known_ns = min(self._samples)
+            # Each look is right to half its round trip and a millisecond. If they exclude each other, a clock was set.
+            if abs(offset_ns - known_ns) > (round_trip_ns + quickest_ns) // 2 + _MS:
+                self._samples.clear()
+        self._samples.append((round_trip_ns, offset_ns))
         self.clock_offset_ns = min(self._samples)[1]
         if not self.ready:
             self._begin_session()
