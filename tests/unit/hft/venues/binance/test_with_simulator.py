@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
 import pytest
 
-from hft.records import INSTRUMENT, ORDER, VENUE_EVENT, IntentKind, OrderFlag, OrderState, Side, TimeInForce, VenueEventKind, VenueReason
+from hft.book import best_ticks, book_at, level_lots, worse_ticks
+from hft.counters import FeedCounter
+from hft.decimals import parse_units
+from hft.records import (
+    INSTRUMENT,
+    MARKET,
+    ORDER,
+    VENUE_EVENT,
+    IntentKind,
+    MarketKind,
+    OrderFlag,
+    OrderState,
+    Side,
+    TimeInForce,
+    VenueEventKind,
+    VenueReason,
+)
 from hft.sim.binance.keys import ALICE_KEY, ALICE_SECRET, BOB_KEY, BOB_PRIVATE_KEY
 from hft.sim.venue import Opcode
+from hft.venues.binance import feed as json_feed
+from hft.venues.binance import sbe_feed
 from hft.venues.binance.account import BinanceAccount
 from hft.venues.binance.kernels import may_send
+from hft.venues.binance.market import BinanceMarket
 from hft.venues.binance.orders import REQUEST_BYTES_MAX, encode, encode_market, new_codec
 from hft.venues.binance.private import scan_private
-from hft.venues.interface import Credentials, Outgoing, Text
+from hft.venues.binance.sync import begin_overlap
+from hft.venues.book_feed import LAST_ID, SYNCED, WANTS_SYNC
+from hft.venues.interface import Call, Credentials, Outgoing, Text
 from hft.venues.outcomes import Scanned
 from support.virtual_venue import MS, WALL_NS, VirtualVenue
 
@@ -263,3 +285,95 @@ def test_wrong_key_is_fatal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(KEYS, "wrong", Credentials(ALICE_KEY, b"wrong"))
     client = Client("wrong")
     assert "-1022" in client.account.fatal and not client.account.ready
+
+
+class Follower:
+    """A feed, the sessions of its connections, and the venue whose book it must have."""
+
+    def __init__(self, module: Any, codec: str) -> None:
+        self.driver = VirtualVenue(unlimited=True)
+        table = np.zeros(1, INSTRUMENT)
+        table["tick_units"], table["lot_units"], table["price_decimals"], table["qty_decimals"] = 1, 1, 2, 5
+        make = module.new_sbe_feed if codec == "sbe" else module.new_feed
+        self.module, self.counters = module, np.zeros(len(FeedCounter), np.int64)
+        self.feed = make(table, ["BTCUSDT"], [0], 8000, 10**12, self.counters)
+        self.market = BinanceMarket(["BTCUSDT"], [0], "ws://venue", codec=codec, api_key=BOB_KEY if codec == "sbe" else "")  # type: ignore[arg-type]
+        self.out = np.zeros(65536, MARKET)
+        self.sessions: list[Any] = []
+        self.taken: list[int] = []
+        self.told: dict[int, list[int]] = {int(MarketKind.TRADE): [], int(MarketKind.QUOTE): []}
+        self.invalid = 0
+
+    def open(self) -> None:
+        endpoint = self.market.endpoint()
+        target, headers = endpoint.url.removeprefix("ws://venue"), {name.lower(): value for name, value in endpoint.headers}
+        session = self.driver.venue.open(self.driver.venue.admit(target, headers, self.driver.now_ns), self.driver.now_ns)
+        self.driver.sent[session.number] = []
+        self.sessions.append(session)
+        self.taken.append(0)
+
+    def run(self, seconds: float) -> None:
+        until_ns = self.driver.now_ns + int(seconds * 10**9)
+        while self.driver.now_ns < until_ns:
+            self.driver.run(0.001, budget=1)
+            for n, session in enumerate(self.sessions):
+                sent = self.driver.sent[session.number]
+                for opcode, payload in sent[self.taken[n] :]:
+                    self._frame(int(opcode), bytes(payload))
+                self.taken[n] = len(sent)
+            if self.feed.state[0, WANTS_SYNC]:
+                self.feed.state[0, WANTS_SYNC] = 0
+                self._answer(self.market.resync(0, self.driver.now_ns))
+            self._answer(self.market.tick(self.driver.now_ns))
+
+    def _frame(self, opcode: int, payload: bytes) -> None:
+        data: Any = np.frombuffer(bytearray(payload), np.uint8)
+        count = int(self.module.on_frame(self.feed, data, 0, len(data), opcode, self.driver.now_ns, self.out))
+        for record in self.out[:count]:
+            if int(record["kind"]) in self.told:
+                self.told[int(record["kind"])].append(int(record["venue_id"]))
+            self.invalid += int(record["kind"]) == MarketKind.INVALID
+
+    def _answer(self, outgoing: list[Outgoing]) -> None:
+        for call in outgoing:
+            assert isinstance(call, Call)
+            body = self.driver.venue.request(call.method, call.target, {}, call.body, self.driver.now_ns).body
+            data: Any = np.frombuffer(bytearray(body), np.uint8)
+            self.module.on_snapshot(self.feed, call.tag, data, 0, len(data), self.driver.now_ns, self.out)
+
+    def equals_the_venues(self) -> bool | None:
+        """Whether the book is the venue's own; None while their update ids differ."""
+        own = json.loads(self.driver.venue.control("GET", "/book?symbol=BTCUSDT", b"", self.driver.now_ns).body)
+        if not self.feed.state[0, SYNCED] or own["lastUpdateId"] != self.feed.state[0, LAST_ID]:
+            return None
+        book, found = book_at(self.feed.books, 0), {}
+        for side in (1, -1):
+            price = best_ticks(book, side)
+            while price:
+                found[side, int(price)] = int(level_lots(book, side, price))
+                price = worse_ticks(book, side, price)
+        sides = ((1, own["bids"]), (-1, own["asks"]))
+        return found == {(side, parse_units(price, 2)): parse_units(qty, 5) for side, levels in sides for price, qty in levels}
+
+
+@pytest.mark.parametrize(("module", "codec"), [(json_feed, "json"), (sbe_feed, "sbe")], ids=["json", "sbe"])
+def test_book_follows_the_venues_while_one_connection_replaces_the_other(module: Any, codec: str) -> None:
+    follower = Follower(module, codec)
+    follower.open()
+    follower.run(0.5)
+    begin_overlap(follower.feed, follower.driver.now_ns + 10**9)
+    follower.open()
+    follower.run(0.3)
+    first = follower.sessions.pop(0)
+    follower.taken.pop(0)
+    follower.driver.venue.closed(first)
+    compared = 0
+    for _ in range(150):
+        follower.run(0.005)
+        equal = follower.equals_the_venues()
+        assert equal is not False
+        compared += equal is True
+    assert compared >= 3 and follower.invalid == 0 and follower.counters[FeedCounter.RESYNCS] == 1
+    for kind, ids in follower.told.items():
+        assert ids == sorted(set(ids)) and len(ids) > 3, MarketKind(kind).name
+    assert follower.counters[FeedCounter.QUOTE_MISMATCHES] == 0
