@@ -21,13 +21,15 @@ from typing import Any
 
 from hft.venues.binance import kernels as binance
 from hft.venues.binance.orders import BinanceCodec
+from hft.venues.coinbase import kernels as coinbase
+from hft.venues.coinbase.orders import CoinbaseCodec
 from hft.venues.outcomes import Encoded, Scanned
 from shm.dispatch import by_type
 
 __all__ = ["CODECS", "Encoded", "Scanned", "encode", "may_send", "note_sent", "scan_private", "scan_response"]
 
 #: type of the codec -> what has its kernels as attributes
-CODECS: dict[type, Any] = {BinanceCodec: binance}
+CODECS: dict[type, Any] = {BinanceCodec: binance, CoinbaseCodec: coinbase}
 
 encode = by_type(CODECS, "encode")
 scan_private = by_type(CODECS, "scan_private")

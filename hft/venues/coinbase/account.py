@@ -1,0 +1,278 @@
+"""Coinbase account: the `user` channel, queries and reconciliation of one API key.
+
+    connected -> subscribe (signed) -> subscriptions with `user` -> ready
+
+Orders and questions go by REST. The stream has no replay and no sequence of its own, so whoever reconnects reconciles, and GET /fills
+is what counts. The venue has no dead man's switch over REST: an engine that dies leaves its orders to the guardian.
+
+Questions come out of their slice of the profile's request rate (`limits.py`); what does not fit waits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from hft.http_client import Headers
+from hft.records import VenueEventKind
+from hft.venues.coinbase.account_rows import client_oid, event_of, halves, status_of, trade_of
+from hft.venues.coinbase.limits import PRIVATE_AT_ONCE, PRIVATE_PER_S, QUESTIONS_PERCENT, THROTTLED_NS, learn
+from hft.venues.coinbase.orders import PREFIX, SIGN_QUERY, CoinbaseCodec
+from hft.venues.coinbase.reconcile import PAGE, Query, Reconciliation
+from hft.venues.coinbase.signing import USER_AGENT, signed_headers, signed_members
+from hft.venues.interface import Call, Credentials, Endpoint, Outgoing, Snapshot, Text
+
+_SECOND_NS = 1_000_000_000
+
+#: A subscription without an answer for this long gets none: connect anew.
+ANSWER_NS = 5 * _SECOND_NS
+
+#: A question without an answer for this long gets none.
+QUESTION_NS = 30 * _SECOND_NS
+
+#: How often the venue's clock is asked, and how many answers count: the quickest of them is right.
+TIME_NS, TIME_SAMPLES = 60 * _SECOND_NS, 8
+
+#: Parts of refusals, in lower case, that no repetition mends.
+_FATAL = ("authentication", "api key", "signature", "passphrase", "permission", "forbidden")
+_CLOCK = "timestamp"
+
+
+class _Question(NamedTuple):
+    """An order that is asked for."""
+
+    order_id: int
+    row: int
+    status: Any = None  #: VENUE_EVENT row, while its fills are asked for
+
+
+class CoinbaseAccount:
+    """The private connection of one API key; implements AccountSession."""
+
+    def __init__(
+        self, credentials: Credentials, codec: CoinbaseCodec, symbols: Sequence[str], rows: Sequence[int], stream_url: str
+    ) -> None:
+        """`codec`, `symbols` and `rows` are those of `new_codec`; `stream_url` is the WebSocket feed."""
+        self._credentials, self._codec, self._url = credentials, codec, stream_url
+        self._symbols = dict(zip(rows, symbols, strict=True))
+        self.ready = False
+        self.fatal = ""
+        self.events: list[Any] = []
+        self.snapshot: Snapshot | None = None
+        #: The venue's clock minus ours.
+        self.clock_offset_ns = 0
+        #: Maker's and taker's fee rate, as decimal text, once GET /fees was answered.
+        self.fees: tuple[str, str] | None = None
+        #: Connect anew: the subscription was not answered, or not with the account's stream.
+        self.shutdown = False
+        self._subscribed_ns = 0
+        self._tag = 0
+        self._waiting: list[Query] = []
+        self._asked: dict[int, tuple[Query, int, int]] = {}  # tag -> query, and when it was sent by both clocks
+        self._samples: deque[tuple[int, int]] = deque(maxlen=TIME_SAMPLES)  # round trip, offset
+        self._time_due_ns = 0
+        self._questions: set[int] = set()
+        self._reconciliation: Reconciliation | None = None
+        self._budget = PRIVATE_AT_ONCE * QUESTIONS_PERCENT / 100
+        self._budget_ns = 0
+
+    def endpoint(self) -> Endpoint | None:
+        """The WebSocket feed; None once the account can never trade."""
+        return None if self.fatal else Endpoint(self._url)
+
+    def prepare(self, now_ns: int, utc_ns: int) -> list[Outgoing]:
+        """Ask for the time, and for the fee rates, which also shows whether the key is good."""
+        self._ask_time(now_ns)
+        if not any(query.what == "fees" for query in self._waiting):
+            self._waiting.append(Query("fees", "/fees"))
+        return self._flush(now_ns, utc_ns)
+
+    def _ask_time(self, now_ns: int) -> None:
+        self._time_due_ns = now_ns + TIME_NS
+        if not any(query.what == "time" for query in self._waiting):
+            self._waiting.insert(0, Query("time", "/time"))
+
+    def hello(self, now_ns: int, utc_ns: int) -> list[Outgoing]:
+        """Subscribe, signed; heartbeats too, so that silence means something."""
+        self.lost(now_ns)
+        self._subscribed_ns = now_ns
+        message: dict[str, Any] = {"type": "subscribe", "product_ids": list(self._symbols.values()), "channels": ["user", "heartbeat"]}
+        message |= signed_members(self._credentials, utc_ns + self.clock_offset_ns)
+        return [Text(json.dumps(message, separators=(",", ":")).encode())]
+
+    def lost(self, now_ns: int) -> None:
+        """The connection is gone. REST questions stay asked."""
+        self.ready = self.shutdown = False
+        self._subscribed_ns = 0
+
+    def take(self, data: bytes, now_ns: int, utc_ns: int) -> list[Outgoing]:
+        """Take a message that `scan_private` left to cold code."""
+        message = json.loads(data)
+        kind = message.get("type")
+        if kind == "subscriptions":
+            channels = message.get("channels") or []
+            self.ready = any(isinstance(channel, dict) and channel.get("name") == "user" for channel in channels)
+            self.shutdown = not self.ready
+        elif kind == "error":
+            self.ready, self.shutdown = False, True
+            self._refuse(f"{message.get('message', '')} {message.get('reason', '')}")
+        elif kind == "match":
+            self._ask_fills(str(message.get("product_id")))
+        return self._flush(now_ns, utc_ns)
+
+    def _refuse(self, why: str) -> None:
+        """Remember a refusal that no repetition mends. One of the clock is mended by the clock."""
+        lower = why.lower()
+        if _CLOCK not in lower and any(part in lower for part in _FATAL):
+            self.ready, self.fatal = False, f"the venue refused the key: {why.strip()[:200]}"
+
+    def _ask_fills(self, product: str) -> None:
+        """Ask for a product's newest fills: a match came that does not say whose it is."""
+        row = next((row for row, symbol in self._symbols.items() if symbol == product), -1)
+        if row >= 0 and not any(query.what == "recent" and query.row == row for query in self._waiting):
+            self._waiting.append(Query("recent", f"/fills?product_id={product}&limit={PAGE}", row=row))
+
+    def tick(self, now_ns: int, utc_ns: int) -> list[Outgoing]:
+        """What waited for the request rate, and giving up on what was not answered."""
+        if self._subscribed_ns and not self.ready and now_ns - self._subscribed_ns >= ANSWER_NS:
+            self.shutdown = True
+        if self._time_due_ns and now_ns >= self._time_due_ns:
+            self._ask_time(now_ns)
+        for tag, (query, sent_ns, _) in list(self._asked.items()):
+            if now_ns - sent_ns >= QUESTION_NS:
+                del self._asked[tag]
+                self._fail(query)
+        return self._flush(now_ns, utc_ns)
+
+    def query(self, order_id: int, row: int, now_ns: int, utc_ns: int) -> list[Outgoing]:
+        """Ask for an order by its client id, and for its fills; answers come as `events`."""
+        if order_id not in self._questions:
+            self._questions.add(order_id)
+            oid = client_oid(int(self._codec.words[PREFIX]), order_id)
+            target = f"/orders/client:{oid}?product_id={self._symbols[row]}"
+            self._waiting.append(Query("order", target, _Question(order_id, row), row))
+        return self._flush(now_ns, utc_ns)
+
+    def reconcile(self, since: Sequence[int], now_ns: int, utc_ns: int) -> list[Outgoing]:
+        """Ask for open orders, fills newer than `since` and balances; the answer is `snapshot`. Anew, if it is under way."""
+        self.snapshot = None
+        self._waiting = [query for query in self._waiting if not isinstance(query.about, Reconciliation)]
+        prefix = int(self._codec.words[PREFIX])
+        self._reconciliation = Reconciliation(self._codec.instruments, self._symbols, prefix, since, self._owner_of)
+        self._waiting += self._reconciliation.begin()
+        return self._flush(now_ns, utc_ns)
+
+    def answer(self, tag: int, status: int, body: bytes, now_ns: int, utc_ns: int) -> list[Outgoing]:
+        """Take a REST answer; one that is not as documented is as good as none."""
+        query, sent_ns, sent_utc_ns = self._asked.pop(tag, (None, 0, 0))
+        if query is not None:
+            try:
+                document: Any = json.loads(body, parse_float=Decimal) if body else None
+                if query.what == "time" and status == 200:
+                    self._take_time(int(Decimal(document["epoch"]) * _SECOND_NS), now_ns - sent_ns, sent_utc_ns)
+                else:
+                    self._take_answer(query, status, document, now_ns)
+            except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError):
+                self._fail(query)
+        return self._flush(now_ns, utc_ns)
+
+    def _take_answer(self, query: Query, status: int, document: Any, now_ns: int) -> None:
+        if status == 429:
+            learn(self._codec.limits, status, now_ns)
+            self._budget, self._budget_ns = 0.0, now_ns + THROTTLED_NS
+            self._waiting.insert(0, query)
+        elif status in (401, 403):
+            self._refuse(str(document["message"]))
+            self._fail(query)
+        elif isinstance(query.about, Reconciliation):
+            self._take_reconciled(query, status, document, now_ns)
+        elif query.what == "order" and status == 404:
+            # Told by the API itself, not by a page of somebody between.
+            str(document["message"])
+            self._questions.discard(query.about.order_id)
+            self.events.append(event_of(VenueEventKind.NOT_FOUND, query.about.order_id, query.about.row, now_ns))
+        elif status != 200:
+            self._fail(query)
+        elif query.what == "order":
+            self._take_order(query.about, document, now_ns)
+        elif query.what == "trades":
+            self._take_trades(query.about, document, now_ns)
+        elif query.what == "recent":
+            fills = [(self._owner_of(fill["order_id"]), fill) for fill in document]
+            self.events += [trade_of(self._codec.instruments, query.row, fill, owner, now_ns) for owner, fill in reversed(fills) if owner]
+        elif query.what == "fees":
+            self.fees = (str(document["maker_fee_rate"]), str(document["taker_fee_rate"]))
+
+    def _take_time(self, venue_utc_ns: int, round_trip_ns: int, sent_utc_ns: int) -> None:
+        """One look at the venue's clock."""
+        self._samples.append((round_trip_ns, venue_utc_ns - (sent_utc_ns + round_trip_ns // 2)))
+        self.clock_offset_ns = min(self._samples)[1]
+
+    def _take_order(self, question: _Question, order: dict[str, Any], now_ns: int) -> None:
+        status = status_of(self._codec.instruments, question.row, order, question.order_id, now_ns)
+        if status is None or status["cum_lots"] == 0:
+            self._questions.discard(question.order_id)
+            self.events += [status] if status is not None else []
+            return
+        # First the fills, then the state that counts them.
+        target = f"/fills?order_id={order['id']}&limit={PAGE}"
+        self._waiting.append(Query("trades", target, question._replace(status=status), question.row))
+
+    def _take_trades(self, question: _Question, fills: list[dict[str, Any]], now_ns: int) -> None:
+        for fill in sorted(fills, key=lambda fill: int(fill["trade_id"])):
+            event = trade_of(self._codec.instruments, question.row, fill, question.order_id, now_ns)
+            event["price_ticks"], event["qty_lots"] = question.status["price_ticks"], question.status["qty_lots"]
+            self.events.append(event)
+        self._questions.discard(question.order_id)
+        self.events.append(question.status)
+
+    def _take_reconciled(self, query: Query, status: int, document: Any, now_ns: int) -> None:
+        if query.about is not self._reconciliation or self._reconciliation is None:
+            return
+        if status != 200 and not (status == 404 and query.what == "owner"):
+            self._fail(query)
+            return
+        self._waiting += self._reconciliation.take(query, status, document, now_ns)
+        if self._reconciliation.complete:
+            self.snapshot = self._reconciliation.snapshot(now_ns)
+            self._reconciliation = None
+
+    def _fail(self, query: Query) -> None:
+        """A question without an answer: whoever wants to know asks again."""
+        if isinstance(query.about, _Question):
+            self._questions.discard(query.about.order_id)
+        elif query.about is not None and query.about is self._reconciliation:
+            self._reconciliation = None
+            self._waiting = [waiting for waiting in self._waiting if waiting.about is not query.about]
+
+    def _owner_of(self, text: str) -> int:
+        """Our order id by the venue's, if the codec remembers it; else 0."""
+        high, low = halves(text)
+        remembered = self._codec.remembered
+        place = remembered[(low ^ high) & (len(remembered) - 1)]
+        return int(place[2]) if (int(place[0]), int(place[1])) == (high, low) else 0
+
+    def _flush(self, now_ns: int, utc_ns: int) -> list[Outgoing]:
+        """As much of what waits as the request rate allows, in order, signed as it leaves."""
+        per_s, at_once = PRIVATE_PER_S * QUESTIONS_PERCENT / 100, PRIVATE_AT_ONCE * QUESTIONS_PERCENT / 100
+        if now_ns >= self._budget_ns:
+            refill = (now_ns - self._budget_ns) * per_s / _SECOND_NS
+            self._budget, self._budget_ns = min(at_once, self._budget + refill), now_ns
+        said: list[Outgoing] = []
+        while self._waiting and self._budget >= 1 and not self.fatal:
+            query = self._waiting.pop(0)
+            self._budget -= 1
+            self._tag += 1
+            self._asked[self._tag] = (query, now_ns, utc_ns)
+            said.append(Call(self._tag, "GET", query.target, self._headers(query, utc_ns)))
+        return said
+
+    def _headers(self, query: Query, utc_ns: int) -> Headers:
+        """Signed at the venue's time; its clock is asked without a key."""
+        if query.what == "time":
+            return (("User-Agent", USER_AGENT),)
+        venue_utc_ns, sign_query = utc_ns + self.clock_offset_ns, bool(self._codec.words[SIGN_QUERY])
+        return signed_headers(self._credentials, "GET", query.target, venue_utc_ns, b"", sign_query)

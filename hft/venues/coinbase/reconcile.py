@@ -1,0 +1,111 @@
+"""Coinbase reconciliation: what the venue holds of the account, gathered from REST answers into one snapshot.
+
+Open orders of each product, fills of each product newer than the newest known one, balances. Fills name the venue's id of their order
+only: whose it is says the codec, if it remembers the order, or else the order itself, which is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+from hft.venues.coinbase.account_rows import order_id_of, stacked, status_of, trade_of
+from hft.venues.interface import Snapshot
+
+#: Fills in one answer, and answers that are asked for of one product at most.
+PAGE, PAGES_MAX = 100, 50
+
+#: A product has at most 500 open orders.
+_OPEN_ORDERS = "/orders?status=open&status=active&sortedBy=created_at&sorting=desc&limit=1000&product_id="
+
+
+class Query(NamedTuple):
+    """A private GET, and what its answer is for."""
+
+    what: str  #: "open", "fills", "accounts", "owner"
+    target: str
+    about: Any = None
+    row: int = -1
+    page: int = 0
+
+
+class Reconciliation:
+    """One reconciliation under way."""
+
+    def __init__(
+        self,
+        instruments: NDArray[Any],
+        symbols: Mapping[int, str],
+        prefix: int,
+        since: Sequence[int],
+        owner_of: Callable[[str], int],
+    ) -> None:
+        """`since` are the newest known trade ids by instrument row, `owner_of` our order id by the venue's, 0 if not known."""
+        self._instruments, self._symbols, self._prefix = instruments, symbols, prefix
+        self._since, self._owner_of = since, owner_of
+        self._missing = 0
+        self._open: list[Any] = []
+        self._fills: list[tuple[int, Mapping[str, Any]]] = []
+        self._owners: dict[str, int] = {}
+        self._balances: dict[str, tuple[str, str]] = {}
+
+    def begin(self) -> list[Query]:
+        """What to ask first."""
+        queries = [Query("accounts", "/accounts", self)]
+        for row, symbol in self._symbols.items():
+            queries.append(Query("open", _OPEN_ORDERS + symbol, self, row))
+            queries.append(Query("fills", f"/fills?product_id={symbol}&limit={PAGE}", self, row))
+        self._missing = len(queries)
+        return queries
+
+    def take(self, query: Query, status: int, answer: Any, now_ns: int) -> list[Query]:
+        """Take an answer, 404 of an "owner" included; what to ask next. Raises KeyError, ValueError for what is not as documented."""
+        self._missing -= 1
+        more: list[Query] = []
+        if query.what == "accounts":
+            self._balances = {str(entry["currency"]): (str(entry["available"]), str(entry["hold"])) for entry in answer}
+        elif query.what == "open":
+            self._take_open(query.row, answer, now_ns)
+        elif query.what == "fills":
+            more = self._take_fills(query, answer)
+        else:
+            self._owners[query.target] = order_id_of(self._prefix, answer.get("client_oid")) if status == 200 else 0
+        self._missing += len(more)
+        return more
+
+    def _take_open(self, row: int, orders: Sequence[Mapping[str, Any]], now_ns: int) -> None:
+        for order in orders:
+            order_id = order_id_of(self._prefix, order.get("client_oid")) or self._owner_of(order["id"])
+            event = status_of(self._instruments, row, order, order_id, now_ns)
+            if event is not None:
+                self._open.append(event)
+
+    def _take_fills(self, query: Query, fills: Sequence[Mapping[str, Any]]) -> list[Query]:
+        """Newest first: go on with older ones until the newest known one."""
+        since = int(self._since[query.row]) if query.row < len(self._since) else 0
+        ids = [int(fill["trade_id"]) for fill in fills]
+        self._fills += [(query.row, fill) for fill, trade_id in zip(fills, ids, strict=True) if trade_id > since]
+        more = []
+        if since > 0 and len(ids) >= PAGE and min(ids) > since and query.page + 1 < PAGES_MAX:
+            target = f"/fills?product_id={self._symbols[query.row]}&limit={PAGE}&after={min(ids)}"
+            more.append(Query("fills", target, self, query.row, query.page + 1))
+        for fill in fills:
+            target = f"/orders/{fill['order_id']}"
+            if int(fill["trade_id"]) > since and target not in self._owners:
+                self._owners[target] = self._owner_of(fill["order_id"])
+                if self._owners[target] == 0:
+                    more.append(Query("owner", target, self, query.row))
+        return more
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that was asked for has come."""
+        return self._missing == 0
+
+    def snapshot(self, now_ns: int) -> Snapshot:
+        """The whole; fills oldest first."""
+        events = [trade_of(self._instruments, row, fill, self._owners[f"/orders/{fill['order_id']}"], now_ns) for row, fill in self._fills]
+        events.sort(key=lambda event: (int(event["exchange_ns"]), int(event["trade_id"])))
+        return Snapshot(stacked(self._open), stacked(events), self._balances)
