@@ -216,7 +216,7 @@ class VenueStage(ReportingStage):
         words = self.context.words
         if now_ns >= self._offset_due_ns:
             self._offset_due_ns = now_ns + _OFFSET_EVERY_NS
-            words[UTC_OFFSET_NS] = time.time_ns() - time.monotonic_ns() + getattr(self.desk.account, "clock_offset_ns", 0)
+            words[UTC_OFFSET_NS] = time.time_ns() - time.monotonic_ns() + self.desk.account.clock_offset_ns
         return int(words[UTC_OFFSET_NS])
 
     def _tick_link(self, now_ns: int, utc_ns: int) -> int:
@@ -232,6 +232,9 @@ class VenueStage(ReportingStage):
                 return 0
             assert self._make_link is not None
             self._link = self._make_link(endpoint.url, endpoint.headers)
+        if account.shutdown and self._link.open:
+            account.shutdown = False
+            self._link.drop()
         event = self._link.tick(now_ns)
         if event is LinkEvent.OPENED:
             log("order entry connected", venue=self.spec.subject, url=self._link.url.label)
@@ -241,6 +244,8 @@ class VenueStage(ReportingStage):
             self._forget(now_ns, utc_ns)
         elif event is LinkEvent.FAILED:
             log("order entry failed", venue=self.spec.subject, why=str(self._link.error))
+        elif event is LinkEvent.REFUSED:
+            account.fatal = str(self._link.error)
         return int(event is not LinkEvent.NOTHING)
 
     def _give_up(self, why: str) -> int:

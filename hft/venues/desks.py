@@ -36,4 +36,22 @@ def open_desk(venue: str, order: DeskOrder) -> Desk:
     return _OPENERS[venue](order)
 
 
-_OPENERS: Mapping[str, Callable[[DeskOrder], Desk]] = {}
+def _binance(order: DeskOrder) -> Desk:
+    from hft.venues.binance.account import BinanceAccount
+    from hft.venues.binance.orders import new_codec
+
+    tables, section, rows = order.tables, order.section, order.rows
+    symbols = [tables.symbols[row] for row in rows]
+    codec = new_codec(
+        tables.instrument_rows,
+        symbols,
+        rows,
+        tables.assets,
+        credentials=order.credentials,
+        recv_window_ms=section.request_window_ms,
+    )
+    account = BinanceAccount(order.credentials, codec, symbols, rows, tables.assets, section.order_url)
+    return Desk(codec, account, False)
+
+
+_OPENERS: Mapping[str, Callable[[DeskOrder], Desk]] = {"binance": _binance}

@@ -121,6 +121,10 @@ class AccountSession(Protocol):
 
     #: True once orders may be sent and the private stream is live.
     ready: bool
+    #: True when the connection is to be opened anew: the venue goes away, or it has come of age.
+    shutdown: bool
+    #: The venue's clock minus ours, as far as it is known.
+    clock_offset_ns: int
     #: Why this account can never trade as configured (a revoked key, a missing permission); "" while it can.
     fatal: str
     #: Answers to queries since the last look, VENUE_EVENT rows; whoever takes them clears it.

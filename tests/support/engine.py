@@ -118,7 +118,7 @@ class Bench:
         stage = self.stage(name)
         if name not in self._pinned or self._pinned[name][0] is not stage.context:
             self._pinned[name] = (stage.context, pin(stage.pinned_parts()))
-        return int(TURNS[stage.spec.role](self._pinned[name][1].cell, self.now_ns))
+        return int(TURNS[stage.turn](self._pinned[name][1].cell, self.now_ns))
 
     def ring(self, name: str) -> Ring:
         return self.resources.rings[name]
