@@ -22,6 +22,7 @@ from hft.venues.coinbase.account_rows import client_oid, event_of, halves, statu
 from hft.venues.coinbase.limits import PRIVATE_AT_ONCE, PRIVATE_PER_S, QUESTIONS_PERCENT, THROTTLED_NS, learn
 from hft.venues.coinbase.orders import PREFIX, SIGN_QUERY, CoinbaseCodec
 from hft.venues.coinbase.reconcile import PAGE, Query, Reconciliation
+from hft.venues.coinbase.remembered import order_of
 from hft.venues.coinbase.signing import USER_AGENT, signed_headers, signed_members
 from hft.venues.interface import Call, Credentials, Endpoint, Outgoing, Snapshot, Text
 
@@ -250,10 +251,7 @@ class CoinbaseAccount:
 
     def _owner_of(self, text: str) -> int:
         """Our order id by the venue's, if the codec remembers it; else 0."""
-        high, low = halves(text)
-        remembered = self._codec.remembered
-        place = remembered[(low ^ high) & (len(remembered) - 1)]
-        return int(place[2]) if (int(place[0]), int(place[1])) == (high, low) else 0
+        return int(order_of(self._codec.remembered, *halves(text)))
 
     def _flush(self, now_ns: int, utc_ns: int) -> list[Outgoing]:
         """As much of what waits as the request rate allows, in order, signed as it leaves."""

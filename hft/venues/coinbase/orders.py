@@ -32,6 +32,7 @@ from hft.sha256 import DIGEST_BYTES, hmac_sha256, new_hmac_key, new_scratch, put
 from hft.units import as_int
 from hft.venues.coinbase.limits import new_limits
 from hft.venues.coinbase.private_tables import KEYS, KINDS, SIDES
+from hft.venues.coinbase.remembered import new_remembered
 from hft.venues.coinbase.signing import USER_AGENT, secret_bytes
 from hft.venues.coinbase.uuids import put_uuid
 from hft.venues.interface import Credentials
@@ -64,9 +65,6 @@ _PATH_BYTES = 96
 REQUEST_BYTES_MAX = 1536
 _MESSAGE_BYTES = 1024
 
-#: Orders remembered with their UUIDs, the newest of each place; a power of two.
-REMEMBERED = 8192
-
 _NEW, _CANCEL, _CANCEL_ALL = int(IntentKind.NEW), int(IntentKind.CANCEL), int(IntentKind.CANCEL_ALL)
 _REPLACE = int(IntentKind.REPLACE)
 _GTC, _IOC, _FOK = int(TimeInForce.GTC), int(TimeInForce.IOC), int(TimeInForce.FOK)
@@ -94,7 +92,7 @@ class CoinbaseCodec(NamedTuple):
     kinds: Words
     sides: Words
     places: NDArray[Any]  #: int64: scratch of a scan
-    remembered: NDArray[Any]  #: int64 [REMEMBERED, (UUID high, UUID low, order id, lots)]
+    remembered: NDArray[Any]  #: int64: orders by their UUIDs, see `remembered.py`
 
 
 # Cells of CoinbaseCodec.words.
@@ -151,7 +149,7 @@ def new_codec(
         kinds=new_words(KINDS),
         sides=new_words(SIDES),
         places=np.full(len(KEYS), -1, np.int64),
-        remembered=np.zeros((REMEMBERED, 4), np.int64),
+        remembered=new_remembered(),
     )
 
 

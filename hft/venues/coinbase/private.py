@@ -26,6 +26,7 @@ from hft.venues.coinbase import private_tables as t
 from hft.venues.coinbase.errors import end_of_cancel_reason, is_refusal, reason_of_text, reason_of_unknown
 from hft.venues.coinbase.limits import learn
 from hft.venues.coinbase.orders import PREFIX, CoinbaseCodec
+from hft.venues.coinbase.remembered import ENDED, LOTS, UNKNOWN_LOTS, order_of, place_of, remember
 from hft.venues.coinbase.scan import read_time, read_word
 from hft.venues.coinbase.uuids import read_uuid, venue_key
 from hft.venues.fields import read_ticks, text_end
@@ -98,7 +99,7 @@ def scan_private(codec: CoinbaseCodec, data: NDArray[Any], start: int, end: int,
     out[0]["venue_key"] = venue_key(high, low)
     if kind == t.RECEIVED:
         return _read_received(codec, row, high, low, data, end, out)
-    out[0]["order_id"] = _order_of(codec, high, low)
+    out[0]["order_id"] = order_of(codec.remembered, high, low)
     if kind == t.OPEN:
         out[0]["kind"] = _ACK
         return 1
@@ -156,23 +157,6 @@ def _read_size(codec: CoinbaseCodec, row: int, data: NDArray[Any], at: int, end:
 
 
 @njit
-def _remember(codec: CoinbaseCodec, high: int, low: int, order_id: int, lots: int) -> None:
-    """Remember an order of ours; `lots` is -1 where its size is not known."""
-    place = codec.remembered[(low ^ high) & (len(codec.remembered) - 1)]
-    place[0] = high
-    place[1] = low
-    place[2] = order_id
-    place[3] = lots
-
-
-@njit
-def _order_of(codec: CoinbaseCodec, high: int, low: int) -> int:
-    """Our id of an order by its UUID; 0 if it is not ours, or no longer remembered."""
-    place = codec.remembered[(low ^ high) & (len(codec.remembered) - 1)]
-    return as_int(place[2]) if place[0] == high and place[1] == low else as_int(0)
-
-
-@njit
 def read_client_id(codec: CoinbaseCodec, data: NDArray[Any], at: int, end: int) -> int:
     """Our order id in a `client_oid`; 0 if there is none or it is not of this installation."""
     if at < 0:
@@ -190,7 +174,7 @@ def _read_received(codec: CoinbaseCodec, row: int, high: int, low: int, data: ND
     out[0]["order_id"] = order_id
     lots = _read_size(codec, row, data, places[t.SIZE], end)
     if order_id > 0:
-        _remember(codec, high, low, order_id, lots)
+        remember(codec.remembered, high, low, order_id, lots)
     out[0]["qty_lots"] = max(lots, 0)
     if places[t.PRICE] >= 0 and not is_null(data, places[t.PRICE], end):
         ticks, past = read_ticks(data, places[t.PRICE], end, codec.instruments[row])
@@ -217,8 +201,8 @@ def _read_match(codec: CoinbaseCodec, row: int, data: NDArray[Any], end: int, re
     is_taker = places[t.TAKER_RATE] >= 0 or places[t.TAKER_PROFILE] >= 0 or places[t.TAKER_USER] >= 0
     if not is_maker and not is_taker:
         # Nothing says whose it is but what is remembered.
-        is_maker = _order_of(codec, maker_high, maker_low) > 0
-        is_taker = _order_of(codec, taker_high, taker_low) > 0
+        is_maker = order_of(codec.remembered, maker_high, maker_low) > 0
+        is_taker = order_of(codec.remembered, taker_high, taker_low) > 0
         if not is_maker and not is_taker:
             return _COLD
     maker_side, exchange_ns = as_int(out[0]["side"]), as_int(out[0]["exchange_ns"])
@@ -233,7 +217,7 @@ def _read_match(codec: CoinbaseCodec, row: int, data: NDArray[Any], end: int, re
             return _MALFORMED
         event = out[n]
         event["kind"] = _TRADE
-        event["order_id"] = _order_of(codec, high, low)
+        event["order_id"] = order_of(codec.remembered, high, low)
         event["venue_key"] = venue_key(high, low)
         event["trade_id"] = trade_id
         event["last_price_ticks"] = ticks
@@ -271,9 +255,11 @@ def _read_done(codec: CoinbaseCodec, row: int, high: int, low: int, data: NDArra
     reason, _ = read_word(codec.kinds, data, places[t.REASON], end)
     if reason != t.FILLED_WORD and reason != t.CANCELED_WORD:
         return _MALFORMED
-    event = out[0]
-    place = codec.remembered[(low ^ high) & (len(codec.remembered) - 1)]
-    size = as_int(place[3]) if event["order_id"] > 0 else as_int(-1)
+    event, remembered = out[0], codec.remembered
+    place = place_of(remembered, high, low)
+    size = as_int(remembered[place, LOTS]) if place >= 0 else as_int(UNKNOWN_LOTS)
+    if place >= 0:
+        remembered[place, LOTS] = ENDED
     remaining = _read_size(codec, row, data, places[t.REMAINING], end)
     if size >= 0 and 0 <= remaining <= size:
         event["qty_lots"] = size
@@ -372,8 +358,8 @@ def _read_taken(codec: CoinbaseCodec, order_id: int, is_object: bool, data: NDAr
     event["venue_key"] = venue_key(high, low)
     event["venue_code"] = 0
     event["instrument"] = max(row, UNKNOWN)
-    if _order_of(codec, high, low) == 0:
-        _remember(codec, high, low, order_id, _read_size(codec, row, data, places[t.SIZE], end) if row >= 0 else -1)
+    if order_of(codec.remembered, high, low) == 0:
+        remember(codec.remembered, high, low, order_id, _read_size(codec, row, data, places[t.SIZE], end) if row >= 0 else -1)
     if word == t.REJECTED:
         event["kind"] = _REJECTED
         at = places[t.REJECT_REASON]

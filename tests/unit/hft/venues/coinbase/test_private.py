@@ -13,6 +13,7 @@ from hft.venues.codecs import Scanned
 from hft.venues.coinbase.limits import BLOCKED_NS, THROTTLED_NS
 from hft.venues.coinbase.orders import CoinbaseCodec
 from hft.venues.coinbase.private import scan_private, scan_response
+from hft.venues.coinbase.remembered import ENDED, LOTS, UNKNOWN_LOTS, new_remembered, order_of, place_of, remember
 from shm.jit import JIT_ENABLED
 from support.coinbase_desk import OID, ORDER_ID, array, body_of, codec, events_out, told
 from support.coinbase_frames import MAKER, ORDER, TAKER, TIME_NS, message
@@ -161,8 +162,29 @@ def test_done_canceled_says_why_and_what_was_filled(why: str | None, kind: str, 
     assert event["order_id"] == ORDER_ID
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_orders_that_live_are_remembered_over_thousands_that_came_and_went(seed: int) -> None:
+    chance, table = random.Random(seed), new_remembered()
+    live: dict[tuple[int, int], int] = {}
+    for order_id in range(1, 12_000 if JIT_ENABLED else 3000):
+        halves = (chance.randrange(-(1 << 63), 1 << 63), chance.randrange(-(1 << 63), 1 << 63))
+        remember(table, *halves, order_id, chance.choice((UNKNOWN_LOTS, 5)))
+        live[halves] = order_id
+        if len(live) > 100:
+            ended = chance.choice(list(live))
+            place = place_of(table, *ended)
+            assert place >= 0 and table[place, LOTS] != ENDED, (seed, order_id)
+            table[place, LOTS] = ENDED
+            del live[ended]
+        assert order_of(table, *halves) == order_id
+    assert all(order_of(table, *halves) == order_id for halves, order_id in live.items()), seed
+    assert order_of(table, 0, 0) == 0
+
+
 def test_canceled_with_nothing_filled_says_so() -> None:
     assert heard(done(remaining_size="1.5"), knowing())[0].get("cum_lots", 0) == 0
+    of = knowing()
+    assert "cum_lots" in heard(done(), of)[0] and "cum_lots" not in heard(done(), of)[0], "it ended once"
     assert "cum_lots" not in heard(done(remaining_size="2"), knowing())[0], "more than the order's size is no size"
 
 
@@ -213,7 +235,8 @@ REPLY = {"received_ns": 7, "source": int(VenueEventSource.REPLY), "request_id": 
 def test_order_that_the_api_took_is_no_ack_but_remembered() -> None:
     of = codec()
     assert answered(IntentKind.NEW, 200, body_of(**TAKEN), of) == Scanned.IGNORED
-    assert heard(done(), of)[0]["order_id"] == 77 and heard(done(), of)[0]["cum_lots"] == 100_000_000
+    [event] = heard(done(), of)
+    assert (event["order_id"], event["cum_lots"]) == (77, 100_000_000)
 
 
 @pytest.mark.parametrize("status", ["open", "active", "received", "done"])
@@ -260,6 +283,8 @@ def test_documented_refusal_proves_that_an_order_never_lived(status: int, text: 
         (400, b"<html>bad request</html>", VenueReason.VENUE_DOWN),
         (403, b"<html>blocked</html>", VenueReason.VENUE_DOWN),
         (400, b"{}", VenueReason.VENUE_DOWN),
+        (400, b'{"message":"Insufficient funds"', VenueReason.VENUE_DOWN),
+        (400, b'{"message":"Insufficient funds"}{', VenueReason.VENUE_DOWN),
         (409, b'{"message":"conflict"}', VenueReason.VENUE_DOWN),
         (200, b"<html>", VenueReason.VENUE_DOWN),
         (200, b'{"id":"x","status":"pending"}', VenueReason.VENUE_DOWN),
