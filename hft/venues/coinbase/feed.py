@@ -1,7 +1,8 @@
 """Coinbase feed: keeps each instrument's book in step with the venue, and says when it is not.
 
 With `level2` or `level2_batch` a snapshot of the whole book comes on the connection, then absolute sizes; the venue guarantees their
-delivery and numbers nothing, so the checks are a crossed book, and trades after which no level moves. With `full` every message has a
+delivery and numbers nothing, so the checks are a crossed book, and a trade after which no level moves for as long as silence lasts: the
+maker's must. With `full` every message has a
 sequence and the book is built order by order (`full.py`). Heartbeats come each second of each product, whether anything happens or
 not: silence is that of a product, heartbeats included. Each function writes MARKET records to `out` and returns how many; the last of
 each event is flagged LAST.

@@ -2,8 +2,8 @@
 
 The rule: queue what comes; ask for `GET /products/<id>/book?level=3`; drop what is at or before the snapshot's sequence, apply the
 rest. `open` adds an order, `match` takes from the maker's, `done` removes it if it is there, `change` sets its size or price if it is
-there, `received` says nothing of the book. Each product's `sequence` rises by exactly 1; a gap makes the book invalid and begins
-again. A level is the sum of its orders; those are kept in full, levels down to the bound (`levels.py`).
+there, `received` says nothing of the book. Each product's `sequence` rises by exactly 1; a gap, or a message out of order, makes the
+book invalid and begins again. A level is the sum of its orders; those are kept in full, levels down to the bound (`levels.py`).
 
 A heartbeat tells the newest sequence: what is still missing when the next one comes was lost.
 """
@@ -113,8 +113,8 @@ def _invalidate(feed: Any, instrument: int, reason: int, trades: int, now_ns: in
 def on_heartbeat_sequence(feed: Any, instrument: int, received_ns: int, out: NDArray[Any]) -> int:
     """Compare with the heartbeat before: what it told of and is still missing was lost."""
     state = feed.state[instrument]
+    want_snapshot(feed, instrument, received_ns)
     if state[SYNCED] == 0:
-        want_snapshot(feed, instrument, received_ns)
         return 0
     before = state[BEAT_SEQUENCE]
     state[BEAT_SEQUENCE] = feed.scanner.found[SEQUENCE]
@@ -132,9 +132,9 @@ def lose(feed: Any, instrument: int, reason: int, now_ns: int, out: NDArray[Any]
 
 @njit
 def want_snapshot(feed: Any, instrument: int, received_ns: int) -> None:
-    """Ask for a snapshot, once: the subscription is in effect."""
+    """Ask for a snapshot of a book that is not in step, once: the subscription is in effect."""
     state = feed.state[instrument]
-    if state[ASKED_NS] == 0:
+    if state[SYNCED] == 0 and state[ASKED_NS] == 0:
         state[ASKED_NS] = received_ns
         state[WANTS_SYNC] = 1
 

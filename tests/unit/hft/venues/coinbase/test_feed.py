@@ -349,6 +349,13 @@ def test_first_message_of_a_product_asks_for_its_orders_once() -> None:
         assert desk.state(WANTS_SYNC) == 0
 
 
+def test_book_that_is_in_step_asks_for_nothing() -> None:
+    desk = full()
+    for said in (opened(11, TAKER), match(sequence=12), frames.HEARTBEAT):
+        desk.frame(said)
+        assert desk.state(SYNCED) == 1 and desk.state(WANTS_SYNC) == 0
+
+
 def test_queued_messages_are_applied_on_the_snapshot_and_older_ones_dropped() -> None:
     desk = Desk(channel="full")
     for said in (opened(9, MAKER), opened(10, TAKER), done(11, TAKER), opened(12, ORDER, size="3")):
@@ -471,9 +478,10 @@ def test_queue_that_overflows_begins_again_with_the_newest(monkeypatch: pytest.M
 def test_full_book_is_the_venues_down_to_its_bound_through_lost_and_repeated_messages(seed: int, levels_max: int) -> None:
     venue, chance = Venue(seed), random.Random(seed)
     desk, consumer = Desk(channel="full", levels_max=levels_max), Consumer(levels_max)
-    gaps = 0
+    gaps = asked = 0
     for step in range(STEPS):
         if desk.state(WANTS_SYNC) and chance.random() < 0.3:
+            asked += 1
             desk.feed.state[0, WANTS_SYNC] = 0
             consumer.take(desk.snapshot(venue.orders_snapshot()))
         for said in venue.step()[0]:
@@ -490,6 +498,7 @@ def test_full_book_is_the_venues_down_to_its_bound_through_lost_and_repeated_mes
         if consumer.valid and desk.state(LAST_ID) == venue.sequence:
             assert desk.book() == prefix_of(venue.levels(), desk) == consumer.levels, where
             assert desk.state(ORDERS) == len(venue.orders), where
+    assert asked == desk.count(FeedCounter.RESYNCS), f"seed {seed}: every snapshot was of use"
     assert desk.count(FeedCounter.GAPS) >= gaps / 2 and desk.state(STRANGE_MAKERS) == 0
     assert desk.count(FeedCounter.RESYNCS) >= (2 if JIT_ENABLED else 1), f"seed {seed}"
 
