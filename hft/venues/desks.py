@@ -54,4 +54,17 @@ def _binance(order: DeskOrder) -> Desk:
     return Desk(codec, account, False)
 
 
-_OPENERS: Mapping[str, Callable[[DeskOrder], Desk]] = {"binance": _binance}
+def _coinbase(order: DeskOrder) -> Desk:
+    from hft.http_client import parse_url
+    from hft.venues.coinbase.account import CoinbaseAccount
+    from hft.venues.coinbase.orders import new_codec
+
+    tables, section, rows = order.tables, order.section, order.rows
+    symbols = [tables.symbols[row] for row in rows]
+    host = parse_url(section.rest_url, ("http", "https")).authority
+    codec = new_codec(tables.instrument_rows, symbols, rows, order.credentials, host, order.installation)
+    account = CoinbaseAccount(order.credentials, codec, symbols, rows, section.order_url)
+    return Desk(codec, account, True)
+
+
+_OPENERS: Mapping[str, Callable[[DeskOrder], Desk]] = {"binance": _binance, "coinbase": _coinbase}
