@@ -4,7 +4,7 @@ There is no WebSocket order entry:
 
     POST /orders HTTP/1.1
     Host: api.exchange.coinbase.com
-    User-Agent: hft
+    User-Agent: hft                   Accept-Encoding: identity
     CB-ACCESS-KEY: ..                 CB-ACCESS-PASSPHRASE: ..
     CB-ACCESS-TIMESTAMP: 1700000000.123456
     CB-ACCESS-SIGN: base64(HMAC-SHA256(secret, timestamp + METHOD + path + body))
@@ -154,7 +154,7 @@ def new_codec(
 
 
 def _common(credentials: Credentials, host: str) -> list[bytes]:
-    head = f" HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {USER_AGENT}\r\nCB-ACCESS-KEY: {credentials.key}\r\n"
+    head = f" HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {USER_AGENT}\r\nAccept-Encoding: identity\r\nCB-ACCESS-KEY: {credentials.key}\r\n"
     return [
         text.encode()
         for text in (

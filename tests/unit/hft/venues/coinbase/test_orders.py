@@ -53,6 +53,7 @@ def test_new_order_is_the_documented_request(side: Side, tif: TimeInForce, flags
     assert request.headers == {
         "Host": HOST,
         "User-Agent": "hft",
+        "Accept-Encoding": "identity",
         "CB-ACCESS-KEY": "thekey",
         "CB-ACCESS-PASSPHRASE": "thepass",
         "CB-ACCESS-TIMESTAMP": "1700000000.123456",
