@@ -16,6 +16,15 @@ $(BIN)/.installed: pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e .
 	@touch $@
 
+PEERS := $(patsubst tests/conformance/peers/%.txt,.venvs/%/.installed,$(wildcard tests/conformance/peers/*.txt))
+
+setup-peers: $(PEERS) ## Install strangers' clients, each in an environment of its own, to test the simulators with
+
+.venvs/%/.installed: tests/conformance/peers/%.txt
+	$(PYTHON) -m venv .venvs/$*
+	.venvs/$*/bin/python -m pip install --disable-pip-version-check -q -r $<
+	@touch $@
+
 build: setup ## Compile all kernels into the cache
 	$(BIN)/hftctl build
 
@@ -56,4 +65,4 @@ clean: ## Remove the environment, caches and built files
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage *.egg-info build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup build run-paper test test-unit test-nojit test-integration test-load bench check docs clean
+.PHONY: help setup setup-peers build run-paper test test-unit test-nojit test-integration test-load bench check docs clean
