@@ -224,6 +224,8 @@ class Reader:
         if error["code"] in ENGINE_CODES and isinstance(msg, str):
             for start, why in MESSAGES.items():
                 if msg.startswith(start):
+                    if why == VenueReason.DUPLICATE_ID:
+                        return _K.UNKNOWN, why, error["code"]
                     return (_K.REJECTED if error["code"] == -1010 else kind), why, error["code"]
         return kind, reason, error["code"]
 

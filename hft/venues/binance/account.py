@@ -16,7 +16,18 @@ from typing import Any, NamedTuple
 
 from hft.records import VenueEventKind
 from hft.venues.binance.account_rows import client_of, event_of, status_of, trade_of
-from hft.venues.binance.limits import BANNED_UNTIL_NS, EXECUTION_SHARE, LIMIT, WEIGHT, WORDS, Weight, learn_ban, note_weight
+from hft.venues.binance.limits import (
+    BANNED_UNTIL_NS,
+    EXECUTION_SHARE,
+    LIMIT,
+    UNANSWERED,
+    UTC_OFFSET_NS,
+    WEIGHT,
+    WORDS,
+    Weight,
+    learn_ban,
+    note_weight,
+)
 from hft.venues.binance.orders import ASKED_ID, ASKED_KEY, ASKED_ROW, BinanceCodec, asked_place
 from hft.venues.binance.reconcile import Query, Reconciliation
 from hft.venues.binance.requests import CANCELED_MARK
@@ -116,6 +127,8 @@ class BinanceAccount:
         self._asked.clear()
         self._questions.clear()
         self._reconciliation = None
+        # Nobody will answer those any more.
+        self._codec.limits[:WORDS, UNANSWERED] = 0
 
     def tick(self, now_ns: int, utc_ns: int) -> list[Outgoing]:
         """The time again, what waited for its weight, and giving up on what was not answered."""
@@ -218,7 +231,7 @@ class BinanceAccount:
             self.ready = True
         elif query.what in ("logon", "subscribe") and code in _FATAL_CODES:
             self._end(f"{query.method} was refused: {code} {error.get('msg')}")
-        elif query.what in ("logon", "subscribe"):
+        elif query.what in ("time", "logon", "subscribe"):
             # Later, so that a venue in trouble is not asked in a loop.
             self._time_due_ns = now_ns + _SECOND_NS
         elif query.what == "status" and code in (_NO_ORDER, _ARCHIVED):
@@ -232,7 +245,8 @@ class BinanceAccount:
             self._questions.discard(query.about.order_id)
         elif query.about is not None and query.about is self._reconciliation:
             self._reconciliation = None
-        elif query.what in ("logon", "subscribe"):
+        elif query.what in ("time", "logon", "subscribe"):
+            # Not even the time is told: this connection is of no use.
             self.shutdown = True
 
     def _on_time(self, server_ms: int, round_trip_ns: int, sent_utc_ns: int) -> None:
@@ -325,6 +339,7 @@ class BinanceAccount:
         """As much of what waits as the weight allows, in order."""
         said: list[Outgoing] = []
         venue_utc_ns = utc_ns + self.clock_offset_ns
+        self._codec.limits[WORDS, UTC_OFFSET_NS] = venue_utc_ns - now_ns
         while self._connected and not self.fatal and self._waiting and self._affords(self._waiting[0].weight, venue_utc_ns):
             query = self._waiting.pop(0)
             self._spend(query.weight, venue_utc_ns)

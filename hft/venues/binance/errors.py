@@ -1,7 +1,7 @@
 """Binance errors: what a refusal proves, and why the venue refused.
 
 Only what the venue documents as a refusal proves that an order never lived. Whatever else an error says, or an error that is not
-listed here, leaves its order UNKNOWN: somebody asks.
+listed here, leaves its order UNKNOWN: somebody asks. So does a duplicate id, because an order of that id does live.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ REPORT_REASONS: dict[str, VenueReason] = {
 }
 
 _UNKNOWN_KIND, _REJECTED = int(_K.UNKNOWN), int(_K.REJECTED)
-_OTHER = int(_R.OTHER)
+_OTHER, _DUPLICATE_ID = int(_R.OTHER), int(_R.DUPLICATE_ID)
 _MESSAGE_BYTES_MAX = 64
 _ENGINE_ERROR = -1010
 
@@ -124,6 +124,8 @@ def classify(errors: Errors, code: int, data: NDArray[Any], start: int, end: int
     for i in range(len(errors.sizes)):
         size = errors.sizes[i]
         if start + size <= end and is_text(data, start, start + size, errors.messages[i, :size]):
+            if errors.reasons[i] == _DUPLICATE_ID:
+                return as_int(_UNKNOWN_KIND), errors.reasons[i]
             return as_int(_REJECTED) if code == _ENGINE_ERROR else kind, errors.reasons[i]
     return kind, reason
 

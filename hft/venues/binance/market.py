@@ -67,7 +67,8 @@ class BinanceMarket:
         return Endpoint(f"{self._url}/stream?streams={streams}", headers)
 
     def hello(self, now_ns: int) -> list[Outgoing]:
-        """Nothing: the URL has said it all."""
+        """Nothing: the URL has said it all. Snapshots that waited for an earlier connection are of no use."""
+        self._waiting.clear()
         return []
 
     def resync(self, row: int, now_ns: int) -> list[Outgoing]:

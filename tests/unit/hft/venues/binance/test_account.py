@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from hft.records import INSTRUMENT, ORDER, FeeAsset, IntentKind, Liquidity, OrderState, Side, TimeInForce, VenueEventKind
 from hft.venues.binance.account import ANSWER_NS, LIFE_NS, TIME_NS, BinanceAccount
-from hft.venues.binance.kernels import may_send
-from hft.venues.binance.limits import COUNT, LIMIT, WEIGHT
+from hft.venues.binance.kernels import may_send, note_sent
+from hft.venues.binance.limits import COUNT, LIMIT, UNANSWERED, WEIGHT, WORDS
 from hft.venues.binance.orders import ASKED_ID, ASKED_KEY, ASKED_ROW, REQUEST_BYTES_MAX, asked_place, encode, new_codec
 from hft.venues.binance.signing import ws_payload
 from hft.venues.interface import AccountSession, Call, Credentials, Outgoing, Text
@@ -192,6 +192,7 @@ def test_shutdown_of_the_venue_and_old_age_ask_for_a_new_connection() -> None:
     assert desk.account.shutdown
     desk.hello()
     assert not desk.account.shutdown and not desk.account.ready
+    desk = ready()
     desk.tick(LIFE_NS - 1)
     assert not desk.account.shutdown
     desk.tick(1)
@@ -206,6 +207,25 @@ def test_log_on_without_an_answer_asks_for_a_new_connection() -> None:
     assert not desk.account.shutdown
     desk.tick(1)
     assert desk.account.shutdown
+
+
+def test_time_that_is_not_told_asks_for_a_new_connection_and_one_that_is_refused_is_asked_for_again() -> None:
+    desk = Desk()
+    desk.hello()
+    desk.refuse("time", -1003, 400)
+    assert not desk.account.shutdown and not desk.said
+    desk.tick(SECOND_NS)
+    desk.next("time")
+    desk.tick(ANSWER_NS)
+    assert desk.account.shutdown
+
+
+def test_lost_connection_answers_nothing_that_was_sent_on_it() -> None:
+    desk = ready()
+    note_sent(desk.codec, int(IntentKind.NEW), 1, desk.now_ns, desk.utc_ns)
+    assert desk.codec.limits[WEIGHT, UNANSWERED] == 1
+    desk.account.lost(desk.now_ns)
+    assert not desk.codec.limits[:WORDS, UNANSWERED].any()
 
 
 def test_query_of_an_unfilled_order_gives_its_state() -> None:

@@ -57,6 +57,8 @@ def test_snapshots_of_a_symbol_are_apart_and_wait_until_they_are_due() -> None:
     assert session.tick(S + SNAPSHOT_PAUSE_NS - 1) == []
     assert [call.tag for call in calls(session.tick(S + SNAPSHOT_PAUSE_NS))] == [3]
     assert session.tick(2 * S) == []
+    assert len(session.resync(3, 3 * S)) == 1 and session.resync(3, 3 * S) == []
+    assert session.hello(3 * S) == [] and session.tick(4 * S) == [], "what waited for the connection before is of no use"
 
 
 def test_snapshots_stay_within_the_feeds_part_of_the_weight_and_none_is_forgotten() -> None:

@@ -47,8 +47,9 @@ class Desk:
             note_sent(self.codec, int(kind), 0, NOW_NS, UTC_NS)
 
     def scan(self, payload: bytes, received_ns: int = NOW_NS) -> int:
-        data: Any = np.frombuffer(b'{"9' + payload + b'"}1', np.uint8).copy()
-        return int(scan_private(self.codec, data, 3, 3 + len(payload), received_ns, self.out))
+        # At the very end of its array, so that one byte too far is out of bounds; after bytes that look like more of it.
+        data: Any = np.frombuffer(b'{"9' + payload, np.uint8).copy()
+        return int(scan_private(self.codec, data, 3, len(data), received_ns, self.out))
 
     def events(self, payload: bytes, received_ns: int = NOW_NS) -> list[dict[str, Any]]:
         count = self.scan(payload, received_ns)
@@ -144,7 +145,7 @@ def test_change_in_place_names_the_order_and_the_request() -> None:
     ("code", "msg", "status", "kind", "reason"),
     [
         (-2010, "Account has insufficient balance for requested action.", 400, K.REJECTED, R.INSUFFICIENT_BALANCE),
-        (-2010, "Duplicate order sent.", 400, K.REJECTED, R.DUPLICATE_ID),
+        (-2010, "Duplicate order sent.", 400, K.UNKNOWN, R.DUPLICATE_ID),
         (-2010, "something new", 400, K.REJECTED, R.OTHER),
         (-1013, "Filter failure: LOT_SIZE", 400, K.REJECTED, R.FILTER),
         (-1013, "Filter failure: MAX_NUM_ORDERS", 400, K.REJECTED, R.ORDER_LIMIT),
@@ -250,6 +251,24 @@ def test_report_of_a_fill(more: dict[str, Any], expected: dict[str, int]) -> Non
     event = Desk().one(fill(**more))
     assert says(event, kind=K.TRADE, order_id=ID, trade_id=7, cum_lots=25_000, last_price_ticks=9950, last_lots=25_000)
     assert says(event, **expected)
+
+
+def test_order_that_has_filled_is_replaced_and_not_changed_in_place() -> None:
+    desk = Desk(IntentKind.NEW)
+    desk.codec.words[0] = 1
+    order, request = np.zeros(1, ORDER), np.zeros(REQUEST_BYTES_MAX, np.uint8)
+    order["order_id"], order["kind"], order["side"], order["tif"], order["price_ticks"] = (
+        5,
+        IntentKind.REPLACE,
+        Side.BUY,
+        TimeInForce.GTC,
+        10_000,
+    )
+    order["qty_lots"] = 60
+    assert b"keepPriority" in request[: encode(desk.codec, order, 0, 5, ID, UTC_NS, request, 0)].tobytes()
+    desk.one(fill())
+    order["qty_lots"] = 50
+    assert b"cancelReplace" in request[: encode(desk.codec, order, 0, 5, ID, UTC_NS, request, 0)].tobytes()
 
 
 def test_first_fill_of_an_order_makes_room_for_another() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,14 @@ def test_longer_blocks_and_appended_texts_of_a_later_schema_are_stepped_over() -
     assert kinds(desk.frame(trades([(1, "99.00", "1.0", True)], longer=5))) == ["TRADE"]
     assert kinds(desk.frame(depth(12, 12, version=1) + b"\x03new")) == ["TOP"]
     assert len(desk.frame(depth(13, 13) + b"\x03new")) == 0 and desk.counters[FeedCounter.MALFORMED] == 1, "version 0 has nothing there"
+
+
+def test_group_whose_blocks_are_too_short_is_malformed() -> None:
+    desk = synced(Desk(sbe_feed))
+    symbol = b"\x07BTCUSDT"
+    short = depth(11, 11)[:8] + depth(11, 11)[8:34] + struct.pack("<HH", 8, 2) + bytes(16) + struct.pack("<HH", 16, 0) + symbol
+    assert len(desk.frame(short)) == 0 and desk.counters[FeedCounter.MALFORMED] == 1
+    assert len(desk.frame(depth(11, 11)[:34] + struct.pack("<HH", 0, 0) * 2 + symbol)) == 1, "an empty one may say anything"
 
 
 def test_unknown_template_is_ignored_and_a_snapshot_moves_no_book() -> None:

@@ -180,6 +180,7 @@ def test_recorded_replies_with_an_id_of_ours_are_the_orders_they_tell(frames: di
             {"kind": K.REJECTED, "reason": R.WOULD_TAKE, "venue_code": -2010},
         ),
         (reply(error(-1007, "Timeout"), 504), {"kind": K.UNKNOWN, "reason": R.TIMEOUT}),
+        (reply(error(-2010, "Market is closed."), 503), {"kind": K.UNKNOWN, "reason": R.MARKET_CLOSED}),
         (reply(error(-1015, "Too many", b"", 10**15, 10**15 + 5), 429), {"kind": K.THROTTLED, "retry_after_ns": 5000}),
     ],
 )

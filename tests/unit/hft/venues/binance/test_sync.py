@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ from hft.venues.binance.feed import BinanceFeed, begin_overlap, new_feed, on_dis
 from hft.venues.binance.sync import AHEAD_MAX_NS, AHEAD_NS, BUFFERED, OVERLAP_UNTIL_NS
 from hft.venues.book_feed import LAST_ID, SYNCED, WANTS_SYNC
 from hft.websocket import Opcode
+from shm.jit import JIT_ENABLED
 from support.binance_frames import instruments
 from support.binance_stream import depth, quote, snapshot, trade
 from support.naive_book import NaiveBook
@@ -142,7 +146,7 @@ def flow(rng: random.Random, venue: NaiveBook, history: dict[int, Sides]) -> Ite
         yield depth(first, last, sides[1], sides[-1])
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(5))
 def test_interleaved_connections_give_no_gap_and_tell_nothing_twice(seed: int) -> None:
     rng = random.Random(seed)
     venue, history = NaiveBook(), dict[int, Sides]()
@@ -179,3 +183,47 @@ def test_interleaved_connections_give_no_gap_and_tell_nothing_twice(seed: int) -
     assert compared > 50 and desk.counters[FeedCounter.QUOTE_MISMATCHES] == 0 and desk.counters[FeedCounter.GAPS] == 0, f"seed {seed}"
     for kind, ids in told.items():
         assert ids == sorted(set(ids)), f"seed {seed} {kind}"
+
+
+def test_recorded_flow_told_by_two_connections_is_told_once(recorded: Callable[[str], Path]) -> None:
+    """The second connection lags behind the first, then leads it, then is alone."""
+    frames, body = [], b""
+    with gzip.open(recorded("binance_spot/ethusdt_20240808.gz")) as capture:
+        for line, _ in zip(capture, range(6000 if JIT_ENABLED else 1200), strict=False):
+            frame = line.split(b" ", 1)[1].strip()
+            if frame.startswith(b'{"lastUpdateId"'):
+                body, begins = frame, len(frames)
+            else:
+                frames.append(frame)
+    assert body, "the capture has its snapshot early on"
+    counters, out = np.zeros(len(FeedCounter), np.int64), np.zeros(20_000, MARKET)
+    feed = new_feed(instruments(), ["ETHUSDT"], [0], 4096, LATE_NS, counters)
+    told: dict[int, list[int]] = {int(MarketKind.TRADE): [], int(MarketKind.QUOTE): [], int(MarketKind.INVALID): []}
+
+    def hear(frame: bytes) -> None:
+        data: Any = np.frombuffer(bytearray(frame), np.uint8)
+        for record in out[: int(on_frame(feed, data, 0, len(data), Opcode.TEXT, 1, out))]:
+            if int(record["kind"]) in told:
+                told[int(record["kind"])].append(int(record["venue_id"]))
+
+    for frame in frames[:begins]:
+        hear(frame)
+    data: Any = np.frombuffer(bytearray(body), np.uint8)
+    assert on_snapshot(feed, 0, data, 0, len(data), 1, out) > 0
+    begin_overlap(feed, LATE_NS)
+    third = (len(frames) - begins) // 3
+    second = begins + third
+    for n in range(begins, len(frames) - third):
+        lead = 40 if n > begins + 3 * third // 2 else -40
+        while second <= n + lead and second < len(frames):
+            hear(frames[second])
+            second += 1
+        hear(frames[n])
+    for frame in frames[second:]:
+        hear(frame)
+    assert feed.state[0, SYNCED] == 1 and not told[int(MarketKind.INVALID)] and counters[FeedCounter.QUOTE_MISMATCHES] == 0
+    for kind in (MarketKind.TRADE, MarketKind.QUOTE):
+        assert told[int(kind)] == sorted(set(told[int(kind)])) and len(told[int(kind)]) > 50
+    events = [json.loads(frame)["data"] for frame in frames]
+    assert feed.state[0, LAST_ID] == max(event["u"] for event in events if event.get("e") == "depthUpdate")
+    assert told[int(MarketKind.TRADE)] == [event["t"] for event in events if event.get("e") == "trade"], "none is lost either"
