@@ -1,4 +1,4 @@
-"""Simulated keys: writes the key file of a simulator's own customer, so that nobody needs an account to trade on it."""
+"""Simulated keys: those of the simulators' own customers, so that nobody needs an account to trade on them."""
 
 from __future__ import annotations
 
@@ -7,21 +7,34 @@ from pathlib import Path
 
 from hft.sim.binance import keys as binance
 from hft.sim.kraken import keys as kraken
+from hft.venues.interface import Credentials
 
 _PEM = "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n"
 
+#: Base64 of 64 times "a": the secret of a well-known test vector of Coinbase's signature.
+_COINBASE_SECRET = b"YWFh" * 21 + b"YQ=="
+
+
+def simulated_credentials(venue: str) -> Credentials:
+    """The key of a customer of a venue's simulator. Raises KeyError for a venue that has no simulator with customers."""
+    known = {
+        "binance": Credentials(binance.BOB_KEY, _PEM.format(binance.BOB_PRIVATE_KEY).encode()),
+        "coinbase": Credentials("alice-trade", _COINBASE_SECRET, "alice"),
+        "kraken": Credentials(kraken.ALICE_KEY, kraken.ALICE_SECRET.encode()),
+    }
+    return known[venue]
+
 
 def write_key_file(folder: Path, venue: str) -> Path:
-    """Write the key file of a venue's simulator into `folder`, which nobody else may read; its path."""
+    """Write the key file of a simulator's customer into `folder`, which nobody else may read; its path."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = folder / f"{venue}.toml"
-    if venue == "binance":
-        _write(folder / "binance.pem", _PEM.format(binance.BOB_PRIVATE_KEY))
-        _write(path, f'key = "{binance.BOB_KEY}"\nprivate_key_file = "binance.pem"\n')
-    elif venue == "kraken":
-        _write(path, f'key = "{kraken.ALICE_KEY}"\nsecret = "{kraken.ALICE_SECRET}"\n')
+    path, found = folder / f"{venue}.toml", simulated_credentials(venue)
+    if found.secret.startswith(b"-----BEGIN"):
+        _write(folder / f"{venue}.pem", found.secret.decode())
+        secret = f'private_key_file = "{venue}.pem"'
     else:
-        raise ValueError(f"no simulator of {venue!r} has customers")
+        secret = f'secret = "{found.secret.decode()}"'
+    _write(path, f'key = "{found.key}"\n{secret}\npassphrase = "{found.passphrase}"\n')
     return path
 
 

@@ -28,14 +28,16 @@ from hft.records import ORDER, REPORT, VENUE_EVENT
 from hft.tables import Tables
 from hft.topology import StageSpec
 from hft.venues.desks import Desk, DeskOrder, open_desk
-from hft.venues.interface import Call, Outgoing, Snapshot, Text
-from processes import credentials, venue_execution, venue_sending
+from hft.venues.interface import Call, Credentials, Outgoing, Snapshot, Text
+from processes import venue_execution, venue_sending
 from processes.calls import Calls
 from processes.cold_box import new_cold_box, take_messages
 from processes.common import FIRM_CELL, VENUE_CELL, Common
+from processes.credentials import read_credentials
 from processes.http_line import new_http_line
 from processes.logs import log
-from processes.resources import Resources
+from processes.resources import Resources, ScratchResources
+from processes.simulated_keys import simulated_credentials
 from processes.stages import ORDER_SLOTS, ReportingStage
 from processes.transport import connect, http_pool
 from processes.transport.connect import DirectLink, Kills, Link, LinkEvent, Settings
@@ -70,6 +72,7 @@ class VenueStage(ReportingStage):
         self._tls = self._authorities()
         self._calls = Calls(section.rest_url, self._tls)
         self._desk: Desk | None = None
+        self._rehearses = False
         self._link: Link | None = None
         self._pool: http_pool.HttpConnections | None = None
         self._make_link: Callable[[str, Any], Link] | None = None
@@ -99,9 +102,11 @@ class VenueStage(ReportingStage):
             self._desk = open_desk(self.spec.subject, order)
         return self._desk
 
-    def _credentials(self) -> Any:
-        assert self.section.credentials is not None, "the supervisor gives simulated venues their keys"
-        return credentials.read_credentials(Path(self.section.credentials))
+    def _credentials(self) -> Credentials:
+        """The account's key; a rehearsal on scratch memory reaches no venue, and needs none."""
+        if self._rehearses or self.section.credentials is None:
+            return simulated_credentials(self.spec.subject)
+        return read_credentials(Path(self.section.credentials))
 
     def _authorities(self) -> ssl.SSLContext | None:
         ca_file = self.config.venues[self.spec.subject].ca_file
@@ -109,6 +114,7 @@ class VenueStage(ReportingStage):
 
     def make_context(self, common: Common, resources: Resources) -> Context:
         tables, spec, section = self.tables, self.spec, self.section
+        self._rehearses = isinstance(resources, ScratchResources)
         orders = next(ring for ring in spec.inputs if ring.kind == "orders")
         order, report, events = np.zeros(1, ORDER), np.zeros(1, REPORT), np.zeros(EVENTS_MAX, VENUE_EVENT)
         window_ns = section.request_window_ms * 1_000_000 + _SKEW_NS
