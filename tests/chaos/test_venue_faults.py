@@ -19,7 +19,7 @@ FAULTS = [
     ({"kind": "corrupt", "count": 2, "how": "not_utf8"}, None, False),
     ({"kind": "corrupt", "count": 2, "how": "empty"}, "malformed", False),
     ({"kind": "silence", "for_ms": 2500}, "silent", True),
-    ({"kind": "server_shutdown", "after_ms": 300}, "disconnects", True),
+    ({"kind": "server_shutdown", "after_ms": 300}, "disconnects", False),
     ({"kind": "duplicate", "symbol": "BTCUSDT", "count": 3}, None, False),
 ]
 

@@ -1,0 +1,91 @@
+"""Orders at a simulated venue over real sockets, in real processes: after each fault the venue and the engine agree again."""
+
+from __future__ import annotations
+
+import tomllib
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from hft.journal_reader import JournalReader
+from hft.records import JournalKind, ReportKind
+from support.live_engine import ROOT, LiveEngine, Sections, live_engine
+from support.waiting import wait_until
+
+FAULTS: list[dict[str, Any]] = [
+    {"kind": "lose_ack"},
+    {"kind": "lose_ack", "action": "cancel"},
+    {"kind": "lose_ack", "hang_up": True},
+    {"kind": "order_error", "status": 503},
+    {"kind": "order_error", "status": 503, "action": "cancel"},
+    {"kind": "refuse_order", "status": 429},
+    {"kind": "disconnect"},
+    {"kind": "duplicate", "channel": "private", "count": 5},
+]
+
+
+def sections() -> Sections:
+    """configs/paper-orders.toml, asking early."""
+    found = tomllib.loads((ROOT / "configs" / "paper-orders.toml").read_text())
+    found["engine"]["journal_file_mb"] = 4
+    found["execution"]["binance"] |= {"ack_timeout_ms": 500, "query_pause_ms": 100}
+    return found
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    with live_engine(tmp_path_factory.mktemp("orders"), sections()) as engine:
+        engine.start()
+        engine.await_running()
+        engine.await_orders("acked", 5)
+        yield engine
+        assert engine.stop() == 0, engine.log_text()
+        report = engine.report()
+        assert report["restarts"] == 0 and report["orders"]["unknown"] == 0
+        trades = trades_of(engine, report["epoch"])
+        assert len(trades) == len(set(trades)), "a fill was reported twice"
+        assert engine.ctl_json("replay")["equal"] is True
+
+
+def trades_of(engine: LiveEngine, epoch: int) -> list[tuple[int, int]]:
+    """(instrument, trade id) of every fill that execution has journaled."""
+    reader = JournalReader(engine.instance.journal_folder(epoch), "execution.binance", epoch)
+    reports = [report for entry in reader.entries() if entry.kind == JournalKind.REPORT for report in entry.records()]
+    return [(int(report["instrument"]), int(report["trade_id"])) for report in reports if report["kind"] == ReportKind.TRADE]
+
+
+def account(engine: LiveEngine) -> dict[str, Any]:
+    found: dict[str, Any] = engine.simulator("/state")["exchange"]["accounts"]["bob"]
+    return found
+
+
+def differences(engine: LiveEngine) -> dict[str, tuple[Decimal, Decimal]]:
+    """Symbols whose position here is not what the venue says was traded there."""
+    here = {
+        row["instrument"].partition(".")[0].replace("-", ""): Decimal(row["position"])
+        for row in engine.status()["positions"]
+        if row["owner"] == "firm"
+    }
+    there = {symbol: Decimal(text) for symbol, text in account(engine)["traded"].items()}
+    return {s: (here.get(s, Decimal(0)), there.get(s, Decimal(0))) for s in here | there if here.get(s, 0) != there.get(s, 0)}
+
+
+def agree(engine: LiveEngine) -> bool:
+    """Whether positions are equal and nothing is unknown, at this moment."""
+    return not differences(engine) and engine.status()["orders"]["unknown"] == 0
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: "-".join(str(value) for value in fault.values()))
+def test_the_venue_and_the_engine_agree_again_after(engine, fault):
+    sent = engine.status()["orders"]["sent"]
+    assert engine.simulator("/fault", fault) == {"ok": True}
+    engine.await_orders("sent", sent + 5)
+    wait_until(lambda: agree(engine), 20, f"the venue and the engine agree ({differences(engine)}; see {engine.log_text()})")
+
+
+def test_the_engine_has_no_more_open_orders_than_the_venue(engine):
+    def equal() -> bool:
+        return len(account(engine)["open_orders"]) == engine.status()["orders"]["working"]
+
+    wait_until(equal, 20, "as many orders are open here as there")
