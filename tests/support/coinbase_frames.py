@@ -133,7 +133,7 @@ def _body(message: dict[str, Any], kind: FrameKind, scale: Any) -> dict[str, Any
         changes = message.get("changes")
         if not isinstance(changes, list) or not all(isinstance(change, list) and len(change) == 3 for change in changes):
             raise Refused("changes")
-        return {"levels": [(_side(side), _ticks(price, scale, 1), _lots(size, scale)) for side, price, size in changes]}
+        return {"levels": [(_side(side), ticks_of(price, scale, 1), lots_of(size, scale)) for side, price, size in changes]}
     if kind == FrameKind.TICKER:
         return {"quote": _quote(message, scale)}
     result: dict[str, Any] = {"sequence": _integer(message, "sequence")}
@@ -151,11 +151,11 @@ def _body(message: dict[str, Any], kind: FrameKind, scale: Any) -> dict[str, Any
         price = message["new_price"] if "new_price" in message else message.get("price")
         size = message.get("new_size")
         return result | {
-            "ticks": 0 if price is None else _ticks(price, scale, 0),
-            "lots": -1 if size is None else _lots(size, scale),
+            "ticks": 0 if price is None else ticks_of(price, scale, 0),
+            "lots": -1 if size is None else lots_of(size, scale),
         }
     size = message.get("size") if trade else message.get("remaining_size")
-    result |= {"ticks": _ticks(message.get("price"), scale, 1), "lots": _lots(size, scale)}
+    result |= {"ticks": ticks_of(message.get("price"), scale, 1), "lots": lots_of(size, scale)}
     if result["lots"] == 0:
         raise Refused("size 0")
     return result
@@ -166,7 +166,7 @@ def _quote(message: dict[str, Any], scale: Any) -> tuple[int, int, int, int] | N
     if not all(key in message for key in keys):
         return None
     bid, bid_size, ask, ask_size = (message[key] for key in keys)
-    quote = (_ticks(bid, scale, 0), _lots(bid_size, scale), _ticks(ask, scale, 0), _lots(ask_size, scale))
+    quote = (ticks_of(bid, scale, 0), lots_of(bid_size, scale), ticks_of(ask, scale, 0), lots_of(ask_size, scale))
     return quote if all(quote) else None
 
 
@@ -176,14 +176,14 @@ def _side(text: Any) -> int:
     return 1 if text == "buy" else -1
 
 
-def _ticks(text: Any, scale: Any, least: int) -> int:
+def ticks_of(text: Any, scale: Any, least: int) -> int:
     ticks = decimal(text) * 10 ** int(scale["price_decimals"]) / int(scale["tick_units"])
     if ticks != int(ticks) or not least <= ticks < 1 << 62:
         raise Refused(f"price {text!r}")
     return int(ticks)
 
 
-def _lots(text: Any, scale: Any) -> int:
+def lots_of(text: Any, scale: Any) -> int:
     lots: Fraction = decimal(text) * 10 ** int(scale["qty_decimals"]) / int(scale["lot_units"])
     if lots >= 1 << 62:
         raise Refused(f"size {text!r}")
@@ -216,6 +216,33 @@ def _time(text: Any) -> int:
     if not 1970 <= whole.year <= 2099:
         raise Refused("year")
     return int(whole.timestamp()) * 10**9 + int((match.group(7) or "0").ljust(9, "0"))
+
+
+def book_of(snapshot: bytes, scale: Any, orders: bool) -> dict[tuple[int, int], int]:
+    """The naive reading of a snapshot of level 2, or with `orders` of level 3: (side, ticks) -> lots; raises Refused."""
+    document = strict_json(snapshot)
+    if not isinstance(document, dict):
+        raise Refused("no object")
+    if orders:
+        _integer(document, "sequence")
+    book: dict[tuple[int, int], int] = {}
+    seen = set()
+    for side, key in ((1, "bids"), (-1, "asks")):
+        rows = document.get(key)
+        if not isinstance(rows, list):
+            raise Refused(key)
+        for row in rows:
+            if not isinstance(row, list) or len(row) != (3 if orders else 2):
+                raise Refused("row")
+            ticks, lots = ticks_of(row[0], scale, 1), lots_of(row[1], scale)
+            if lots == 0 or (orders and _uuid(row[2]) in seen):
+                raise Refused("size 0, or the same order twice")
+            seen |= {_uuid(row[2])} if orders else set()
+            book[side, ticks] = lots + (book.get((side, ticks), 0) if orders else 0)
+    bids, asks = ([ticks for s, ticks in book if s == side] for side in (1, -1))
+    if bids and asks and max(bids) >= min(asks):
+        raise Refused("crossed")
+    return book
 
 
 def message(kind: str, product: str = "BTC-USD", **members: Any) -> bytes:

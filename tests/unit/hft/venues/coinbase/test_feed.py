@@ -24,8 +24,10 @@ from hft.venues.coinbase.state import BUFFERED, ERROR_BYTES, ERRORS, MISSED_TRAD
 from hft.websocket import Opcode
 from shm.jit import JIT_ENABLED
 from support import coinbase_frames as frames
+from support.binance_frames import Refused
 from support.coinbase_frames import MAKER, ORDER, TAKER, instruments, message
 from support.naive_coinbase import Consumer, Venue
+from support.scanner_fuzz import mutate
 
 SILENCE_NS = 5_000_000_000
 BIDS, ASKS = [["100.00", "1.00000000"], ["99.00", "2.00000000"]], [["101.00", "3.00000000"], ["102.00", "4.00000000"]]
@@ -520,6 +522,28 @@ def test_resting_orders_are_found_whatever_was_removed(seed: int) -> None:
             twin[order] = (chance.randrange(-99, 99), chance.randrange(1, 99))
             add_order(table, *order, *twin[order])
     assert all(find_order(table, *order) >= 0 for order in twin)
+
+
+@pytest.mark.parametrize("orders_of", [False, True], ids=["level 2", "orders"])
+def test_mutated_snapshots_are_read_exactly_or_refused(orders_of: bool) -> None:
+    chance, desk = random.Random(9), Desk(channel="full" if orders_of else "level2")
+    venue = Venue(2, orders=6)
+    real = venue.orders_snapshot() if orders_of else venue.snapshot()
+    taken = 0
+    for n in range(20 * STEPS):
+        mutant = mutate(real, real, chance)[:4000]
+        where = f"mutant {n}: {mutant!r}"
+        desk.feed.state[0, SYNCED] = 0
+        records = desk.snapshot(mutant) if orders_of else desk.frame(mutant)
+        if desk.state(SYNCED):
+            taken += 1
+            try:
+                assert desk.book() == frames.book_of(mutant, desk.feed.scanner.instruments[0], orders_of), where
+            except Refused as error:
+                raise AssertionError(f"{where}: read, but must be refused: {error}") from error
+        else:
+            assert len(records) == 0, where
+    assert taken > STEPS
 
 
 # Recorded messages.
