@@ -19,11 +19,12 @@ from typing import Any
 import msgspec
 
 from hft import control
-from hft.config import Config, with_absolute_paths
+from hft.config import Config, VenueExecution, with_absolute_paths
 from hft.control import ProcessState, ProcessWord, process_word
 from hft.counters import ExecutionCounter
 from hft.tables import build_tables
 from processes import attach, segments
+from processes.credentials import read_credentials
 from processes.errors import EngineError
 from processes.instance import Instance, next_epoch, write_durably
 from processes.logs import log
@@ -66,6 +67,7 @@ class Supervisor:
     def start(self) -> None:
         """Bring the engine up to RUNNING; on failure everything made so far is taken down again."""
         _check_cores(self.config)
+        _check_keys(self.config)
         self.instance.make_folders()
         self._take_lock()
         for found in reclaim(self.instance.prefix):
@@ -302,3 +304,11 @@ def _check_cores(config: Config) -> None:
     for name, process in config.placement.processes.items():
         if process.core is not None and process.core not in available:
             raise EngineError(f"placement.processes.{name}.core: core {process.core} is not available here; there are {sorted(available)}")
+
+
+def _check_keys(config: Config) -> None:
+    """Read every key file that the config names: what is wrong with one is said before anything starts."""
+    sections = [*config.venues.values(), *(each for each in config.execution.values() if isinstance(each, VenueExecution))]
+    for section in sections:
+        if section.credentials is not None:
+            read_credentials(Path(section.credentials))

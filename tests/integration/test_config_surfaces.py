@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support.live_engine import PAPER, hftctl, live_engine, paper, write_config
+from support.live_engine import PAPER, ROOT, hftctl, live_engine, paper, write_config
 
 
 def refused(tmp_path: Path, config: Path) -> str:
@@ -143,3 +143,9 @@ def test_a_start_that_fails_leaves_the_instance_free(tmp_path):
         write_config(engine.config, paper())
         engine.start("--for", 1)
         assert engine.process.wait(240) == 0, engine.log_text()
+
+
+def test_the_example_with_real_money_does_not_start_as_it_is(tmp_path):
+    done = hftctl("start", "--config", ROOT / "configs" / "live.example.toml", "--instance", "live_example", "--state-dir", tmp_path)
+    assert done.returncode == 1 and "keys/binance.toml: No such file" in done.stderr
+    assert not list(tmp_path.glob("*/journal/*"))
