@@ -173,9 +173,9 @@ def encode(
     if kind == _NEW or kind == _REPLACE:
         if orders[i]["price_ticks"] <= 0 or orders[i]["qty_lots"] <= 0 or not _has_variant(orders, i):
             return _NOT_EXPRESSIBLE
-        if kind == _REPLACE and codec.words[MAY_AMEND] != 0 and is_smaller(codec, orders, i, ref_wire_id):
+        if kind == _REPLACE and codec.words[MAY_AMEND] != 0 and is_smaller(codec.asked, orders, i, ref_wire_id):
             return encode_amend(codec, orders, i, wire_id, ref_wire_id, utc_ns, out, at)
-        remember(codec, orders, i, wire_id, ref_wire_id if kind == _REPLACE else 0)
+        remember(codec.asked, orders, i, wire_id, ref_wire_id if kind == _REPLACE else 0)
         program = _program(codec, orders, i) + (PLACE if kind == _NEW else REPLACE)
     elif kind == _CANCEL:
         program = codec.places[row] * PROGRAMS + CANCEL
@@ -194,7 +194,7 @@ def encode_amend(
 
     The size of ORDER row `i` is then what the order has in all, fills before included. The venue refuses a size that is not smaller.
     """
-    remember(codec, orders, i, wire_id, ref_wire_id)
+    remember(codec.asked, orders, i, wire_id, ref_wire_id)
     before = codec.asked[asked_place(ref_wire_id)]
     if before[ASKED_ID] == ref_wire_id:
         before[ASKED_QTY] = orders[i]["qty_lots"]
@@ -205,7 +205,7 @@ def encode_amend(
 @njit
 def encode_market(codec: BinanceCodec, orders: NDArray[Any], i: int, wire_id: int, utc_ns: int, out: NDArray[Any], at: int) -> int:
     """Write ORDER row `i` as a market order; its price and time in force are not said."""
-    remember(codec, orders, i, wire_id, 0)
+    remember(codec.asked, orders, i, wire_id, 0)
     side = 0 if orders[i]["side"] == _BUY else 1
     program = codec.places[orders[i]["instrument"]] * PROGRAMS + PLACE + side * _VARIANTS + _MARKET
     return _write(codec, program, orders, i, wire_id, 0, utc_ns, out, at)
@@ -218,9 +218,9 @@ def asked_place(order_id: int) -> int:
 
 
 @njit(forceinline=True)
-def remember(codec: BinanceCodec, orders: NDArray[Any], i: int, wire_id: int, ref_wire_id: int) -> None:
+def remember(all_asked: NDArray[Any], orders: NDArray[Any], i: int, wire_id: int, ref_wire_id: int) -> None:
     """Remember what is asked for."""
-    asked = codec.asked[asked_place(wire_id)]
+    asked = all_asked[asked_place(wire_id)]
     asked[ASKED_ID] = wire_id
     asked[ASKED_REF] = ref_wire_id
     asked[ASKED_PRICE] = orders[i]["price_ticks"]
@@ -237,9 +237,9 @@ def _form(orders: NDArray[Any], i: int) -> int:
 
 
 @njit
-def is_smaller(codec: BinanceCodec, orders: NDArray[Any], i: int, ref_wire_id: int) -> bool:
+def is_smaller(all_asked: NDArray[Any], orders: NDArray[Any], i: int, ref_wire_id: int) -> bool:
     """Whether ORDER row `i` is the order `ref_wire_id`, of which no fill was seen, in all but a smaller size."""
-    asked = codec.asked[asked_place(ref_wire_id)]
+    asked = all_asked[asked_place(ref_wire_id)]
     known = ref_wire_id > 0 and asked[ASKED_ID] == ref_wire_id and asked[ASKED_FILLED] == 0
     same = asked[ASKED_PRICE] == orders[i]["price_ticks"] and asked[ASKED_FORM] == _form(orders, i)
     return known and same and orders[i]["qty_lots"] < asked[ASKED_QTY]
@@ -284,7 +284,7 @@ def _write(
         if value == _SIGNATURE:
             at = _put_signature(codec, program, orders, i, wire_id, ref_wire_id, utc_ns, out, at)
         else:
-            at = _put_value(codec, value, orders, i, wire_id, ref_wire_id, utc_ns, out, at)
+            at = _put_value(codec.instruments, value, orders, i, wire_id, ref_wire_id, utc_ns, out, at)
         k += 1
 
 
@@ -309,7 +309,7 @@ def _put_signature(
         value = texts.values[program, k]
         if value == _END:
             break
-        end = _put_value(codec, value, orders, i, wire_id, ref_wire_id, utc_ns, payload, end)
+        end = _put_value(codec.instruments, value, orders, i, wire_id, ref_wire_id, utc_ns, payload, end)
         k += 1
     hmac_sha256(codec.hmac_key, payload, 0, end, codec.hmac_scratch, payload, 0)
     return put_hex_bytes(payload, 0, DIGEST_BYTES, out, at)
@@ -317,7 +317,7 @@ def _put_signature(
 
 @njit(forceinline=True)
 def _put_value(
-    codec: BinanceCodec,
+    instruments: NDArray[Any],
     value: int,
     orders: NDArray[Any],
     i: int,
@@ -336,7 +336,7 @@ def _put_value(
         return put_hex(ref_wire_id, out, at)
     if value == _TIME:
         return put_decimal(utc_ns // _MS, 0, out, at)
-    scale = codec.instruments[order["instrument"]]
+    scale = instruments[order["instrument"]]
     if value == _PRICE:
         return put_decimal(order["price_ticks"] * scale["tick_units"], scale["price_decimals"], out, at)
     return put_decimal(order["qty_lots"] * scale["lot_units"], scale["qty_decimals"], out, at)

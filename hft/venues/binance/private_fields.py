@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from hft.records import FeeAsset, Side
 from hft.units import as_int
 from hft.venues.binance.fields import read_time
-from hft.venues.binance.orders import BinanceCodec
+from hft.venues.binance.private_words import L_REASON, L_SIDE, PrivateWords, list_of
 from hft.venues.fields import text_end
 from hft.venues.json_bytes import byte_at, is_mark, is_null, is_text, read_decimal, read_integer
-from hft.venues.members import UNKNOWN, Words, word_number
-from hft.venues.symbols import find_symbol
+from hft.venues.members import UNKNOWN, word_number
+from hft.venues.symbols import Symbols, find_symbol
 from hft.venues.text import HEX_BYTES, read_hex
 from shm.jit import njit
 
@@ -59,12 +59,12 @@ def begin_event(out: NDArray[Any], n: int, kind: int, source: int, received_ns: 
 
 
 @njit
-def read_word(words: Words, data: NDArray[Any], at: int, end: int) -> int:
-    """Number of the quoted word at `at`; UNKNOWN for another one, BAD for what is no text."""
+def read_word(words: PrivateWords, number: int, data: NDArray[Any], at: int, end: int) -> int:
+    """Place of the quoted word at `at` in list `number`; UNKNOWN for another one, BAD for what is no text."""
     if at < 0:
         return BAD
     past = text_end(data, at, end)
-    return word_number(words, data, at + 1, past) if past >= 0 else BAD
+    return word_number(list_of(words, number), data, at + 1, past) if past >= 0 else BAD
 
 
 @njit
@@ -82,12 +82,12 @@ def read_client(data: NDArray[Any], at: int, end: int) -> int:
 
 
 @njit
-def read_row(codec: BinanceCodec, data: NDArray[Any], at: int, end: int) -> int:
+def read_row(symbols: Symbols, data: NDArray[Any], at: int, end: int) -> int:
     """Instrument row of a symbol; UNKNOWN for one that is not ours, BAD for what is no text."""
     if at < 0:
         return BAD
     past = text_end(data, at, end)
-    return find_symbol(codec.symbols, data, at + 1, past) if past >= 0 else BAD
+    return find_symbol(symbols, data, at + 1, past) if past >= 0 else BAD
 
 
 @njit
@@ -128,25 +128,25 @@ def read_steps(data: NDArray[Any], at: int, end: int, decimals: int, step_units:
 
 
 @njit
-def read_price(codec: BinanceCodec, row: int, data: NDArray[Any], at: int, end: int) -> int:
+def read_price(instruments: NDArray[Any], row: int, data: NDArray[Any], at: int, end: int) -> int:
     """A price in ticks, 0 if it is absent, or BAD."""
-    scale = codec.instruments[row]
+    scale = instruments[row]
     return read_steps(data, at, end, scale["price_decimals"], scale["tick_units"])
 
 
 @njit
-def read_qty(codec: BinanceCodec, row: int, data: NDArray[Any], at: int, end: int) -> int:
+def read_qty(instruments: NDArray[Any], row: int, data: NDArray[Any], at: int, end: int) -> int:
     """A size in lots, 0 if it is absent, or BAD."""
-    scale = codec.instruments[row]
+    scale = instruments[row]
     return read_steps(data, at, end, scale["qty_decimals"], scale["lot_units"])
 
 
 @njit
-def read_side(codec: BinanceCodec, data: NDArray[Any], at: int, end: int) -> int:
+def read_side(words: PrivateWords, data: NDArray[Any], at: int, end: int) -> int:
     """Side, 0 if it is absent, or BAD."""
     if at < 0:
         return 0
-    number = read_word(codec.private.sides, data, at, end)
+    number = read_word(words, L_SIDE, data, at, end)
     return _BUY if number == 0 else _SELL if number == 1 else BAD
 
 
@@ -160,20 +160,19 @@ def read_fee(data: NDArray[Any], at: int, end: int) -> int:
 
 
 @njit
-def read_fee_asset(codec: BinanceCodec, row: int, data: NDArray[Any], at: int, end: int) -> int:
+def read_fee_asset(words: PrivateWords, row: int, data: NDArray[Any], at: int, end: int) -> int:
     """FeeAsset of a commission's asset by the instrument's own; OTHER for null and for what is neither, BAD for what is no text."""
     if at < 0 or is_null(data, at, end):
         return _OTHER_ASSET
     past = text_end(data, at, end)
     if past < 0:
         return BAD
-    return fee_asset_of(codec, row, data, at + 1, past)
+    return fee_asset_of(words, row, data, at + 1, past)
 
 
 @njit
-def fee_asset_of(codec: BinanceCodec, row: int, data: NDArray[Any], start: int, end: int) -> int:
+def fee_asset_of(words: PrivateWords, row: int, data: NDArray[Any], start: int, end: int) -> int:
     """FeeAsset of the asset whose name is `data[start:end]`."""
-    words = codec.private
     for side in range(2):
         size = words.asset_bytes[row, side]
         if size > 0 and is_text(data, start, end, words.assets[row, side, :size]):
@@ -182,11 +181,11 @@ def fee_asset_of(codec: BinanceCodec, row: int, data: NDArray[Any], start: int, 
 
 
 @njit
-def read_reason(codec: BinanceCodec, data: NDArray[Any], at: int, end: int, reasons: tuple[int, ...], other: int) -> int:
+def read_reason(words: PrivateWords, data: NDArray[Any], at: int, end: int, reasons: tuple[int, ...], other: int) -> int:
     """VenueReason of a report's reason word: 0 if it is absent, `other` if it is not known, BAD if it is no text."""
     if at < 0:
         return 0
-    number = read_word(codec.private.reasons, data, at, end)
+    number = read_word(words, L_REASON, data, at, end)
     if number == BAD:
         return BAD
     return other if number == UNKNOWN else reasons[number]

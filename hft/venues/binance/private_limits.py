@@ -22,10 +22,12 @@ from hft.venues.binance.limits import (
     learn,
     learn_ban,
 )
-from hft.venues.binance.orders import BinanceCodec
 from hft.venues.binance.private_fields import BAD, read_key, read_word
 from hft.venues.binance.private_words import (
     INTERVAL_S,
+    L_INTERVAL,
+    L_LIMIT,
+    L_LIMIT_TYPE,
     LIMIT_COUNT,
     LIMIT_INTERVAL,
     LIMIT_INTERVAL_NUM,
@@ -34,6 +36,8 @@ from hft.venues.binance.private_words import (
     P_LIMIT,
     RETRY_AFTER,
     SERVER_TIME,
+    PrivateWords,
+    list_of,
 )
 from hft.venues.members import UNKNOWN, first_element, next_element, note_members
 from shm.jit import njit
@@ -43,25 +47,24 @@ _BANNED, _TOO_MANY, _TOO_MUCH_WEIGHT = 418, 429, -1003
 
 
 @njit
-def learn_limits(codec: BinanceCodec, data: NDArray[Any], start: int, end: int, received_ns: int) -> bool:
+def learn_limits(words: PrivateWords, limits: NDArray[Any], data: NDArray[Any], start: int, end: int, received_ns: int) -> bool:
     """Learn the counts that a reply tells; False if they are not as documented."""
-    words = codec.private
     place = words.places[P_LIMIT]
     at, more = first_element(data, start, end)
     while more:
-        past = note_members(words.limit, data, at, end, place)
+        past = note_members(list_of(words, L_LIMIT), data, at, end, place)
         if past < 0:
             return False
-        kind = read_word(words.limit_types, data, place[LIMIT_TYPE], end)
-        interval = read_word(words.intervals, data, place[LIMIT_INTERVAL], end)
+        kind = read_word(words, L_LIMIT_TYPE, data, place[LIMIT_TYPE], end)
+        interval = read_word(words, L_INTERVAL, data, place[LIMIT_INTERVAL], end)
         number, limit = read_key(data, place[LIMIT_INTERVAL_NUM], end), read_key(data, place[LIMIT_LIMIT], end)
         count = read_key(data, place[LIMIT_COUNT], end)
         if kind == BAD or interval == BAD or number < 0 or limit < 0 or count < 0:
             return False
         if kind != UNKNOWN and interval != UNKNOWN:
             row = _window_of(kind, INTERVAL_S[interval] * number)
-            if row >= 0 and codec.limits[row, WINDOW_NS] == INTERVAL_S[interval] * number * _SECOND_NS:
-                learn(codec.limits, row, limit, count, received_ns)
+            if row >= 0 and limits[row, WINDOW_NS] == INTERVAL_S[interval] * number * _SECOND_NS:
+                learn(limits, row, limit, count, received_ns)
         at, more = next_element(data, past, end)
     return at >= 0
 
@@ -77,16 +80,18 @@ def _window_of(kind: int, interval_s: int) -> int:
 
 
 @njit
-def read_retry(codec: BinanceCodec, data: NDArray[Any], at: NDArray[Any], end: int, status: int, code: int, received_ns: int) -> int:
+def read_retry(
+    words: PrivateWords, limits: NDArray[Any], data: NDArray[Any], at: NDArray[Any], end: int, status: int, code: int, received_ns: int
+) -> int:
     """Read when requests may be made again, and keep to it: how long from now, 0 if it does not say, -1 if it is not as documented."""
     if at[RETRY_AFTER] < 0:
-        return hold_back(codec, status, code, received_ns) if status == _TOO_MANY or status == _BANNED else 0
+        return hold_back(limits, status, code, received_ns) if status == _TOO_MANY or status == _BANNED else 0
     until_ms = read_key(data, at[RETRY_AFTER], end)
     if until_ms < 0:
         return -1
     if status == _BANNED or code == _TOO_MUCH_WEIGHT:
-        learn_ban(codec.limits, until_ms * _MS)
-    utc_ns = received_ns + codec.limits[WORDS, UTC_OFFSET_NS]
+        learn_ban(limits, until_ms * _MS)
+    utc_ns = received_ns + limits[WORDS, UTC_OFFSET_NS]
     if at[SERVER_TIME] >= 0:
         server_ms = read_key(data, at[SERVER_TIME], end)
         if server_ms < 0:
@@ -96,11 +101,11 @@ def read_retry(codec: BinanceCodec, data: NDArray[Any], at: NDArray[Any], end: i
 
 
 @njit
-def hold_back(codec: BinanceCodec, status: int, code: int, received_ns: int) -> int:
+def hold_back(limits: NDArray[Any], status: int, code: int, received_ns: int) -> int:
     """A throttled reply without a time: nothing leaves before the next window of the weight. How long that is."""
     if status != _BANNED and code != _TOO_MUCH_WEIGHT:
         return 0
-    utc_ns = received_ns + codec.limits[WORDS, UTC_OFFSET_NS]
-    window_ns = codec.limits[WEIGHT, WINDOW_NS]
-    learn_ban(codec.limits, utc_ns - utc_ns % window_ns + window_ns)
-    return max(0, codec.limits[WORDS, BANNED_UNTIL_NS] - utc_ns)
+    utc_ns = received_ns + limits[WORDS, UTC_OFFSET_NS]
+    window_ns = limits[WEIGHT, WINDOW_NS]
+    learn_ban(limits, utc_ns - utc_ns % window_ns + window_ns)
+    return max(0, limits[WORDS, BANNED_UNTIL_NS] - utc_ns)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hft.records import Liquidity, VenueEventKind, VenueEventSource, VenueReason
 from hft.venues.binance.limits import note_first_fill
-from hft.venues.binance.orders import ASKED_FILLED, ASKED_ID, ASKED_KEY, BinanceCodec, asked_place
+from hft.venues.binance.orders import ASKED_FILLED, ASKED_ID, ASKED_KEY, asked_place
 from hft.venues.binance.private_fields import (
     BAD,
     begin_event,
@@ -35,6 +35,8 @@ from hft.venues.binance.private_fields import (
 from hft.venues.binance.private_words import (
     EXECUTION_KINDS,
     EXPIRED_IN_MATCH,
+    L_EXECUTION,
+    L_STATUS,
     OTHER_REASON,
     R_CLIENT,
     R_CUM_QTY,
@@ -57,6 +59,7 @@ from hft.venues.binance.private_words import (
     R_TRADE_ID,
     REASONS,
     X_PREVENTION,
+    Reader,
 )
 from hft.venues.json_bytes import is_false, is_true
 from hft.venues.members import UNKNOWN
@@ -70,11 +73,11 @@ _MAKER, _TAKER, _SELF_TRADE = int(Liquidity.MAKER), int(Liquidity.TAKER), int(Ve
 
 
 @njit
-def read_report(codec: BinanceCodec, data: NDArray[Any], at: NDArray[Any], end: int, received_ns: int, out: NDArray[Any]) -> int:
+def read_report(reader: Reader, data: NDArray[Any], at: NDArray[Any], end: int, received_ns: int, out: NDArray[Any]) -> int:
     """Read the report whose members are at the offsets `at`: 1 with its event in `out[0]`, or a member of Scanned."""
-    instrument = read_row(codec, data, at[R_SYMBOL], end)
-    execution = read_word(codec.private.executions, data, at[R_EXECUTION], end)
-    status = read_word(codec.private.statuses, data, at[R_STATUS], end)
+    instrument = read_row(reader.symbols, data, at[R_SYMBOL], end)
+    execution = read_word(reader.words, L_EXECUTION, data, at[R_EXECUTION], end)
+    status = read_word(reader.words, L_STATUS, data, at[R_STATUS], end)
     if instrument == BAD or execution == BAD or status == BAD:
         return _MALFORMED
     if instrument == UNKNOWN:
@@ -86,10 +89,13 @@ def read_report(codec: BinanceCodec, data: NDArray[Any], at: NDArray[Any], end: 
         return _IGNORED
     client, orig = read_client(data, at[R_CLIENT], end), read_client(data, at[R_ORIG_CLIENT], end)
     key, time_ns = read_key(data, at[R_ORDER_ID], end), read_when(data, at[R_TIME], end)
-    price, qty = read_price(codec, instrument, data, at[R_PRICE], end), read_qty(codec, instrument, data, at[R_QTY], end)
-    cum, side = read_qty(codec, instrument, data, at[R_CUM_QTY], end), read_side(codec, data, at[R_SIDE], end)
-    reject = read_reason(codec, data, at[R_REJECT], end, REASONS, OTHER_REASON)
-    expiry = read_reason(codec, data, at[R_EXPIRY], end, REASONS, OTHER_REASON)
+    price, qty = (
+        read_price(reader.instruments, instrument, data, at[R_PRICE], end),
+        read_qty(reader.instruments, instrument, data, at[R_QTY], end),
+    )
+    cum, side = read_qty(reader.instruments, instrument, data, at[R_CUM_QTY], end), read_side(reader.words, data, at[R_SIDE], end)
+    reject = read_reason(reader.words, data, at[R_REJECT], end, REASONS, OTHER_REASON)
+    expiry = read_reason(reader.words, data, at[R_EXPIRY], end, REASONS, OTHER_REASON)
     if client == BAD or orig == BAD or key < 0 or time_ns == BAD or price == BAD or qty == BAD or reject == BAD or expiry == BAD:
         return _MALFORMED
     if cum == BAD or at[R_CUM_QTY] < 0 or side == BAD or side == 0:
@@ -109,38 +115,38 @@ def read_report(codec: BinanceCodec, data: NDArray[Any], at: NDArray[Any], end: 
         row["reason"] = _SELF_TRADE
     elif kind == _REJECTED or kind == _EXPIRED:
         row["reason"] = reject if reject != 0 else expiry
-    note_key(codec, row["order_id"], key)
+    note_key(reader.asked, row["order_id"], key)
     if kind == _TRADE:
-        return _read_fill(codec, data, at, end, instrument, out)
+        return _read_fill(reader, data, at, end, instrument, out)
     return 1
 
 
 @njit
-def note_key(codec: BinanceCodec, order_id: int, key: int) -> None:
+def note_key(all_asked: NDArray[Any], order_id: int, key: int) -> None:
     """Remember the venue's id of an order of ours."""
-    asked = codec.asked[asked_place(order_id)]
+    asked = all_asked[asked_place(order_id)]
     if order_id > 0 and asked[ASKED_ID] == order_id:
         asked[ASKED_KEY] = key
 
 
 @njit
-def note_fill(codec: BinanceCodec, order_id: int) -> None:
+def note_fill(all_asked: NDArray[Any], limits: NDArray[Any], order_id: int) -> None:
     """An order of ours filled: its first fill makes room for another order."""
-    asked = codec.asked[asked_place(order_id)]
+    asked = all_asked[asked_place(order_id)]
     if order_id > 0 and asked[ASKED_ID] == order_id and asked[ASKED_FILLED] == 0:
         asked[ASKED_FILLED] = 1
-        note_first_fill(codec.limits)
+        note_first_fill(limits)
 
 
 @njit
-def _read_fill(codec: BinanceCodec, data: NDArray[Any], at: NDArray[Any], end: int, instrument: int, out: NDArray[Any]) -> int:
+def _read_fill(reader: Reader, data: NDArray[Any], at: NDArray[Any], end: int, instrument: int, out: NDArray[Any]) -> int:
     """Read what only a fill says."""
     row = out[0]
     trade_id, good = read_signed(data, at[R_TRADE_ID], end)
-    price = read_price(codec, instrument, data, at[R_LAST_PRICE], end)
-    lots = read_qty(codec, instrument, data, at[R_LAST_QTY], end)
+    price = read_price(reader.instruments, instrument, data, at[R_LAST_PRICE], end)
+    lots = read_qty(reader.instruments, instrument, data, at[R_LAST_QTY], end)
     fee = read_fee(data, at[R_FEE], end)
-    asset = read_fee_asset(codec, instrument, data, at[R_FEE_ASSET], end)
+    asset = read_fee_asset(reader.words, instrument, data, at[R_FEE_ASSET], end)
     maker = at[R_MAKER] >= 0 and is_true(data, at[R_MAKER], end)
     if at[R_MAKER] < 0 or not (maker or is_false(data, at[R_MAKER], end)):
         return _MALFORMED
@@ -152,5 +158,5 @@ def _read_fill(codec: BinanceCodec, data: NDArray[Any], at: NDArray[Any], end: i
     row["fee_e8"] = fee
     row["fee_asset"] = asset
     row["liquidity"] = _MAKER if maker else _TAKER
-    note_fill(codec, row["order_id"])
+    note_fill(reader.asked, reader.limits, row["order_id"])
     return 1

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hft.records import OrderState, VenueEventKind, VenueReason
-from hft.venues.binance.errors import REPORT_REASONS
-from hft.venues.members import Words, new_words
-from hft.venues.symbols import packed
+from hft.venues.binance.errors import REPORT_REASONS, Errors
+from hft.venues.members import Words
+from hft.venues.symbols import Symbols, packed
+from shm.jit import njit
 
 _K = VenueEventKind
 
@@ -130,24 +131,43 @@ OTHER_REASON = int(VenueReason.OTHER)
 ASSET_BYTES_MAX = 32
 
 
-class PrivateWords(NamedTuple):
-    """Words by number, scratch for where members are, and the assets of each instrument."""
+#: Lists of words, by number.
+L_ENVELOPE, L_RESULT, L_REPORT, L_LIMIT, L_LIMIT_TYPE, L_INTERVAL, L_EVENT, L_EXECUTION, L_STATUS, L_SIDE, L_OUTCOME, L_REASON = range(12)
+_LISTS: tuple[tuple[str, ...], ...] = (
+    ENVELOPE_NAMES,
+    RESULT_NAMES,
+    REPORT_NAMES,
+    LIMIT_NAMES,
+    LIMIT_TYPES,
+    INTERVALS,
+    EVENTS,
+    EXECUTIONS,
+    tuple(STATUSES),
+    ("BUY", "SELL"),
+    RESULTS,
+    tuple(REPORT_REASONS),
+)
 
-    envelope: Words
-    results: Words
-    report: Words
-    limit: Words
-    limit_types: Words
-    intervals: Words
-    events: Words
-    executions: Words
-    statuses: Words
-    sides: Words
-    outcomes: Words
-    reasons: Words
-    places: NDArray[Any]  #: int64 [5, members]: offsets in the message, result, its parts, report, limit
+
+class PrivateWords(NamedTuple):
+    """Lists of words, scratch for where members are, and the assets of each instrument."""
+
+    texts: NDArray[Any]  #: uint8 [list, word, longest]
+    sizes: NDArray[Any]  #: int64 [list, word]; -1 past the last word of a list
+    places: NDArray[Any]  #: int64 [5, words]: offsets in the message, result, its parts, report, limit
     assets: NDArray[Any]  #: uint8 [instrument, 0 base | 1 quote, ASSET_BYTES_MAX]
     asset_bytes: NDArray[Any]  #: int64 [instrument, 2]
+
+
+class Reader(NamedTuple):
+    """What of a codec is needed to read: a part, because a kernel's arguments are all of its arrays."""
+
+    instruments: NDArray[Any]
+    symbols: Symbols
+    words: PrivateWords
+    asked: NDArray[Any]
+    limits: NDArray[Any]
+    errors: Errors
 
 
 # Rows of PrivateWords.places.
@@ -156,27 +176,21 @@ P_MESSAGE, P_RESULT, P_PART, P_REPORT, P_LIMIT = range(5)
 
 def new_private_words(instruments: NDArray[Any], assets: Sequence[str]) -> PrivateWords:
     """The tables; `assets` are the names of the asset table that INSTRUMENT rows point into."""
-    names = [asset.encode() for asset in assets]
-    texts, sizes = np.zeros((max(1, len(instruments)), 2, ASSET_BYTES_MAX), np.uint8), np.zeros((max(1, len(instruments)), 2), np.int64)
-    table, table_sizes = packed(names, ASSET_BYTES_MAX)
-    for row in range(len(instruments) if names else 0):
+    words, longest = max(map(len, _LISTS)), max(len(word) for words in _LISTS for word in words)
+    texts, sizes = np.zeros((len(_LISTS), words, longest), np.uint8), np.full((len(_LISTS), words), -1, np.int64)
+    for number, names in enumerate(_LISTS):
+        texts[number, : len(names)], sizes[number, : len(names)] = packed([name.encode() for name in names], longest)
+    count = max(1, len(instruments))
+    asset_texts, asset_bytes = np.zeros((count, 2, ASSET_BYTES_MAX), np.uint8), np.zeros((count, 2), np.int64)
+    table, table_sizes = packed([asset.encode() for asset in assets], ASSET_BYTES_MAX)
+    for row in range(len(instruments) if assets else 0):
         for side, field in enumerate(("base_asset", "quote_asset")):
-            texts[row, side] = table[instruments[row][field]]
-            sizes[row, side] = table_sizes[instruments[row][field]]
-    return PrivateWords(
-        envelope=new_words(ENVELOPE_NAMES),
-        results=new_words(RESULT_NAMES),
-        report=new_words(REPORT_NAMES),
-        limit=new_words(LIMIT_NAMES),
-        limit_types=new_words(LIMIT_TYPES),
-        intervals=new_words(INTERVALS),
-        events=new_words(EVENTS),
-        executions=new_words(EXECUTIONS),
-        statuses=new_words(tuple(STATUSES)),
-        sides=new_words(("BUY", "SELL")),
-        outcomes=new_words(RESULTS),
-        reasons=new_words(tuple(REPORT_REASONS)),
-        places=np.zeros((5, len(RESULT_NAMES)), np.int64),
-        assets=texts,
-        asset_bytes=sizes,
-    )
+            asset_texts[row, side] = table[instruments[row][field]]
+            asset_bytes[row, side] = table_sizes[instruments[row][field]]
+    return PrivateWords(texts, sizes, np.zeros((5, words), np.int64), asset_texts, asset_bytes)
+
+
+@njit
+def list_of(words: PrivateWords, number: int) -> Words:
+    """One list of words."""
+    return Words(words.texts[number], words.sizes[number])

@@ -16,11 +16,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from hft.records import VenueEventKind, VenueEventSource, VenueReason
-from hft.venues.binance.errors import classify
+from hft.venues.binance.errors import Errors, classify
 from hft.venues.binance.limits import ORDERS_10S, ORDERS_DAY, RAW, WEIGHT, WINDOW_NS, learn, learn_ban, note_answer
 from hft.venues.binance.orders import ASKED_ID, ASKED_REF, BinanceCodec, asked_place
 from hft.venues.binance.private_fields import begin_event
 from hft.venues.binance.private_report import note_key
+from hft.venues.binance.private_words import Reader
 from hft.venues.binance.sbe import (
     ABSENT,
     GROUP16_BYTES,
@@ -62,6 +63,7 @@ _LIMIT_BLOCK = 19
 @njit
 def scan_sbe_private(codec: BinanceCodec, data: NDArray[Any], start: int, end: int, received_ns: int, out: NDArray[Any]) -> int:
     """Read one binary message, `data[start:end]`: how many VENUE_EVENT rows are in `out`, or a member of Scanned."""
+    reader = Reader(codec.instruments, codec.symbols, codec.private, codec.asked, codec.limits, codec.errors)
     root = start + HEADER_BYTES
     if root > end or read_u16(data, start + 4) != SCHEMA:
         return _MALFORMED
@@ -69,35 +71,35 @@ def scan_sbe_private(codec: BinanceCodec, data: NDArray[Any], start: int, end: i
     if past_root > end:
         return _MALFORMED
     if template == REPORT:
-        return read_report_sbe(codec, data, root, past_root, end, received_ns, out)
+        return read_report_sbe(reader, data, root, past_root, end, received_ns, out)
     if template == REPLY:
-        return _read_reply(codec, data, root, past_root, end, received_ns, out)
+        return _read_reply(reader, data, root, past_root, end, received_ns, out)
     return _COLD if template == TERMINATED or template == SHUTDOWN else _IGNORED
 
 
 @njit
-def _read_reply(codec: BinanceCodec, data: NDArray[Any], root: int, groups: int, end: int, received_ns: int, out: NDArray[Any]) -> int:
+def _read_reply(reader: Reader, data: NDArray[Any], root: int, groups: int, end: int, received_ns: int, out: NDArray[Any]) -> int:
     id_at = skip_group(data, groups, end, GROUP16_BYTES, _LIMIT_BLOCK)
     id_past = skip_text(data, id_at, end)
     if groups - root < _REPLY_BLOCK or id_past < 0 or id_past + 4 > end or id_past + 4 + read_u32(data, id_past) > end:
         return _MALFORMED
     request_id = read_hex(data, id_at + 1, id_past)
     if request_id > 0:
-        note_answer(codec.limits, codec.asked[asked_place(request_id), ASKED_ID] == request_id)
-    _learn_limits(codec, data, groups, received_ns)
+        note_answer(reader.limits, reader.asked[asked_place(request_id), ASKED_ID] == request_id)
+    _learn_limits(reader.limits, data, groups, received_ns)
     if request_id <= 0:
         return _COLD
     start, end = id_past + 4, id_past + 4 + read_u32(data, id_past)
     status = read_u16(data, root + 1)
     if status != 200:
-        return _read_error(codec, data, start, end, status, request_id, received_ns, out)
+        return _read_error(reader, data, start, end, status, request_id, received_ns, out)
     if end - start >= HEADER_BYTES and read_u16(data, start + 2) == REPLACED:
-        return _read_replaced(codec, data, start, end, request_id, received_ns, out)
-    return _read_order(codec, data, start, end, request_id, received_ns, out, 0)
+        return _read_replaced(reader, data, start, end, request_id, received_ns, out)
+    return _read_order(reader, data, start, end, request_id, received_ns, out, 0)
 
 
 @njit
-def _learn_limits(codec: BinanceCodec, data: NDArray[Any], group: int, received_ns: int) -> None:
+def _learn_limits(limits: NDArray[Any], data: NDArray[Any], group: int, received_ns: int) -> None:
     block, count = read_u16(data, group), read_u16(data, group + 2)
     for n in range(count):
         at = group + GROUP16_BYTES + n * block
@@ -108,13 +110,13 @@ def _learn_limits(codec: BinanceCodec, data: NDArray[Any], group: int, received_
         row = WEIGHT if kind == 2 else RAW if kind == 0 else -1
         if kind == 3:
             row = ORDERS_10S if seconds == 10 else ORDERS_DAY
-        if row >= 0 and codec.limits[row, WINDOW_NS] == seconds * _SECOND_NS:
-            learn(codec.limits, row, limit, used, received_ns)
+        if row >= 0 and limits[row, WINDOW_NS] == seconds * _SECOND_NS:
+            learn(limits, row, limit, used, received_ns)
 
 
 @njit
 def _read_order(
-    codec: BinanceCodec, data: NDArray[Any], start: int, end: int, request_id: int, received_ns: int, out: NDArray[Any], n: int
+    reader: Reader, data: NDArray[Any], start: int, end: int, request_id: int, received_ns: int, out: NDArray[Any], n: int
 ) -> int:
     """Read an order's own reply into `out[n]`: 1, 0 if it is of another instrument, COLD if it is another message, or MALFORMED."""
     root = start + HEADER_BYTES
@@ -131,7 +133,7 @@ def _read_order(
     client_past = skip_text(data, symbol_past, end)
     if client_past < 0:
         return _MALFORMED
-    row_number = find_symbol(codec.symbols, data, at + 1, symbol_past)
+    row_number = find_symbol(reader.symbols, data, at + 1, symbol_past)
     if row_number < 0:
         return 0
     # The first client id of a canceled order is the one it had.
@@ -140,9 +142,9 @@ def _read_order(
     key, time_us = read_i64(data, root if short else root + 2), read_i64(data, root + 16 if short else root + 18)
     kind, price, qty, cum, side, reason = _ACK, 0, 0, -1, 0, 0
     if not short:
-        price = price_of(codec, row_number, read_i64(data, root + 26), read_i8(data, root))
-        qty = qty_of(codec, row_number, read_i64(data, root + 34), read_i8(data, root + 1))
-        cum = qty_of(codec, row_number, read_i64(data, root + 42), read_i8(data, root + 1))
+        price = price_of(reader.instruments, row_number, read_i64(data, root + 26), read_i8(data, root))
+        qty = qty_of(reader.instruments, row_number, read_i64(data, root + 34), read_i8(data, root + 1))
+        cum = qty_of(reader.instruments, row_number, read_i64(data, root + 42), read_i8(data, root + 1))
         status, side = byte_at(data, root + 58), side_of(byte_at(data, root + 61))
         if status >= len(STATES) or STATES[status] < 0 or price < 0 or qty < 0 or cum < 0 or side == 0:
             return _MALFORMED
@@ -162,7 +164,7 @@ def _read_order(
     row["instrument"] = row_number
     row["side"] = side
     row["reason"] = reason
-    note_key(codec, order_id, key)
+    note_key(reader.asked, order_id, key)
     return 1
 
 
@@ -181,7 +183,7 @@ def _skip_fills(data: NDArray[Any], at: int, end: int) -> int:
 
 
 @njit
-def _read_refusal(codec: BinanceCodec, data: NDArray[Any], start: int, end: int) -> tuple[int, int, int, int]:
+def _read_refusal(errors: Errors, data: NDArray[Any], start: int, end: int) -> tuple[int, int, int, int]:
     """Read an error message: (offset past its text or -1, VenueEventKind, VenueReason, code)."""
     root = start + HEADER_BYTES
     if root > end or read_u16(data, start + 4) != SCHEMA or read_u16(data, start + 2) != ERROR:
@@ -192,7 +194,7 @@ def _read_refusal(codec: BinanceCodec, data: NDArray[Any], start: int, end: int)
     code = read_u16(data, root)
     code -= 1 << 16 if code >= 1 << 15 else 0
     past = at + 2 + read_u16(data, at)
-    kind, reason = classify(codec.errors, code, data, at + 2, past)
+    kind, reason = classify(errors, code, data, at + 2, past)
     return past, kind, reason, code
 
 
@@ -208,22 +210,22 @@ def _tell(request_id: int, order_id: int, kind: int, reason: int, code: int, rec
 
 @njit
 def _read_error(
-    codec: BinanceCodec, data: NDArray[Any], start: int, end: int, status: int, request_id: int, received_ns: int, out: NDArray[Any]
+    reader: Reader, data: NDArray[Any], start: int, end: int, status: int, request_id: int, received_ns: int, out: NDArray[Any]
 ) -> int:
-    past, kind, reason, code = _read_refusal(codec, data, start, end)
+    past, kind, reason, code = _read_refusal(reader.errors, data, start, end)
     if past < 0:
         return _MALFORMED
     if past + 4 <= end and read_u32(data, past) > 0:
         if past + 4 + read_u32(data, past) > end:
             return _MALFORMED
-        return _read_replaced(codec, data, past + 4, past + 4 + read_u32(data, past), request_id, received_ns, out)
+        return _read_replaced(reader, data, past + 4, past + 4 + read_u32(data, past), request_id, received_ns, out)
     server_us, until_us = read_i64(data, start + HEADER_BYTES + 2), read_i64(data, start + HEADER_BYTES + 10)
     retry_ns = 0
     if until_us != ABSENT and server_us != ABSENT:
         retry_ns = max(0, until_us - server_us) * _US
     if until_us != ABSENT and (status == _BANNED or code == _TOO_MUCH_WEIGHT):
-        learn_ban(codec.limits, until_us * _US)
-    asked = codec.asked[asked_place(request_id)]
+        learn_ban(reader.limits, until_us * _US)
+    asked = reader.asked[asked_place(request_id)]
     if status >= 500:
         kind = _UNKNOWN
     elif status == _TOO_MANY or status == _BANNED:
@@ -239,9 +241,7 @@ def _read_error(
 
 
 @njit
-def _read_replaced(
-    codec: BinanceCodec, data: NDArray[Any], start: int, end: int, request_id: int, received_ns: int, out: NDArray[Any]
-) -> int:
+def _read_replaced(reader: Reader, data: NDArray[Any], start: int, end: int, request_id: int, received_ns: int, out: NDArray[Any]) -> int:
     """Read how a cancelReplace went: the cancel first, then the new order."""
     root = start + HEADER_BYTES
     if root + 2 > end or read_u16(data, start + 4) != SCHEMA or read_u16(data, start + 2) != REPLACED or read_u16(data, start) < 2:
@@ -255,10 +255,10 @@ def _read_replaced(
     new_at, new_end = cancel_end + 4, cancel_end + 4 + read_u32(data, cancel_end)
     n, reason, code = 0, 0, 0
     if canceled == _SUCCESS:
-        n = _read_order(codec, data, cancel_at, cancel_end, request_id, received_ns, out, 0)
+        n = _read_order(reader, data, cancel_at, cancel_end, request_id, received_ns, out, 0)
     elif canceled == _FAILURE:
-        past, _, reason, code = _read_refusal(codec, data, cancel_at, cancel_end)
-        asked = codec.asked[asked_place(request_id)]
+        past, _, reason, code = _read_refusal(reader.errors, data, cancel_at, cancel_end)
+        asked = reader.asked[asked_place(request_id)]
         if past < 0:
             return _MALFORMED
         if asked[ASKED_ID] == request_id and asked[ASKED_REF] != 0:
@@ -266,11 +266,11 @@ def _read_replaced(
     if n < 0:
         return _MALFORMED
     if placed == _SUCCESS:
-        added = _read_order(codec, data, new_at, new_end, request_id, received_ns, out, n)
+        added = _read_order(reader, data, new_at, new_end, request_id, received_ns, out, n)
         return n + added if added >= 0 else _MALFORMED
     kind = _REJECTED
     if placed == _FAILURE:
-        past, kind, reason, code = _read_refusal(codec, data, new_at, new_end)
+        past, kind, reason, code = _read_refusal(reader.errors, data, new_at, new_end)
         if past < 0:
             return _MALFORMED
     return _tell(request_id, 0, kind, reason, code, received_ns, out, n)

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from hft.records import Liquidity, Side, VenueEventKind, VenueEventSource, VenueReason
 from hft.venues.binance.errors import REPORT_REASONS
-from hft.venues.binance.orders import BinanceCodec
 from hft.venues.binance.private_fields import begin_event, fee_asset_of
 from hft.venues.binance.private_report import note_fill, note_key
-from hft.venues.binance.private_words import REASONS
+from hft.venues.binance.private_words import L_REASON, REASONS, Reader, list_of
 from hft.venues.binance.sbe import read_i8, read_i64, skip_text, step_scale, to_steps
 from hft.venues.json_bytes import byte_at
 from hft.venues.members import UNKNOWN, word_number
@@ -63,17 +62,17 @@ def client_id(data: NDArray[Any], at: int, past: int) -> int:
 
 
 @njit
-def price_of(codec: BinanceCodec, row: int, mantissa: int, exponent: int) -> int:
+def price_of(instruments: NDArray[Any], row: int, mantissa: int, exponent: int) -> int:
     """A price in ticks, rounded down, or -1."""
-    scale = codec.instruments[row]
+    scale = instruments[row]
     factor, divisor, most = step_scale(exponent, scale["price_decimals"], scale["tick_units"])
     return to_steps(mantissa, factor, divisor, most)[0]
 
 
 @njit
-def qty_of(codec: BinanceCodec, row: int, mantissa: int, exponent: int) -> int:
+def qty_of(instruments: NDArray[Any], row: int, mantissa: int, exponent: int) -> int:
     """A size in lots, rounded down, or -1."""
-    scale = codec.instruments[row]
+    scale = instruments[row]
     factor, divisor, most = step_scale(exponent, scale["qty_decimals"], scale["lot_units"])
     return to_steps(mantissa, factor, divisor, most)[0]
 
@@ -85,7 +84,7 @@ def side_of(code: int) -> int:
 
 
 @njit
-def read_report_sbe(codec: BinanceCodec, data: NDArray[Any], root: int, texts: int, end: int, received_ns: int, out: NDArray[Any]) -> int:
+def read_report_sbe(reader: Reader, data: NDArray[Any], root: int, texts: int, end: int, received_ns: int, out: NDArray[Any]) -> int:
     """Read an execution report: 1 with its event in `out[0]`, or a member of Scanned. `texts` is where its root block ends."""
     symbol_past = skip_text(data, texts, end)
     client_past = skip_text(data, symbol_past, end)
@@ -94,7 +93,7 @@ def read_report_sbe(codec: BinanceCodec, data: NDArray[Any], root: int, texts: i
     reject_past = skip_text(data, asset_past, end)
     if reject_past < 0 or texts - root < _REPORT_BLOCK:
         return _MALFORMED
-    row_number = find_symbol(codec.symbols, data, texts + 1, symbol_past)
+    row_number = find_symbol(reader.symbols, data, texts + 1, symbol_past)
     if row_number < 0:
         return _IGNORED
     execution, status = byte_at(data, root + 94), byte_at(data, root + 95)
@@ -105,10 +104,10 @@ def read_report_sbe(codec: BinanceCodec, data: NDArray[Any], root: int, texts: i
     price_exponent, qty_exponent = read_i8(data, root + 16), read_i8(data, root + 17)
     key, time_us = read_i64(data, root + 35), read_i64(data, root + 8)
     price, qty = (
-        price_of(codec, row_number, read_i64(data, root + 59), price_exponent),
-        qty_of(codec, row_number, read_i64(data, root + 51), qty_exponent),
+        price_of(reader.instruments, row_number, read_i64(data, root + 59), price_exponent),
+        qty_of(reader.instruments, row_number, read_i64(data, root + 51), qty_exponent),
     )
-    cum, side = qty_of(codec, row_number, read_i64(data, root + 112), qty_exponent), side_of(byte_at(data, root + 92))
+    cum, side = qty_of(reader.instruments, row_number, read_i64(data, root + 112), qty_exponent), side_of(byte_at(data, root + 92))
     if key < 0 or time_us < 0 or price < 0 or qty < 0 or cum < 0 or side == 0:
         return _MALFORMED
     kind = _EXECUTIONS[execution]
@@ -126,12 +125,12 @@ def read_report_sbe(codec: BinanceCodec, data: NDArray[Any], root: int, texts: i
     if status == EXPIRED_IN_MATCH:
         row["reason"] = _SELF_TRADE
     elif (kind == _REJECTED or kind == _EXPIRED) and reject_past - asset_past > 1:
-        number = word_number(codec.private.reasons, data, asset_past + 1, reject_past)
+        number = word_number(list_of(reader.words, L_REASON), data, asset_past + 1, reject_past)
         row["reason"] = _OTHER if number == UNKNOWN else REASONS[number]
     elif kind == _EXPIRED and texts - root > _EXPIRY_AT:
         row["reason"] = _expiry(byte_at(data, root + _EXPIRY_AT))
-    note_key(codec, row["order_id"], key)
-    return _read_fill(codec, data, root, orig_past, asset_past, row_number, out) if kind == _TRADE else 1
+    note_key(reader.asked, row["order_id"], key)
+    return _read_fill(reader, data, root, orig_past, asset_past, row_number, out) if kind == _TRADE else 1
 
 
 @njit
@@ -143,13 +142,13 @@ def _expiry(number: int) -> int:
 
 
 @njit
-def _read_fill(codec: BinanceCodec, data: NDArray[Any], root: int, asset: int, asset_past: int, row_number: int, out: NDArray[Any]) -> int:
+def _read_fill(reader: Reader, data: NDArray[Any], root: int, asset: int, asset_past: int, row_number: int, out: NDArray[Any]) -> int:
     """Read what only a fill says."""
     row = out[0]
     price_exponent, qty_exponent = read_i8(data, root + 16), read_i8(data, root + 17)
     trade_id, maker = read_i64(data, root + 96), byte_at(data, root + 161)
-    last_price = price_of(codec, row_number, read_i64(data, root + 136), price_exponent)
-    last_lots = qty_of(codec, row_number, read_i64(data, root + 128), qty_exponent)
+    last_price = price_of(reader.instruments, row_number, read_i64(data, root + 136), price_exponent)
+    last_lots = qty_of(reader.instruments, row_number, read_i64(data, root + 128), qty_exponent)
     factor, divisor, most = step_scale(read_i8(data, root + 18), 8, 1)
     fee, _ = to_steps(read_i64(data, root + 152), factor, divisor, most)
     if trade_id < 0 or last_price <= 0 or last_lots <= 0 or fee < 0 or maker > 1:
@@ -158,7 +157,7 @@ def _read_fill(codec: BinanceCodec, data: NDArray[Any], root: int, asset: int, a
     row["last_price_ticks"] = last_price
     row["last_lots"] = last_lots
     row["fee_e8"] = fee
-    row["fee_asset"] = fee_asset_of(codec, row_number, data, asset + 1, asset_past)
+    row["fee_asset"] = fee_asset_of(reader.words, row_number, data, asset + 1, asset_past)
     row["liquidity"] = _MAKER if maker else _TAKER
-    note_fill(codec, row["order_id"])
+    note_fill(reader.asked, reader.limits, row["order_id"])
     return 1
