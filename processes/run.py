@@ -31,7 +31,7 @@ from processes.stage import ConnectedStage, Stage
 from processes.stages import DecidingStage, make_stage
 from processes.transport.loop import close_loop, new_loop, run_turns
 from processes.venue_stage import VenueStage
-from shm.pinned import Pinned, pin
+from shm.pinned import Pinned, pin, resolved
 from shm.segment import process_start
 
 #: A burst returns to Python at least this often, to beat and to do cold work.
@@ -53,6 +53,7 @@ class ProcessLoop:
         self.stages: list[Stage] = [make_stage(self.topology.stage(name), config, self.tables) for name in names]
         self._pinned: Pinned | None = None
         self._cells: list[Pinned] = []
+        self._burst: Any = burst
 
     def attach(self, resources: Resources) -> None:
         """Put every stage on these resources."""
@@ -72,6 +73,7 @@ class ProcessLoop:
                     alike.setdefault(type_of(pinned.cell), []).append(pinned.cell)
             groups += [group(turn, tuple(cells)) for cells in alike.values()]
         self._pinned = pin(groups_of(groups))
+        self._burst = resolved(burst, self._pinned.cell, 0, 0, 0, 0)
         for stage in self.stages:
             stage.changed = False
 
@@ -82,14 +84,15 @@ class ProcessLoop:
         assert self._pinned is not None
         return self._pinned.cell
 
-    def pinned_cell(self) -> Any:
-        """The cell as the newest turn left it: contexts change in turns only, and asking costs as much as a stage."""
+    def cycle(self) -> None:
+        """One cycle on the contexts that the newest turn left: they change in turns only, and asking costs as much as a stage."""
         assert self._pinned is not None
-        return self._pinned.cell
+        self._burst(self._pinned.cell, 0, 1, 1, 0)
 
     def turn(self, until_ns: int, cycles_max: int = _CYCLES_MAX, idle_max: int = _CYCLES_MAX) -> int:
         """One burst and the cold work after it."""
-        done = int(burst(self.cell(), until_ns, cycles_max, idle_max, 0))
+        cell = self.cell()
+        done = int(self._burst(cell, until_ns, cycles_max, idle_max, 0))
         now_ns = time.monotonic_ns()
         for stage in self.stages:
             done += stage.cold(now_ns)
@@ -213,7 +216,7 @@ class Runner:
             # The loop itself waits, for bytes or the next turn; a burst must not keep it from its sockets.
             self._rest, self._idle_max = idle.busy_spin(), 1
         for stage in connected:
-            stage.connect(event_loop, self._cycle)
+            stage.connect(event_loop, self.loop.cycle)
         self._say(ProcessWord.STATE, ProcessState.RUNNING)
         ready(f"on epoch {self.epoch}")
         if event_loop is None:
@@ -227,10 +230,6 @@ class Runner:
         if event_loop is not None:
             close_loop(event_loop)
         self._say(ProcessWord.STATE, ProcessState.STOPPED)
-
-    def _cycle(self) -> None:
-        """One cycle of the burst, for messages that an event loop brought."""
-        burst(self.loop.pinned_cell(), 0, 1, 1, 0)
 
     def _turn(self) -> bool:
         """One burst, cold work, a beat and the idle strategy; False when it is time to leave."""

@@ -51,6 +51,19 @@ def empty_cell(contexts: tuple[Any, ...]) -> Any:
     return np.zeros(1, np.dtype([(field, "u1", (_size_bytes(held),))]))
 
 
+def resolved(kernel: Any, *arguments: Any) -> Any:
+    """`kernel` as it is compiled for arguments of these types, to be called from Python with no others.
+
+    An ordinary call asks for the types of its arguments each time, which for a cell costs more than the call itself. Nothing is
+    checked here: a cell of another type than `arguments` had would be read as if it were of that type.
+    """
+    if not JIT_ENABLED:
+        return kernel
+    signature = tuple(numba.typeof(argument) for argument in arguments)
+    kernel.compile(signature)
+    return kernel.overloads[signature].entry_point
+
+
 def unpin(cell: Any) -> Any:
     """The tuple that `pin` stored; in kernels and, uncompiled, in Python."""
     return cell

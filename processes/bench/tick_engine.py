@@ -44,7 +44,7 @@ from processes.transport import connect
 from processes.transport.loop import close_loop, new_loop, run_turns
 from processes.transport.wire import open_wire
 from shm import observe
-from shm.pinned import Pinned, pin
+from shm.pinned import Pinned, pin, resolved
 from shm.segment import Segment
 
 EPOCH = 1
@@ -166,6 +166,7 @@ class StageGroup:
             self.execution.wire = self.feed.wire
             self.execution.direct = not self.feed.uses_event_loop
         self._pinned: Pinned | None = None
+        self._burst: Any = burst
         self._cells: list[Pinned] = []
 
     def _make(self, spec: StageSpec) -> Stage:
@@ -197,6 +198,7 @@ class StageGroup:
             self._cells = [pin(stage.pinned_parts()) for stage in self.stages]
             groups = [group(turns[stage.spec.role], (pinned.cell,)) for stage, pinned in zip(self.stages, self._cells, strict=True)]
             self._pinned = pin(groups_of(groups))
+            self._burst = resolved(burst, self._pinned.cell, 0, 0, 0, 0)
             for stage in self.stages:
                 stage.changed = False
         return self._pinned.cell
@@ -215,7 +217,7 @@ class StageGroup:
     def cycle(self) -> None:
         """One cycle, for messages that an event loop brought."""
         assert self._pinned is not None
-        burst(self._pinned.cell, 0, 1, 1, 0)
+        self._burst(self._pinned.cell, 0, 1, 1, 0)
 
     def close(self) -> None:
         """Close the journals."""

@@ -40,7 +40,7 @@ from processes.transport.wire import (
     make_wire,
     open_wire,
 )
-from shm.pinned import pin
+from shm.pinned import pin, resolved
 
 _CLOSED = int(WireState.CLOSED)
 _OVERRUN = int(WireError.OVERRUN)
@@ -90,6 +90,8 @@ class PicowsLink(Link):
         self._landing_bytes = memoryview(cast(Any, self._landing))
         self._pinned = pin((wire, self._landing, kills.words))
         self._cell = self._pinned.cell
+        self._take_whole = resolved(take_pinned, self._cell, 1, 1, 1)
+        self._outbound = resolved(outbound, self._cell, 0, 0, 0)
         self._lanes = [memoryview(cast(Any, lane)) for lane in (wire.out, wire.cancel_out, wire.control_out)]
         self._tls = (settings.tls or tls_context()) if self.url.secure else None
         self._stream: Stream | None = None
@@ -136,10 +138,10 @@ class PicowsLink(Link):
             # What it held is gone, and was not sent.
             end(self.wire, int(WireError.LOST), 0)
             return 0
-        cell, total = self._cell, 0
+        cell, next_frame, total = self._cell, self._outbound, 0
         _, firm, venue = self.kills
         while True:
-            lane, at, length = outbound(cell, self._held(), firm, venue)
+            lane, at, length = next_frame(cell, self._held(), firm, venue)
             if lane < 0:
                 break
             # A copy: the lane is written to again while asyncio may still hold the bytes.
@@ -170,7 +172,7 @@ class PicowsLink(Link):
         self._landing_bytes[:size] = frame.get_payload_as_memoryview()
         waiting = -1
         if kind is _TEXT and frame.fin and not (frame.rsv1 or frame.rsv2 or frame.rsv3):
-            waiting = take_pinned(self._cell, 1, size, received_ns)
+            waiting = self._take_whole(self._cell, 1, size, received_ns)
         if waiting < 0:
             waiting = self._take_frame(frame, received_ns)
         if waiting > 0 and frame.last_in_buffer and self.open:
