@@ -308,7 +308,8 @@ def _check_cores(config: Config) -> None:
 
 def _check_keys(config: Config) -> None:
     """Read every key file that the config names: what is wrong with one is said before anything starts."""
-    sections = [*config.venues.values(), *(each for each in config.execution.values() if isinstance(each, VenueExecution))]
-    for section in sections:
-        if section.credentials is not None:
-            read_credentials(Path(section.credentials))
+    named = [venue.credentials for venue in config.venues.values()]
+    named += [section.credentials for section in config.execution.values() if isinstance(section, VenueExecution)]
+    for path in named:
+        if path is not None:
+            read_credentials(Path(path))

@@ -6,7 +6,6 @@ does not is rounded down, because a fill must never be lost over it.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from hft.records import VENUE_EVENT, FeeAsset, Liquidity, OrderState, Side, VenueEventKind, VenueEventSource
 from hft.venues.coinbase.errors import reason_of
-from hft.venues.coinbase.uuids import venue_key
+from hft.venues.coinbase.uuids import UUID_BYTES, venue_key
 
 _HALF = 1 << 64
 _SIDES = {"buy": Side.BUY, "sell": Side.SELL}
@@ -27,14 +26,17 @@ _LIVE = ("open", "active", "received")
 
 def halves(text: str) -> tuple[int, int]:
     """A UUID as two signed 64-bit values. Raises ValueError if it is none."""
-    number = uuid.UUID(text).int
+    if len(text) != UUID_BYTES or [len(part) for part in text.split("-")] != [8, 4, 4, 4, 12]:
+        raise ValueError(f"expected a UUID, found {text[:UUID_BYTES]!r}")
+    number = int(text.replace("-", ""), 16)
     high, low = number >> 64, number & (_HALF - 1)
     return high - _HALF if high >> 63 else high, low - _HALF if low >> 63 else low
 
 
 def client_oid(prefix: int, order_id: int) -> str:
     """The client id of an order of ours."""
-    return str(uuid.UUID(int=prefix << 64 | order_id))
+    digits = f"{prefix << 64 | order_id:032x}"
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
 def order_id_of(prefix: int, text: Any) -> int:
