@@ -17,10 +17,16 @@ from typing import Any
 from hft.venues.binance import feed as binance
 from hft.venues.binance import sbe_feed as binance_sbe
 from hft.venues.coinbase import feed as coinbase
+from hft.venues.kraken import feed as kraken
 from shm.dispatch import by_type
 
 #: type of the feed -> the module of its kernels
-FEEDS: dict[type, Any] = {binance.BinanceFeed: binance, binance_sbe.BinanceSbeFeed: binance_sbe, coinbase.CoinbaseFeed: coinbase}
+FEEDS: dict[type, Any] = {
+    binance.BinanceFeed: binance,
+    binance_sbe.BinanceSbeFeed: binance_sbe,
+    kraken.KrakenFeed: kraken,
+    coinbase.CoinbaseFeed: coinbase,
+}
 
 on_frame = by_type(FEEDS, "on_frame")
 on_timer = by_type(FEEDS, "on_timer")
