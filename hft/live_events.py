@@ -43,7 +43,7 @@ from hft.live_orders import (
     tell,
 )
 from hft.live_seen import is_new
-from hft.orders import apply_report, find, id_strategy, is_working
+from hft.orders import USED, apply_report, find, id_strategy, is_working
 from hft.records import IntentKind, OrderState, ReportKind, VenueEventKind, VenueReason
 from hft.units import as_int
 from shm.jit import njit
@@ -76,8 +76,11 @@ def _slot_of(book: LiveOrders, events: NDArray[Any], i: int) -> int:
         return -1
     key = events[i]["venue_key"]
     if key != 0:
-        for slot in range(book.orders.words[0]):
-            if book.live[slot, VENUE_KEY] == key and book.live[slot, NEXT] == 0:
+        instrument = events[i]["instrument"]
+        for slot in range(book.orders.words[USED]):
+            # A venue's ids may be unique in each symbol only.
+            same = instrument < 0 or book.orders.rows[slot]["instrument"] == instrument
+            if same and book.live[slot, VENUE_KEY] == key and book.live[slot, NEXT] == 0:
                 return slot
     return -1
 

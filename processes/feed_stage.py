@@ -201,6 +201,8 @@ class FeedStage(Stage):
         if event is LinkEvent.OPENED:
             assert self._spare is not None
             self._standby_ns = now_ns
+            if self._market.begin_overlap is not None:
+                self._market.begin_overlap(self._market.feed, now_ns + 2 * _OVERLAP_NS)
             self._say(self._market.session.hello(now_ns), self._spare)
         if not self._standby.open:
             return

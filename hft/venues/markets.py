@@ -43,6 +43,7 @@ class Market(NamedTuple):
     on_snapshot: Callable[..., int]  #: takes the answer to a resync's Call
     session: MarketSession
     attempts: Attempts
+    begin_overlap: Callable[[Any, int], None] | None = None  #: tells a feed that two connections deliver until a time
 
 
 _SECOND_NS = 1_000_000_000
@@ -56,15 +57,19 @@ def open_market(venue: str, order: MarketOrder) -> Market:
 def _binance(order: MarketOrder) -> Market:
     from hft.venues.binance import feed, sbe_feed
     from hft.venues.binance.market import BinanceMarket
+    from hft.venues.binance.sync import begin_overlap
 
     section = order.section
-    module: Any = sbe_feed if section.codec == "sbe" else feed
     key = "" if order.credentials is None else order.credentials.key
     session = BinanceMarket(
         order.symbols, order.rows, section.stream_url, codec=section.codec, snapshot_levels=section.snapshot_levels, api_key=key
     )
-    made = module.new_feed(order.instruments, order.symbols, order.rows, LEVELS_MAX, section.silence_ms * 1_000_000, order.counters)
-    return Market(made, module.on_snapshot, session, Attempts(300, 300 * _SECOND_NS))
+    silence_ns = section.silence_ms * 1_000_000
+    options = (order.instruments, order.symbols, order.rows, LEVELS_MAX, silence_ns, order.counters)
+    attempts = Attempts(300, 300 * _SECOND_NS)
+    if section.codec == "sbe":
+        return Market(sbe_feed.new_sbe_feed(*options), sbe_feed.on_snapshot, session, attempts, begin_overlap)
+    return Market(feed.new_feed(*options), feed.on_snapshot, session, attempts, begin_overlap)
 
 
 def _coinbase(order: MarketOrder) -> Market:

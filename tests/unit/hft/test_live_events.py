@@ -193,6 +193,13 @@ def test_an_event_without_our_id_is_understood_by_its_request_or_by_the_venues_i
     assert desk.state() is OrderState.CANCELED
 
 
+def test_the_venues_id_of_another_instrument_is_another_order() -> None:
+    desk = Desk()
+    desk.say(SAYS.ACK, venue_key=77)
+    assert desk.say(SAYS.CANCELED, order=0, venue_key=77, instrument=0, cum_lots=0) == 0
+    assert desk.say(SAYS.CANCELED, order=0, venue_key=77, instrument=1, cum_lots=0) == 1
+
+
 def test_what_is_not_ours_is_counted_and_changes_nothing() -> None:
     desk = Desk()
     assert desk.say(SAYS.ACK, order=0, venue_key=5) == 0
