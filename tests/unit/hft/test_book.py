@@ -59,8 +59,9 @@ def test_book_equals_its_naive_twin_on_random_traffic(seed: int, spread: int) ->
         assert (best_ticks(book, side), best_lots(book, side)) == naive.best(side), f"seed {seed} step {step}"
         if step % 500 == 0:
             for each in (BUY, SELL):
-                assert levels(book, each) == naive.levels(each), f"seed {seed} step {step}"
-                assert deepest_ticks(book, each) == naive.levels(each)[-1][0], f"seed {seed} step {step}"
+                found = naive.levels(each)
+                assert levels(book, each) == found, f"seed {seed} step {step}"
+                assert deepest_ticks(book, each) == (found[-1][0] if found else 0), f"seed {seed} step {step}"
             assert check(book) == 0
     for each in (BUY, SELL):
         assert levels(book, each) == naive.levels(each)
