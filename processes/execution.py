@@ -199,7 +199,7 @@ def _report_not_sent(ctx: Execution, reason: int, now_ns: int) -> None:
     report["kind"] = _NOT_SENT
     report["state"] = _REJECTED_STATE
     report["reason"] = reason
-    add(ctx.common.counters, ExecutionCounter.NOT_SENT, 1)
+    count_report(ctx)
     publish_report(ctx)
 
 
@@ -211,19 +211,21 @@ def _publish_due(ctx: Execution, now_ns: int) -> int:
         if index < 0:
             break
         ctx.report[0] = ctx.matching.reports[index]
-        _count(ctx)
+        count_report(ctx)
         publish_report(ctx)
         count += 1
     return count
 
 
 @njit
-def _count(ctx: Execution) -> None:
+def count_report(ctx: Any) -> None:
+    """Count the report in the scratch row; `ctx` is an Execution, or a VenueExecution, which has the same fields for it."""
     counters, row = ctx.common.counters, ctx.report[0]
     kind = row["kind"]
     if kind == _ACK:
         add(counters, ExecutionCounter.ACKED, 1)
-        record(ctx.latency[Span.SENT_TO_ACKED], monotonic_ns() - row["sent_ns"])
+        if row["sent_ns"] != 0:
+            record(ctx.latency[Span.SENT_TO_ACKED], monotonic_ns() - row["sent_ns"])
     elif kind == _TRADE:
         add(counters, ExecutionCounter.TRADES, 1)
         if row["state"] == _FILLED_STATE:
@@ -236,6 +238,8 @@ def _count(ctx: Execution) -> None:
         add(counters, ExecutionCounter.REJECTED, 1)
     elif kind == _CANCEL_REJECTED:
         add(counters, ExecutionCounter.CANCEL_REJECTED, 1)
+    elif kind == _NOT_SENT:
+        add(counters, ExecutionCounter.NOT_SENT, 1)
 
 
 @njit

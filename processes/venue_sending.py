@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hft.counters import ExecutionCounter
-from hft.latency import Span
 from hft.live_orders import (
     ACK_TIMEOUT_NS,
     FOLLOWER,
@@ -38,12 +37,10 @@ from processes.common import (
     is_halted,
     journal_bytes,
 )
-from processes.execution import publish_report
+from processes.execution import count_report, publish_report
 from processes.order_line import can_send, queue
 from processes.transport.wire import CANCELS, ORDERS
-from shm.clock import monotonic_ns
 from shm.counters import add
-from shm.histogram import record
 from shm.jit import njit
 from shm.ring import Ring
 
@@ -55,8 +52,6 @@ _TABLE_FULL, _UNKNOWN_ORDER = int(ExecutionCode.TABLE_FULL), int(ExecutionCode.U
 _NOT_CONNECTED, _NOT_RECONCILED = int(ExecutionCode.NOT_CONNECTED), int(ExecutionCode.NOT_RECONCILED)
 _RATE_LIMITED, _NOT_EXPRESSIBLE = int(ExecutionCode.RATE_LIMITED), int(ExecutionCode.NOT_EXPRESSIBLE)
 _ALREADY_DONE = int(ExecutionCode.ALREADY_DONE)
-_ACK, _TRADE, _CANCELED = int(ReportKind.ACK), int(ReportKind.TRADE), int(ReportKind.CANCELED)
-_EXPIRED, _REJECTED, _CANCEL_REJECTED = int(ReportKind.EXPIRED), int(ReportKind.REJECTED), int(ReportKind.CANCEL_REJECTED)
 _NOT_SENT_REPORT = int(ReportKind.NOT_SENT)
 _FILLED_STATE, _REJECTED_STATE = int(OrderState.FILLED), int(OrderState.REJECTED)
 
@@ -103,26 +98,7 @@ class VenueExecution(NamedTuple):
 def tell_report(ctx: VenueExecution, n: int) -> None:
     """Count and publish report `n` of what the newest event made."""
     ctx.report[0] = ctx.told[n]
-    counters, row = ctx.common.counters, ctx.report[0]
-    kind = row["kind"]
-    if kind == _ACK:
-        add(counters, ExecutionCounter.ACKED, 1)
-        if row["sent_ns"] != 0:
-            record(ctx.latency[Span.SENT_TO_ACKED], monotonic_ns() - row["sent_ns"])
-    elif kind == _TRADE:
-        add(counters, ExecutionCounter.TRADES, 1)
-        if row["state"] == _FILLED_STATE:
-            add(counters, ExecutionCounter.FILLED, 1)
-    elif kind == _CANCELED:
-        add(counters, ExecutionCounter.CANCELED, 1)
-    elif kind == _EXPIRED:
-        add(counters, ExecutionCounter.EXPIRED, 1)
-    elif kind == _REJECTED:
-        add(counters, ExecutionCounter.REJECTED, 1)
-    elif kind == _CANCEL_REJECTED:
-        add(counters, ExecutionCounter.CANCEL_REJECTED, 1)
-    elif kind == _NOT_SENT_REPORT:
-        add(counters, ExecutionCounter.NOT_SENT, 1)
+    count_report(ctx)
     publish_report(ctx)
 
 

@@ -76,14 +76,15 @@ def take_frame(wire: Wire, landing: NDArray[Any], first: int, size: int, receive
     return words[FRAME_TAIL] - words[FRAME_HEAD]
 
 
-@njit
+# No other thread waits for the interpreter meanwhile: letting go of it would cost more than the kernel.
+@njit(nogil=False)
 def take_pinned(cell: Any, opcode: int, size: int, received_ns: int) -> int:
     """`take_whole` of a pinned (wire, landing, kill words)."""
     wire, landing, _ = unpin(cell)
     return take_whole(wire.data, wire.frames, wire.words, landing, opcode, size, received_ns)
 
 
-@njit
+@njit(nogil=False)
 def outbound(cell: Any, held_bytes: int, firm: int, venue: int) -> tuple[int, int, int]:
     """See `next_outbound`; of a pinned (wire, landing, kill words)."""
     wire, _, kills = unpin(cell)

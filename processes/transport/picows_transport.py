@@ -304,12 +304,11 @@ class _Listener(WSListener):
         super().__init__()
         self._link = link
         self._connection = connection
+        # The link's own method: one call less for each frame.
+        self.on_ws_frame = link.take  # type: ignore[method-assign]
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._link.connected(transport, self._connection)
-
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        self._link.take(transport, frame)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self._link.lost(transport)
