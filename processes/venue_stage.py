@@ -117,9 +117,12 @@ class VenueStage(ReportingStage):
         self._rehearses = isinstance(resources, ScratchResources)
         orders = next(ring for ring in spec.inputs if ring.kind == "orders")
         order, report, events = np.zeros(1, ORDER), np.zeros(1, REPORT), np.zeros(EVENTS_MAX, VENUE_EVENT)
-        window_ns = section.request_window_ms * 1_000_000 + _SKEW_NS
         live = new_live_orders(
-            ORDER_SLOTS, len(tables.instruments), window_ns, section.ack_timeout_ms * 1_000_000, section.query_pause_ms * 1_000_000
+            ORDER_SLOTS,
+            len(tables.instruments),
+            self.desk.window_ns + _SKEW_NS,
+            section.ack_timeout_ms * 1_000_000,
+            section.query_pause_ms * 1_000_000,
         )
         for row, trade_id in self.known_trades:
             is_new(live.seen, row, trade_id)

@@ -13,12 +13,17 @@ from hft.tables import Tables
 from hft.venues.interface import AccountSession, Credentials
 
 
+#: Coinbase takes time stamps of up to 30 seconds ago, and a request cannot ask for less.
+COINBASE_WINDOW_NS = 30_000_000_000
+
+
 class Desk(NamedTuple):
     """A venue's order entry."""
 
     codec: Any  #: see `hft/venues/codecs.py`
     account: AccountSession
     http_orders: bool  #: whether orders are HTTP requests; the WebSocket then only tells what became of them
+    window_ns: int  #: how long after its time stamp the venue still takes a request: until then NOT_FOUND proves nothing
 
 
 class DeskOrder(NamedTuple):
@@ -51,7 +56,7 @@ def _binance(order: DeskOrder) -> Desk:
         recv_window_ms=section.request_window_ms,
     )
     account = BinanceAccount(order.credentials, codec, symbols, rows, tables.assets, section.order_url)
-    return Desk(codec, account, False)
+    return Desk(codec, account, False, section.request_window_ms * 1_000_000)
 
 
 def _coinbase(order: DeskOrder) -> Desk:
@@ -64,7 +69,7 @@ def _coinbase(order: DeskOrder) -> Desk:
     host = parse_url(section.rest_url, ("http", "https")).authority
     codec = new_codec(tables.instrument_rows, symbols, rows, order.credentials, host, order.installation)
     account = CoinbaseAccount(order.credentials, codec, symbols, rows, section.order_url)
-    return Desk(codec, account, True)
+    return Desk(codec, account, True, COINBASE_WINDOW_NS)
 
 
 _OPENERS: Mapping[str, Callable[[DeskOrder], Desk]] = {"binance": _binance, "coinbase": _coinbase}
