@@ -192,7 +192,7 @@ def stage(name: str, config_file: Path, instance: Instance) -> None:
 
 
 @main.command("verify-capture")
-@click.option("--venue", required=True, type=click.Choice(["binance"]), help="Whose protocol.")
+@click.option("--venue", required=True, type=click.Choice(["binance", "coinbase", "kraken"]), help="Whose protocol.")
 @click.argument("path", type=click.Path(path_type=Path))
 @json_option
 def verify_capture(venue: str, path: Path, as_json: bool) -> None:

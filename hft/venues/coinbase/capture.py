@@ -1,9 +1,9 @@
 """Coinbase capture: runs recorded messages through the feed's kernels, against what the venue says elsewhere.
 
-found = survey(payloads)                     # once through: products, decimals, channels
+found = survey(payloads, replies)            # once through: products, decimals, channels; replies are (product, level 3 snapshot)
 player = Player(found)
 for payload in payloads:                     # and once more
-    player.take(payload)                     # or player.connects() where a new connection began
+    player.take(payload)                     # or player.connects() where a new connection began, or player.snapshot(product, reply)
 player.report()
 
 The oracle: a `ticker` says the best prices at its time. Once the book moves on past that time, they must be those of a state that the
@@ -68,6 +68,7 @@ class Survey(NamedTuple):
 
     products: dict[str, Product]
     messages: int
+    snapshots: bool = False  #: there are level 3 snapshots among the messages
 
     @property
     def channel(self) -> str:
@@ -75,7 +76,7 @@ class Survey(NamedTuple):
         return "full" if any(product.orders for product in self.products.values()) else "level2"
 
 
-def survey(payloads: Iterable[bytes]) -> Survey:
+def survey(payloads: Iterable[bytes], replies: Iterable[tuple[str, bytes]] = ()) -> Survey:
     """Read messages through. Raises CaptureEmpty if there is no Coinbase market data among them."""
     products: dict[str, Product] = {}
     messages = 0
@@ -92,12 +93,17 @@ def survey(payloads: Iterable[bytes]) -> Survey:
             _see(products.setdefault(name, Product()), message)
     if not products:
         raise CaptureEmpty(f"no Coinbase market data among {messages} messages: expected l2update, match, ticker or order messages")
-    return Survey(products, messages)
+    snapshots = False
+    for name, payload in replies:
+        if name in products:
+            snapshots = True
+            _see(products[name], _document(payload))
+    return Survey(products, messages, snapshots)
 
 
 def _see(product: Product, message: dict[str, Any]) -> None:
-    product.orders = product.orders or message["type"] in _ORDER_TYPES
-    if message["type"] == "ticker":
+    product.orders = product.orders or message.get("type") in _ORDER_TYPES
+    if message.get("type") == "ticker":
         return
     product.see(message.get("price"), message.get("size") or message.get("remaining_size"))
     product.see(message.get("new_price"), message.get("new_size"))
@@ -161,6 +167,11 @@ class Player:
             self._stand(product, time if moves else "")
         return True
 
+    def snapshot(self, product: str, payload: bytes) -> None:
+        """Play a level 3 snapshot that a REST call brought; one that was not wanted changes nothing."""
+        if product in self.symbols:
+            self._count(int(on_snapshot(self.feed, self.symbols.index(product), self._bytes(payload), 0, len(payload), 1, self.out)))
+
     def _bytes(self, payload: bytes) -> Any:
         if len(payload) > len(self._data):
             self._data = np.zeros(2 * len(payload), np.uint8)
@@ -168,8 +179,8 @@ class Player:
         return self._data
 
     def _begin(self) -> None:
-        """Begin the book of each product whose sequence begins here, or again here after a gap, from nothing."""
-        for row in range(len(self.symbols)) if self.survey.channel == "full" else ():
+        """Begin the book of each product whose sequence begins here, or again here after a gap, from nothing, if no snapshot comes."""
+        for row in range(len(self.symbols)) if self.survey.channel == "full" and not self.survey.snapshots else ():
             if self.feed.state[row, WANTS_SYNC] and self.feed.state[row, BUFFERED]:
                 payload = b'{"sequence":%d,"bids":[],"asks":[]}' % (int(self.feed.queued[row, 0, 0]) - 1)
                 self._count(int(on_snapshot(self.feed, row, self._bytes(payload), 0, len(payload), 1, self.out)))

@@ -10,6 +10,7 @@ player.report()
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -26,6 +27,10 @@ from hft.venues.kraken.v1 import new_keys, on_frame_v1
 from hft.websocket import Opcode
 
 _DECIMALS_MAX = 18
+#: Digits after the point that the venue's pairs have at most: how far a checksum is searched for them.
+_WIRE_DECIMALS_MAX = 10
+#: Levels a side that a checksum is of.
+_CHECKSUM_LEVELS = 10
 #: Refused messages shown in full; all are counted.
 _SHOWN_MAX = 10
 _OUT_RECORDS = 2 * LEVELS_MAX + 8
@@ -43,7 +48,8 @@ class Pair:
     qty_decimals: int = 0
     depth: int = 0  #: as subscribed; 0 if nothing told
     snapshot_levels: int = 0
-    counts: dict[str, int] = field(default_factory=lambda: {"book_updates": 0, "snapshots": 0, "invalid": 0})
+    counts: dict[str, int] = field(default_factory=lambda: {"book_updates": 0, "snapshots": 0, "trades": 0, "invalid": 0})
+    learned: bool = False  #: the decimals are those that a snapshot's checksum was made with
 
     def see(self, price: Any, size: Any) -> None:
         self.price_decimals = max(self.price_decimals, _decimals(price))
@@ -65,6 +71,7 @@ class Survey(NamedTuple):
 def survey(payloads: Iterable[bytes]) -> Survey:
     """Read messages through. Raises CaptureEmpty if there is no Kraken market data among them."""
     pairs: dict[str, Pair] = {}
+    precisions: dict[str, tuple[int, int]] = {}
     messages, versions = 0, [0, 0, 0]
     for payload in payloads:
         messages += 1
@@ -75,17 +82,25 @@ def survey(payloads: Iterable[bytes]) -> Survey:
         if isinstance(message, list):
             versions[1] += _see_v1(pairs, message)
         elif isinstance(message, dict):
-            versions[2] += _see_v2(pairs, message)
+            versions[2] += _see_v2(pairs, precisions, message)
     if not pairs:
         raise CaptureEmpty(f"no Kraken market data among {messages} messages: expected book or trade of WebSocket v1 or v2")
+    for symbol, (price_decimals, qty_decimals) in precisions.items():
+        if symbol in pairs and not pairs[symbol].learned:
+            pair = pairs[symbol]
+            pair.price_decimals = max(pair.price_decimals, price_decimals)
+            pair.qty_decimals = max(pair.qty_decimals, qty_decimals)
     return Survey(1 if versions[1] > versions[2] else 2, pairs, messages)
 
 
-def _see_v2(pairs: dict[str, Pair], message: dict[str, Any]) -> int:
+def _see_v2(pairs: dict[str, Pair], precisions: dict[str, tuple[int, int]], message: dict[str, Any]) -> int:
     result, entries = message.get("result"), message.get("data")
     if message.get("method") == "subscribe" and isinstance(result, dict) and result.get("channel") == "book":
         if message.get("success") is True and isinstance(result.get("symbol"), str) and isinstance(result.get("depth"), int):
             _pair(pairs, result["symbol"]).depth = result["depth"]
+        return 0
+    if message.get("channel") == "instrument":
+        _see_precisions(precisions, entries)
         return 0
     if message.get("channel") not in ("book", "trade") or not isinstance(entries, list):
         return 0
@@ -104,11 +119,47 @@ def _see_v2(pairs: dict[str, Pair], message: dict[str, Any]) -> int:
                 pair.snapshot_levels = max(pair.snapshot_levels, len(levels))
             for level in levels:
                 pair.see(level.get("price"), level.get("qty"))
+        if message.get("type") == "snapshot" and not pair.learned:
+            _learn(pair, entry)
     return seen
 
 
+def _see_precisions(precisions: dict[str, tuple[int, int]], data: Any) -> None:
+    """Note the decimals that the venue tells of its pairs."""
+    for row in data.get("pairs") or () if isinstance(data, dict) else ():
+        price, qty = (row.get("price_precision"), row.get("qty_precision")) if isinstance(row, dict) else (None, None)
+        if isinstance(price, int) and isinstance(qty, int) and 0 <= price <= _DECIMALS_MAX and 0 <= qty <= _DECIMALS_MAX:
+            precisions[str(row.get("symbol"))] = price, qty
+
+
+def _learn(pair: Pair, entry: dict[str, Any]) -> None:
+    """Find the decimals that a snapshot's checksum was made with: a recorder may have written fewer than the venue did."""
+    sides = [
+        [(level.get("price"), level.get("qty")) for level in entry.get(side) or () if isinstance(level, dict)] for side in ("asks", "bids")
+    ]
+    if not all(isinstance(value, Decimal | int) for levels in sides for level in levels for value in level):
+        return
+    for price_decimals in range(pair.price_decimals, _WIRE_DECIMALS_MAX + 1):
+        for qty_decimals in range(pair.qty_decimals, _WIRE_DECIMALS_MAX + 1):
+            if _checksum(sides, price_decimals, qty_decimals) == entry.get("checksum"):
+                pair.price_decimals, pair.qty_decimals, pair.learned = price_decimals, qty_decimals, True
+                return
+
+
+def _checksum(sides: list[list[tuple[Any, Any]]], price_decimals: int, qty_decimals: int) -> int:
+    asks, bids = sorted(sides[0])[:_CHECKSUM_LEVELS], sorted(sides[1], reverse=True)[:_CHECKSUM_LEVELS]
+    text = "".join(f"{int(price * 10**price_decimals)}{int(qty * 10**qty_decimals)}" for price, qty in asks + bids)
+    return zlib.crc32(text.encode())
+
+
 def _see_v1(pairs: dict[str, Pair], message: list[Any]) -> int:
-    if len(message) < 4 or not isinstance(message[-1], str) or not isinstance(message[-2], str) or not message[-2].startswith("book-"):
+    if len(message) < 4 or not isinstance(message[-1], str) or not isinstance(message[-2], str):
+        return 0
+    if message[-2] == "trade":
+        # Counted here: kernels read the books of this protocol only.
+        _pair(pairs, message[-1]).counts["trades"] += len(message[1]) if isinstance(message[1], list) else 0
+        return 1
+    if not message[-2].startswith("book-"):
         return 0
     pair = _pair(pairs, message[-1])
     pair.depth = int(message[-2][5:]) if message[-2][5:].isdigit() else 0
@@ -144,7 +195,7 @@ class Player:
         self.survey = found
         self.symbols = sorted(found.pairs)
         self.refused: list[dict[str, Any]] = []
-        self.counts = {"messages": 0, "refused": 0, "book_updates": 0, "snapshots": 0, "trades": 0, "crossed": 0, "checksum_bad": 0}
+        self.counts = {"messages": 0, "refused": 0, "book_updates": 0, "snapshots": 0}
         self.counters = np.zeros(64, np.int64)
         self._keys = new_keys()
         table = np.zeros(len(self.symbols), INSTRUMENT)
@@ -188,7 +239,7 @@ class Player:
         first, last = self.out[0], self.out[n - 1]
         pair = self.survey.pairs[self.symbols[int(last["instrument"])]]
         if last["kind"] == MarketKind.TRADE:
-            self.counts["trades"] += n
+            pair.counts["trades"] += n
         elif last["kind"] == MarketKind.INVALID:
             pair.counts["invalid"] += 1
         else:
@@ -207,6 +258,7 @@ class Player:
         good, bad = int(self.counters[FeedCounter.CHECKSUM_OK]), int(self.counters[FeedCounter.CHECKSUM_BAD])
         return {
             **self.counts,
+            "trades": sum(pair.counts["trades"] for pair in self.survey.pairs.values()),
             "compared": good + bad,
             "equal": good,
             "gaps": int(self.counters[FeedCounter.GAPS]),

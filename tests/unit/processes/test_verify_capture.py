@@ -212,8 +212,8 @@ def test_verify_refuses_files_that_are_no_capture(tmp_path: Path) -> None:
 
 
 def test_verify_refuses_a_venue_whose_oracle_it_does_not_know(tmp_path: Path) -> None:
-    with pytest.raises(CaptureError, match="expected binance"):
-        verify("kraken", tmp_path)
+    with pytest.raises(CaptureError, match="expected binance, coinbase, kraken"):
+        verify("bitmex", tmp_path)
 
 
 def test_print_capture_shows_each_symbol_and_each_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
