@@ -12,7 +12,6 @@ from hft.config import VenueExecution
 from hft.tables import Tables
 from hft.venues.interface import AccountSession, Credentials
 
-
 #: Coinbase takes time stamps of up to 30 seconds ago, and a request cannot ask for less.
 COINBASE_WINDOW_NS = 30_000_000_000
 
