@@ -205,6 +205,46 @@ def verify_capture(venue: str, path: Path, as_json: bool) -> None:
         raise SystemExit(1)
 
 
+@main.command()
+@click.option("--venue", required=True, type=click.Choice(["binance", "coinbase", "kraken"]), help="Whose market data.")
+@click.option("--symbols", required=True, help="Comma-separated, as the venue writes them.")
+@click.option("--out", "folder", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder of the segments.")
+@click.option("--url", help="WebSocket of the market data; the venue's public one by default.")
+@click.option("--rest-url", help="REST, for whole books; the public one if --url is not given, else none is asked for.")
+@click.option("--for", "seconds", type=Numbers(min=0.1), help="Stop by itself after S seconds.")
+@click.option(
+    "--codec", type=click.Choice(["json", "sbe"]), default="json", show_default=True, help="Binance: the encoding; sbe needs a key."
+)
+@click.option(
+    "--channel", type=click.Choice(["level2_batch", "level2", "full"]), default="level2_batch", show_default=True, help="Coinbase."
+)
+@click.option(
+    "--depth", type=click.IntRange(10, 1000), default=100, show_default=True, help="Kraken: levels a side: 10, 25, 100, 500 or 1000."
+)
+@click.option(
+    "--snapshot-levels", type=click.IntRange(5, 5000), default=1000, show_default=True, help="Binance: levels a side of a snapshot."
+)
+@click.option("--credentials", type=click.Path(), help="Key file, for market data that needs one.")
+@click.option("--ca-file", type=click.Path(), help="Authorities to trust instead of the system's.")
+@click.option(
+    "--segment-mb", type=Numbers(min=0.01, max=1e6), default=64.0, show_default=True, help="A new segment after so many MB, packed."
+)
+@click.option("--segment-minutes", type=Numbers(min=0.01, max=1e5), default=60.0, show_default=True, help="A new segment after so long.")
+@json_option
+def record(venue: str, seconds: float | None, as_json: bool, **options: Any) -> None:
+    """Write a venue's market data, as it comes, into packed segments."""
+    from processes.record import order_of, print_record
+    from processes.record import record as run
+
+    order = order_of(venue, options)
+    if not order.section.rest_url and venue == "binance":
+        click.echo("hftctl: no --rest-url: what is recorded has no snapshots, which books begin with", err=True)
+    document = run(order, seconds, quiet=as_json)
+    emit(document, as_json, print_record)
+    if not document["messages"]:
+        raise EngineError(f"nothing was heard from {order.section.stream_url}: {document['error'] or 'no message came'}")
+
+
 @main.command("venue-sim")
 @click.argument("venue", type=click.Choice(["binance", "kraken"]))
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="WebSocket port; REST and control take the next free ones. 0: any.")

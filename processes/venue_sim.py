@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import gzip
 import random
 import signal
 import sys
@@ -34,6 +33,7 @@ from hft.sim.synthetic import SPECS, FlowSpec, SyntheticMarket
 from hft.sim.timeline import pace_per_mille
 from hft.sim.venue import Venue
 from processes.authority import Authority
+from processes.capture import CaptureError, capture_files, raw_lines
 from processes.errors import EngineError
 from processes.instance import default_state_dir
 from processes.venue_server import Simulator
@@ -62,16 +62,17 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 def open_recording(path: Path) -> RecordingFile:
-    """Return a recording that is read from disk whenever it is played. Raises EngineError when there is none."""
+    """Return a recording, a file or a folder of segments, that is read from disk whenever it is played. Raises EngineError for none."""
     try:
-        with path.open("rb") as file:
-            zipped = file.read(2) == b"\x1f\x8b"
-    except OSError as error:
-        raise EngineError(f"recording {path}: {error.strerror}") from error
+        capture_files(path)
+    except CaptureError as error:
+        raise EngineError(f"recording {error}") from error
 
     def lines() -> Iterator[bytes]:
-        with gzip.open(path, "rb") if zipped else path.open("rb") as file:
-            yield from file
+        try:
+            yield from raw_lines(path)
+        except CaptureError as error:
+            raise OSError(str(error)) from error
 
     return RecordingFile(path.name, lines)
 

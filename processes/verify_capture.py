@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from hft.book import book_at, state_hash
-from processes.capture import CaptureError, Line, read_capture
+from processes.capture import CaptureError, Line, capture_files, read_capture
 
 #: (update id, state hash) of a book.
 BOOK = np.dtype([("update_id", "<i8"), ("hash", "<i8")])
@@ -29,9 +29,30 @@ _COUNTS = ("messages", "book_updates", "compared", "equal", "gaps", "crossed", "
 
 
 def verify(venue: str, path: Path) -> dict[str, Any]:
-    """Verify a capture; the document that `hftctl verify-capture` prints. Raises CaptureError."""
+    """Verify a capture; the document that `hftctl verify-capture` prints. Raises CaptureError.
+
+    Files of a folder that is no recorded session are verified one by one, and their counts added up.
+    """
     if venue not in _VENUES:
         raise CaptureError(f"captures of {venue!r} are not supported: expected {', '.join(_VENUES)}")
+    files, recorded = capture_files(path)
+    if recorded or len(files) == 1:
+        return _verify_one(venue, path)
+    reports = [_verify_one(venue, file) for file in files]
+    total: dict[str, Any] = {"venue": venue, "capture": str(path), "files": [file.name for file in files]}
+    for name in dict.fromkeys(name for report in reports for name in report if name not in total):
+        values = [report[name] for report in reports if name in report]
+        if isinstance(values[0], int):
+            total[name] = sum(values)
+        elif isinstance(values[0], list):
+            total[name] = [{"file": file.name, **one} for file, report in zip(files, reports, strict=True) for one in report.get(name, ())]
+    total["symbols"] = {
+        f"{file.name} {symbol}": row for file, report in zip(files, reports, strict=True) for symbol, row in report["symbols"].items()
+    }
+    return total
+
+
+def _verify_one(venue: str, path: Path) -> dict[str, Any]:
     try:
         player, take, messages = _VENUES[venue](lambda: _shown(path, "reading"))
     except ValueError as error:

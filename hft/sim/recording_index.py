@@ -61,8 +61,10 @@ class Index(NamedTuple):
 
 
 class Line(msgspec.Struct):
-    """A line's JSON: a message of a stream, a snapshot, or neither."""
+    """A line's JSON: a message of a stream, a snapshot, a note of the recorder, or neither."""
 
+    recorder: str = ""
+    symbol: str = ""  #: of a note: whose snapshot comes next
     stream: str = ""
     data: msgspec.Raw = msgspec.Raw(b"")
     lastUpdateId: int = -1
@@ -170,7 +172,8 @@ class _Scan:
     def __init__(self, files: tuple[RecordingFile, ...]) -> None:
         self.files = files
         self.pairs: dict[str, _Pair] = {}
-        self.found: list[tuple[int, int, int, BookText, bytes]] = []  # receive ns, file, line, book, body
+        self.found: list[tuple[int, int, int, BookText, bytes, str]] = []  # receive ns, file, line, book, body, whose it is if told
+        self.told = ""
         self.streams: set[str] = set()
         self.pairs_of_file: list[set[str]] = [set() for _ in files]
         self.received_ns: list[int] = []
@@ -192,13 +195,16 @@ class _Scan:
 
     def take(self, number: int, received_ns: int, line: int, payload: bytes) -> None:
         message = decode_line(payload)
-        if message.stream:
+        told, self.told = self.told, ""
+        if message.recorder:
+            self.told = message.symbol
+        elif message.stream:
             self.messages += 1
             self.message(number, received_ns, message.stream, bytes(message.data))
         elif message.lastUpdateId >= 0:
             snapshot = _decode_snapshot(payload)
             _Pair().see(snapshot.bids + snapshot.asks)
-            self.found.append((received_ns, number, line, BookText(snapshot.lastUpdateId, snapshot.bids, snapshot.asks), payload))
+            self.found.append((received_ns, number, line, BookText(snapshot.lastUpdateId, snapshot.bids, snapshot.asks), payload, told))
         else:
             self.ignored += 1
 
@@ -240,8 +246,8 @@ class _Scan:
         if not self.pairs:
             raise RecordingError(f"{', '.join(file.name for file in self.files)}: no market data found ({self.ignored} other lines)")
         snapshots = []
-        for _, number, line, book, body in sorted(self.found, key=itemgetter(0, 1, 2)):
-            symbol = self.owner(number, book)
+        for _, number, line, book, body, told in sorted(self.found, key=itemgetter(0, 1, 2)):
+            symbol = told if told in self.pairs else self.owner(number, book)
             if symbol:
                 snapshots.append(Snapshot(symbol, number, line, book, body))
                 self.pairs[symbol].see(book.bids + book.asks)

@@ -17,6 +17,16 @@ from hft.venues.interface import Credentials, MarketSession
 LEVELS_MAX = 8000
 
 
+class SessionOrder(NamedTuple):
+    """What the cold side of market data is opened with."""
+
+    section: Venue
+    symbols: list[str]  #: the venue's, as on the wire
+    rows: list[int]  #: their rows in the instrument table
+    credentials: Credentials | None
+    utc_ns: Callable[[], int]
+
+
 class MarketOrder(NamedTuple):
     """What market data is opened with."""
 
@@ -36,6 +46,15 @@ class Attempts(NamedTuple):
     window_ns: int
 
 
+class Session(NamedTuple):
+    """The cold side of a venue's market data."""
+
+    session: MarketSession
+    attempts: Attempts
+    #: Whether whole books come as answers to Calls, and not by themselves on the connection.
+    snapshots_by_call: bool
+
+
 class Market(NamedTuple):
     """A venue's market data."""
 
@@ -43,7 +62,8 @@ class Market(NamedTuple):
     on_snapshot: Callable[..., int]  #: takes the answer to a resync's Call
     session: MarketSession
     attempts: Attempts
-    begin_overlap: Callable[[Any, int], None] | None = None  #: tells a feed that two connections deliver until a time
+    #: Tells the feed that two connections deliver until a time; None where it cannot tell what came twice.
+    begin_overlap: Callable[[Any, int], None] | None = None
 
 
 _SECOND_NS = 1_000_000_000
@@ -51,29 +71,36 @@ _SECOND_NS = 1_000_000_000
 
 def open_market(venue: str, order: MarketOrder) -> Market:
     """Open the market data of a venue. Raises KeyError for a venue without any, ValueError for options that do not fit."""
-    return _OPENERS[venue](order)
+    opened = open_session(venue, SessionOrder(order.section, order.symbols, order.rows, order.credentials, order.utc_ns))
+    return _FEEDS[venue](order, opened)
 
 
-def _binance(order: MarketOrder) -> Market:
-    from hft.venues.binance import feed, sbe_feed
+def open_session(venue: str, order: SessionOrder) -> Session:
+    """Open the cold side only, for who does not read books. Raises as `open_market` does."""
+    return _SESSIONS[venue](order)
+
+
+def _binance_session(order: SessionOrder) -> Session:
     from hft.venues.binance.market import BinanceMarket
-    from hft.venues.binance.sync import begin_overlap
 
     section = order.section
     key = "" if order.credentials is None else order.credentials.key
     session = BinanceMarket(
         order.symbols, order.rows, section.stream_url, codec=section.codec, snapshot_levels=section.snapshot_levels, api_key=key
     )
-    silence_ns = section.silence_ms * 1_000_000
-    options = (order.instruments, order.symbols, order.rows, LEVELS_MAX, silence_ns, order.counters)
-    attempts = Attempts(300, 300 * _SECOND_NS)
-    if section.codec == "sbe":
-        return Market(sbe_feed.new_sbe_feed(*options), sbe_feed.on_snapshot, session, attempts, begin_overlap)
-    return Market(feed.new_feed(*options), feed.on_snapshot, session, attempts, begin_overlap)
+    return Session(session, Attempts(300, 300 * _SECOND_NS), snapshots_by_call=True)
 
 
-def _coinbase(order: MarketOrder) -> Market:
-    from hft.venues.coinbase import feed
+def _binance(order: MarketOrder, opened: Session) -> Market:
+    from hft.venues.binance import feed, sbe_feed
+
+    make: Any = sbe_feed.new_sbe_feed if order.section.codec == "sbe" else feed.new_feed
+    module: Any = sbe_feed if order.section.codec == "sbe" else feed
+    made = make(order.instruments, order.symbols, order.rows, LEVELS_MAX, _silence_ns(order), order.counters)
+    return Market(made, module.on_snapshot, opened.session, opened.attempts, module.begin_overlap)
+
+
+def _coinbase_session(order: SessionOrder) -> Session:
     from hft.venues.coinbase.market import CoinbaseMarket
 
     section = order.section
@@ -81,20 +108,39 @@ def _coinbase(order: MarketOrder) -> Market:
     session = CoinbaseMarket(
         order.symbols, order.rows, section.stream_url, channel=section.channel, credentials=order.credentials, utc_ns=utc_ns
     )
-    silence_ns = section.silence_ms * 1_000_000
-    made = feed.new_feed(order.instruments, order.symbols, order.rows, LEVELS_MAX, silence_ns, order.counters, channel=section.channel)
-    return Market(made, feed.on_snapshot, session, Attempts(400, 60 * _SECOND_NS))
+    return Session(session, Attempts(10, 2_500_000_000), snapshots_by_call=section.channel == "full")
 
 
-def _kraken(order: MarketOrder) -> Market:
-    from hft.venues.kraken import feed
+def _coinbase(order: MarketOrder, opened: Session) -> Market:
+    from hft.venues.coinbase import feed
+
+    channel = order.section.channel
+    made = feed.new_feed(order.instruments, order.symbols, order.rows, LEVELS_MAX, _silence_ns(order), order.counters, channel=channel)
+    return Market(made, feed.on_snapshot, opened.session, opened.attempts)
+
+
+def _kraken_session(order: SessionOrder) -> Session:
     from hft.venues.kraken.market import KrakenMarket
 
-    section = order.section
-    session = KrakenMarket(order.symbols, order.rows, section.stream_url, depth=section.depth)
-    silence_ns = section.silence_ms * 1_000_000
-    made = feed.new_feed(order.instruments, order.symbols, order.rows, LEVELS_MAX, silence_ns, order.counters, depth=section.depth)
-    return Market(made, feed.on_snapshot, session, Attempts(150, 600 * _SECOND_NS))
+    session = KrakenMarket(order.symbols, order.rows, order.section.stream_url, depth=order.section.depth)
+    return Session(session, Attempts(150, 600 * _SECOND_NS), snapshots_by_call=False)
 
 
-_OPENERS: Mapping[str, Callable[[MarketOrder], Market]] = {"binance": _binance, "coinbase": _coinbase, "kraken": _kraken}
+def _kraken(order: MarketOrder, opened: Session) -> Market:
+    from hft.venues.kraken import feed
+
+    depth = order.section.depth
+    made = feed.new_feed(order.instruments, order.symbols, order.rows, LEVELS_MAX, _silence_ns(order), order.counters, depth=depth)
+    return Market(made, feed.on_snapshot, opened.session, opened.attempts)
+
+
+def _silence_ns(order: MarketOrder) -> int:
+    return order.section.silence_ms * 1_000_000
+
+
+_SESSIONS: Mapping[str, Callable[[SessionOrder], Session]] = {
+    "binance": _binance_session,
+    "coinbase": _coinbase_session,
+    "kraken": _kraken_session,
+}
+_FEEDS: Mapping[str, Callable[[MarketOrder, Session], Market]] = {"binance": _binance, "coinbase": _coinbase, "kraken": _kraken}

@@ -1,0 +1,260 @@
+"""Record: `hftctl record`: writes what a venue's market data says, as it says it, into packed segments.
+
+The connection and what is said on it are the feed's own (`hft/venues/markets.py`), over picows; nothing is decoded. Where whole books
+come by REST, one of each symbol is asked for once the connection delivers, and again at the beginning of each segment, and written
+between the messages that came meanwhile. Elsewhere a segment begins with subscribing the books anew, which brings them whole. So each
+segment can be read by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import numpy as np
+
+from hft.config import Venue
+from hft.http_client import HttpError, parse_url
+from hft.reconnect import AttemptWindow, Reconnect
+from hft.venues.interface import Call, Outgoing, Text
+from hft.venues.markets import SessionOrder, open_session
+from hft.websocket import Opcode
+from processes.calls import Answer, Calls
+from processes.credentials import read_credentials
+from processes.errors import EngineError
+from processes.segment_writer import SegmentLimits, SegmentWriter
+from processes.transport.connect import Kills, Link, LinkEvent, Settings
+from processes.transport.stream import tls_context
+from processes.transport.wire import FRAME_HEAD, FRAME_TAIL, OPENED, ORDERS, Wire, make_wire, queue_text
+
+#: Where a venue's public market data is: WebSocket, REST.
+PUBLIC = {
+    "binance": ("wss://stream.binance.com:9443", "https://api.binance.com"),
+    "coinbase": ("wss://ws-feed.exchange.coinbase.com", "https://api.exchange.coinbase.com"),
+    "kraken": ("wss://ws.kraken.com/v2", "https://api.kraken.com"),
+}
+MESSAGE_BYTES_MAX = 1 << 24
+
+_SECOND_NS = 1_000_000_000
+_TURN_S = 0.005
+#: A snapshot is asked for once the connection has delivered for so long: it must not be older than the first message.
+_SNAPSHOT_AFTER_NS = _SECOND_NS
+_RETRY_NS = 2 * _SECOND_NS
+#: How long a connection's orderly end is waited for.
+_CLOSE_NS = 2 * _SECOND_NS
+
+
+class Order(NamedTuple):
+    """What to record."""
+
+    venue: str
+    section: Venue  #: where and how; an empty `rest_url` asks for no snapshots
+    symbols: tuple[str, ...]  #: as on the wire
+    folder: Path
+    limits: SegmentLimits = SegmentLimits()
+
+
+class Recorder:
+    """One recording: `connect`, `turn` often, `close`."""
+
+    def __init__(self, order: Order) -> None:
+        """Raises EngineError for options that do not fit, or a folder that cannot be recorded into."""
+        section, rows = order.section, list(range(len(order.symbols)))
+        self.order = order
+        self._tls = None if section.ca_file is None else tls_context(Path(section.ca_file))
+        credentials = None if section.credentials is None else read_credentials(Path(section.credentials))
+        try:
+            parse_url(section.stream_url, ("ws", "wss"))
+            self._opened = open_session(order.venue, SessionOrder(section, list(order.symbols), rows, credentials, time.time_ns))
+        except (HttpError, ValueError) as error:
+            raise EngineError(str(error)) from error
+        self._calls = Calls(section.rest_url, self._tls)
+        self._wire: Wire = make_wire(message_bytes_max=MESSAGE_BYTES_MAX)
+        self._link: Link | None = None
+        self._due_ns: dict[int, int] = {}  # row -> when its whole book is to be asked for
+        self._asked: dict[int, str] = {}  # row -> what was asked
+        self.counts = dict.fromkeys(("messages", "bytes", "connects", "disconnects", "snapshots", "snapshots_failed"), 0)
+        about = {"url": section.stream_url, "symbols": order.symbols, "codec": section.codec, "channel": section.channel}
+        self.writer = SegmentWriter(order.folder, order.venue, about, order.limits, time.time_ns, time.monotonic_ns)
+
+    def connect(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin connecting, on a loop that runs."""
+        from processes.transport import picows_transport
+
+        picows_transport.warm()
+        endpoint = self._opened.session.endpoint()
+        settings = Settings(url=endpoint.url, headers=endpoint.headers, tls=self._tls)
+        window = AttemptWindow(self._opened.attempts.most, self._opened.attempts.window_ns)
+        retry = Reconnect(random.Random(os.urandom(8)), window=window)
+        kills = Kills(np.zeros(2, np.int64), 0, 1)
+        self._link = picows_transport.PicowsLink(settings, self._wire, retry, kills, loop, self.take)
+
+    def take(self) -> None:
+        """Write every message that is waiting."""
+        words, frames, data = self._wire.words, self._wire.frames, self._wire.data
+        head, tail = int(words[FRAME_HEAD]), int(words[FRAME_TAIL])
+        if words[OPENED] > self.counts["connects"]:
+            # Its first messages may come before a turn notices it.
+            assert self._link is not None
+            self.counts["connects"] = int(words[OPENED])
+            at_ns = int(frames[head & (len(frames) - 1), 3]) if head < tail else time.monotonic_ns()
+            self.writer.note(at_ns, "connected", url=self._link.url.label)
+        for n in range(head, tail):
+            start, size, opcode, received_ns = frames[n & (len(frames) - 1)].tolist()
+            self.writer.message(received_ns, data[start : start + size].tobytes(), opcode == Opcode.BINARY)
+            self.counts["messages"] += 1
+            self.counts["bytes"] += size
+        words[FRAME_HEAD] = tail
+
+    def turn(self, now_ns: int) -> None:
+        """Get on with the connection, the snapshots and the segments. Raises EngineError when the venue is given up."""
+        assert self._link is not None
+        event = self._link.tick(now_ns)
+        self.take()
+        if event is LinkEvent.OPENED:
+            self._say(self._opened.session.hello(now_ns))
+            if self._opened.snapshots_by_call:
+                self._want(now_ns + _SNAPSHOT_AFTER_NS)
+        elif event is LinkEvent.ENDED:
+            self.counts["disconnects"] += 1
+            self.writer.note(now_ns, "disconnected", why=str(self._link.error))
+            self._calls.close()
+            self._due_ns.clear()
+        elif event is LinkEvent.REFUSED:
+            raise EngineError(str(self._link.error))
+        if self._link.open:
+            self._say(self._opened.session.tick(now_ns))
+            self._snapshots(now_ns)
+            self._link.flush()
+        if self.writer.turn(now_ns) and self._link.open:
+            self._want(now_ns)
+
+    async def close(self) -> None:
+        """End the connection in order, and the recording."""
+        if self._link is not None:
+            self._link.close(time.monotonic_ns())
+            until_ns = time.monotonic_ns() + _CLOSE_NS
+            while not self._link.closed and time.monotonic_ns() < until_ns:
+                self._link.tick(time.monotonic_ns())
+                self._link.poll(time.monotonic_ns())
+                self._link.flush()
+                self.take()
+                await asyncio.sleep(_TURN_S)
+            self._link.drop()
+            self._link.tick(time.monotonic_ns())
+        self._calls.close()
+        self.writer.close()
+
+    @property
+    def error(self) -> str:
+        """Why there is no connection, if there is none."""
+        return "" if self._link is None or self._link.open else str(self._link.error or "connecting")
+
+    def document(self) -> dict[str, Any]:
+        """What was recorded so far."""
+        order, writer = self.order, self.writer
+        counts = {**self.counts, "segments": writer.segments, "packed_bytes": writer.packed_bytes}
+        return {"venue": order.venue, "folder": str(order.folder), "symbols": list(order.symbols), **counts, "error": self.error}
+
+    def _want(self, due_ns: int) -> None:
+        if self._opened.snapshots_by_call and not self.order.section.rest_url:
+            return
+        self._due_ns |= dict.fromkeys(range(len(self.order.symbols)), due_ns)
+
+    def _snapshots(self, now_ns: int) -> None:
+        """Ask for the whole books that are due, and write those that came."""
+        for row in [row for row, due_ns in self._due_ns.items() if due_ns <= now_ns]:
+            del self._due_ns[row]
+            self._say(self._opened.session.resync(row, now_ns))
+        for answer in self._calls.poll(now_ns):
+            self._answered(answer, time.monotonic_ns())
+
+    def _answered(self, answer: Answer, now_ns: int) -> None:
+        if answer.status != 200:
+            self.counts["snapshots_failed"] += 1
+            self._due_ns[answer.tag] = now_ns + max(answer.retry_after_ns, _RETRY_NS)
+            return
+        # What came before the answer is written before it.
+        self.take()
+        self.counts["snapshots"] += 1
+        self.writer.note(now_ns, "reply", symbol=self.order.symbols[answer.tag], target=self._asked.get(answer.tag, ""))
+        self.writer.message(now_ns, answer.body)
+
+    def _say(self, outgoing: list[Outgoing]) -> None:
+        for each in outgoing:
+            if isinstance(each, Text):
+                data = np.frombuffer(each.data, np.uint8)
+                if not queue_text(self._wire, ORDERS, data, 0, len(data)):
+                    raise EngineError(f"a message of {len(data)} bytes to the venue did not fit")
+            elif isinstance(each, Call) and self.order.section.rest_url:
+                self._asked[each.tag] = each.target
+                self._calls.add([each])
+
+
+async def _run(recorder: Recorder, seconds: float | None, quiet: bool) -> str:
+    """Record; why there is no connection at the end, if there is none."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    recorder.connect(loop)
+    until_s = None if seconds is None else time.monotonic() + seconds
+    shown_s = time.monotonic()
+    try:
+        while not stopping.is_set() and (until_s is None or time.monotonic() < until_s):
+            recorder.turn(time.monotonic_ns())
+            if not quiet and time.monotonic() - shown_s >= 1:
+                shown_s = time.monotonic()
+                _show(recorder)
+            await asyncio.sleep(_TURN_S)
+        return recorder.error
+    finally:
+        await recorder.close()
+
+
+def _show(recorder: Recorder) -> None:
+    if sys.stderr.isatty():
+        told = recorder.document()
+        state = told["error"] or "connected"
+        line = f"{told['messages']} messages, {told['packed_bytes'] / 1e6:.1f} MB in {told['segments']} segments, {state}"
+        click.echo(f"\r\x1b[K{line[:120]}", nl=False, err=True)
+
+
+def record(order: Order, seconds: float | None, quiet: bool = False) -> dict[str, Any]:
+    """Record until told to stop, or for so long; what was recorded. Raises EngineError."""
+    recorder = Recorder(order)
+    try:
+        error_at_end = asyncio.run(_run(recorder, seconds, quiet))
+    except OSError as error:
+        raise EngineError(f"{order.folder}: {error.strerror}") from error
+    if not quiet and sys.stderr.isatty():
+        click.echo(err=True)
+    return recorder.document() | {"error": error_at_end}
+
+
+def order_of(venue: str, options: dict[str, Any]) -> Order:
+    """An order from the options of `hftctl record`; without a URL it is the venue's public market data. Raises EngineError."""
+    stream_url, rest_url = options["url"], options["rest_url"]
+    if stream_url is None:
+        stream_url, rest_url = PUBLIC[venue][0], rest_url or PUBLIC[venue][1]
+    symbols = tuple(symbol for symbol in options["symbols"].split(",") if symbol)
+    if not symbols or len(set(symbols)) != len(symbols):
+        raise EngineError(f"symbols: expected some, each once and as the venue writes them, found {options['symbols']!r}")
+    names = ("codec", "channel", "depth", "snapshot_levels", "ca_file", "credentials")
+    section = Venue(stream_url=stream_url, rest_url=rest_url or "", **{name: options[name] for name in names})
+    limits = SegmentLimits(int(options["segment_mb"] * 1e6), int(options["segment_minutes"] * 60 * _SECOND_NS))
+    return Order(venue, section, symbols, options["folder"], limits)
+
+
+def print_record(document: dict[str, Any]) -> None:
+    """What was recorded."""
+    click.echo(
+        f"{document['messages']} messages and {document['snapshots']} snapshots in {document['segments']} segments of {document['folder']}"
+    )
