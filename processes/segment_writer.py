@@ -95,9 +95,11 @@ class SegmentWriter:
         return False
 
     def close(self) -> None:
-        """End the segment and the recording."""
+        """End the segment and the recording; again, it does nothing."""
         self._end()
-        os.close(self._notes)
+        if self._notes >= 0:
+            os.close(self._notes)
+            self._notes = -1
 
     def _claim(self) -> None:
         try:

@@ -21,7 +21,7 @@ import numpy as np
 from hft.book import book_at, level_count
 from hft.counters import FeedCounter
 from hft.records import INSTRUMENT, MARKET, MarketKind, Side
-from hft.venues.kraken.feed import DEPTHS, KrakenFeed, new_feed, on_disconnect, on_frame
+from hft.venues.kraken.feed import DEPTHS, TOLD_PRICE, TOLD_QTY, KrakenFeed, new_feed, on_disconnect, on_frame
 from hft.venues.kraken.tables import LEVELS_MAX, FrameKind, ScanCount
 from hft.venues.kraken.v1 import new_keys, on_frame_v1
 from hft.websocket import Opcode
@@ -208,6 +208,10 @@ class Player:
         self.feeds: list[KrakenFeed] = [
             new_feed(table, [self.symbols[row] for row in rows], rows, depth, 0, self.counters, depth) for depth, rows in by_depth.items()
         ]
+        for feed in self.feeds:
+            for row in (row for row in feed.rows if found.pairs[self.symbols[row]].learned):
+                feed.state[row, TOLD_PRICE] = table[row]["price_decimals"]
+                feed.state[row, TOLD_QTY] = table[row]["qty_decimals"]
         self.out = np.zeros(_OUT_RECORDS, MARKET)
         self._data = np.zeros(1 << 20, np.uint8)
 

@@ -1,0 +1,280 @@
+"""The recorder: what a venue said is in the segments, whole books among it, and reads as it was."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from hft.http_client import Response, UnexpectedStatus
+from hft.sim.recording_index import scan
+from hft.venues.interface import Text
+from processes import calls, cli, record
+from processes.capture import NOTES, raw_lines, read_capture
+from processes.errors import EngineError
+from processes.record import Order, Recorder, order_of
+from processes.segment_writer import SegmentLimits
+from processes.transport.connect import LinkEvent
+from processes.transport.stream import CertificateRefused
+from processes.transport.wire import next_outbound, open_wire
+from processes.venue_server import Simulator
+from processes.venue_sim import Options, make_venue, open_recording
+from processes.verify_capture import verify
+from support.binance_stream import deliver, depth, snapshot, trade
+from support.feed_fakes import FakeLink, FakeRequests
+
+SECOND_NS = 1_000_000_000
+#: UTC minus the clock of the test.
+UTC_NS = 1_800_000_000_000_000_000
+BIDS, ASKS = [("100.00", "1.00000")], [("101.00", "3.00000")]
+
+
+def options(folder: Path, **changes: Any) -> dict[str, Any]:
+    defaults: dict[str, Any] = {"url": "ws://127.0.0.1", "rest_url": "http://127.0.0.1", "symbols": "BTCUSDT,ETHUSDT", "folder": folder}
+    defaults |= {"codec": "json", "channel": "level2_batch", "depth": 10, "snapshot_levels": 1000, "ca_file": None, "credentials": None}
+    return defaults | {"segment_mb": 64.0, "segment_minutes": 60.0} | changes
+
+
+class RecorderDesk:
+    """A recorder whose connection, requests and clocks are moved by hand."""
+
+    def __init__(self, order: Order, requests: FakeRequests) -> None:
+        self.now_ns = SECOND_NS
+        self.requests = requests
+        self.recorder = Recorder(order)
+        self.link = FakeLink()
+        self.recorder._link = self.link  # type: ignore[assignment]
+
+    def opens(self) -> None:
+        open_wire(self.recorder._wire, -1, 1)
+        self.link.brings(LinkEvent.OPENED)
+        self.turn()
+
+    def turn(self, after_ns: int = 0) -> None:
+        self.now_ns += after_ns
+        self.recorder.turn(self.now_ns)
+
+    def hears(self, *frames: bytes) -> None:
+        for frame in frames:
+            deliver(self.recorder._wire, frame, self.now_ns)
+        self.recorder.take()
+
+    def lines(self) -> list[tuple[int, bytes]]:
+        """What is in the segments: receive times by the clock of the desk, and the rest of each line."""
+        self.recorder.writer.close()
+        split = [line.split(b" ", 1) for line in raw_lines(self.recorder.order.folder)]
+        return [(int(stamp) - UTC_NS, body) for stamp, body in split]
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RecorderDesk]:
+    requests = FakeRequests()
+    monkeypatch.setattr(calls, "Request", requests)
+    desks: list[RecorderDesk] = []
+
+    def monotonic_ns() -> int:
+        return desks[0].now_ns if desks else SECOND_NS
+
+    clock = SimpleNamespace(monotonic_ns=monotonic_ns, time_ns=lambda: monotonic_ns() + UTC_NS)
+    monkeypatch.setattr(record, "time", clock)
+    desks.append(RecorderDesk(order_of("binance", options(tmp_path / "out", segment_minutes=1.0)), requests))
+    yield desks[0]
+    desks[0].recorder.writer.close()
+
+
+def test_messages_are_written_as_they_came_with_the_time_of_their_receipt(desk: RecorderDesk) -> None:
+    desk.opens()
+    frames = [depth(1, 2, BIDS), trade(1, "100.00", "1.0")]
+    desk.hears(*frames)
+    assert desk.lines() == [
+        (SECOND_NS, b'{"recorder":"connected","url":"ws://venue"}'),
+        (SECOND_NS, frames[0]),
+        (SECOND_NS, frames[1]),
+    ]
+    assert desk.recorder.counts["messages"] == 2 and desk.recorder.counts["bytes"] == sum(map(len, frames))
+
+
+def test_what_comes_before_the_connection_was_noticed_is_behind_its_note(desk: RecorderDesk) -> None:
+    open_wire(desk.recorder._wire, -1, 1)
+    desk.hears(depth(1, 2))
+    desk.link.brings(LinkEvent.OPENED)
+    desk.turn()
+    assert [body[:12] for _, body in desk.lines()] == [b'{"recorder":', depth(1, 2)[:12]]
+
+
+def test_whole_books_are_asked_for_once_the_connection_delivers_and_written_with_their_symbol(desk: RecorderDesk) -> None:
+    desk.opens()
+    desk.turn(SECOND_NS - 1)
+    assert desk.requests.made == []
+    desk.turn(1)
+    urls = [request.url for request in desk.requests.made]
+    assert urls == [f"http://127.0.0.1/api/v3/depth?symbol={symbol}&limit=1000" for symbol in ("BTCUSDT", "ETHUSDT")]
+    desk.requests.made[1].answer = snapshot(7, BIDS, ASKS)
+    desk.hears(depth(1, 2))
+    desk.turn()
+    (_, note), (_, body) = desk.lines()[-2:]
+    assert json.loads(note) == {"recorder": "reply", "symbol": "ETHUSDT", "target": "/api/v3/depth?symbol=ETHUSDT&limit=1000"}
+    assert body == snapshot(7, BIDS, ASKS) and desk.recorder.counts["snapshots"] == 1
+
+
+def test_a_whole_book_that_was_refused_is_asked_for_no_sooner_than_the_venue_wants(desk: RecorderDesk) -> None:
+    desk.opens()
+    desk.turn(SECOND_NS)
+    desk.requests.made[0].answer = UnexpectedStatus("429", Response(429, (("retry-after", "7"),), b""))
+    desk.turn()
+    desk.turn(7 * SECOND_NS - 1)
+    assert len(desk.requests.made) == 2 and desk.recorder.counts["snapshots_failed"] == 1
+    desk.turn(1)
+    assert len(desk.requests.made) == 3
+
+
+def test_the_end_of_a_connection_is_noted_and_the_next_begins_with_whole_books(desk: RecorderDesk) -> None:
+    desk.opens()
+    desk.turn(SECOND_NS)
+    pending = desk.requests.made[0]
+    desk.link.error = EngineError("LOST")
+    desk.link.brings(LinkEvent.ENDED)
+    desk.turn()
+    assert pending.closed
+    desk.opens()
+    desk.turn(SECOND_NS)
+    assert len(desk.requests.made) == 4
+    assert [json.loads(body)["recorder"] for _, body in desk.lines()] == ["connected", "disconnected", "connected"]
+
+
+def test_each_segment_begins_with_whole_books(desk: RecorderDesk) -> None:
+    desk.opens()
+    desk.hears(depth(1, 2))
+    desk.turn(SECOND_NS)
+    for request in desk.requests.made:
+        request.answer = snapshot(7, BIDS, ASKS)
+    desk.turn()
+    desk.turn(60 * SECOND_NS)
+    desk.turn()
+    assert len(desk.requests.made) == 4
+    desk.hears(depth(3, 4))
+    desk.lines()
+    assert desk.recorder.writer.segments == 2
+
+
+def test_a_venue_whose_certificate_is_refused_ends_the_recording(desk: RecorderDesk) -> None:
+    desk.link.error = CertificateRefused("wrong host")
+    desk.link.brings(LinkEvent.REFUSED)
+    with pytest.raises(EngineError, match="wrong host"):
+        desk.turn()
+
+
+def test_books_that_come_on_the_connection_are_subscribed_anew_with_each_segment(tmp_path: Path) -> None:
+    recorder = Recorder(order_of("kraken", options(tmp_path, symbols="BTC/USD", segment_minutes=0.01)))
+    recorder._link = link = FakeLink()  # type: ignore[assignment]
+    open_wire(recorder._wire, -1, 1)
+    link.brings(LinkEvent.OPENED)
+    recorder.turn(SECOND_NS)
+
+    def said() -> int:
+        count = 0
+        while next_outbound(recorder._wire, 0, False)[0] >= 0:
+            count += 1
+        return count
+
+    assert said() == 3, "instruments, the book and trades"
+    begun_ns = recorder.writer._begun_ns
+    recorder.turn(begun_ns + 600_000_000)
+    recorder.turn(begun_ns + 600_000_001)
+    assert said() >= 2, "unsubscribed and subscribed"
+    recorder.writer.close()
+
+
+@pytest.mark.parametrize(("venue", "symbols"), [("binance", ("BTCUSDT", "ETHUSDT")), ("kraken", ("BTC/USD", "ETH/USD"))])
+def test_what_was_recorded_of_a_simulator_verifies_and_plays_again(venue: str, symbols: tuple[str, ...], tmp_path: Path) -> None:
+    async def main() -> Recorder:
+        simulator = Simulator(make_venue(venue, Options(synthetic=5, symbols=symbols, rate=10.0)), False)
+        urls = await simulator.start(0)
+        limits = SegmentLimits(bytes_max=20_000)
+        order = order_of(venue, options(tmp_path, url=urls["ws"], rest_url=urls["http"], symbols=",".join(symbols)))
+        recorder = Recorder(order._replace(limits=limits))
+
+        def snapshots() -> int:
+            return recorder.counts["snapshots"] if venue == "binance" else 4
+
+        recorder.connect(asyncio.get_running_loop())
+        try:
+            async with asyncio.timeout(60):
+                while recorder.writer.segments < 3 or min(recorder.counts["messages"] - 1500, snapshots() - 4) < 0:
+                    recorder.turn(time.monotonic_ns())
+                    await asyncio.sleep(0)
+        finally:
+            await recorder.close()
+            await simulator.stop()
+        return recorder
+
+    recorder = asyncio.run(main())
+    document = verify(venue, tmp_path)
+    assert document["compared"] == document["equal"] > 10, document
+    assert [document[name] for name in ("gaps", "crossed", "checksum_bad", "refused", "torn")] == [0] * 5
+    assert document["messages"] == recorder.counts["messages"] + recorder.counts["snapshots"]
+    if venue == "binance":
+        index = scan([open_recording(tmp_path)])
+        assert set(index.symbols) == set(symbols) and {found.symbol for found in index.snapshots} == set(symbols)
+    make_venue(venue, Options(recording=(str(tmp_path),)))
+
+
+def test_without_a_url_it_is_the_venues_public_market_data(tmp_path: Path) -> None:
+    section = order_of("kraken", options(tmp_path, url=None, rest_url=None)).section
+    assert (section.stream_url, section.rest_url) == record.PUBLIC["kraken"]
+    own = order_of("kraken", options(tmp_path, rest_url=None)).section
+    assert (own.stream_url, own.rest_url) == ("ws://127.0.0.1", "")
+
+
+def test_without_a_rest_url_no_whole_book_is_asked_for(tmp_path: Path) -> None:
+    recorder = Recorder(order_of("binance", options(tmp_path, rest_url=None)))
+    recorder._want(0)
+    assert recorder._due_ns == {}
+    recorder.writer.close()
+
+
+@pytest.mark.parametrize(
+    ("venue", "changes", "complaint"),
+    [
+        ("binance", {"symbols": ""}, "symbols: expected some"),
+        ("binance", {"symbols": "A,A"}, "each once"),
+        ("binance", {"url": "http://x"}, "the scheme must be ws or wss"),
+        ("binance", {"codec": "sbe"}, "wants an API key"),
+        ("coinbase", {"channel": "full"}, "needs credentials"),
+        ("kraken", {"credentials": "/nowhere/key.toml"}, "nowhere"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_before_anything_is_written(
+    venue: str, changes: dict[str, Any], complaint: str, tmp_path: Path
+) -> None:
+    with pytest.raises(EngineError, match=complaint):
+        Recorder(order_of(venue, options(tmp_path / "out", **changes)))
+    assert not (tmp_path / "out" / NOTES).exists()
+
+
+def test_a_text_that_the_connection_cannot_take_ends_the_recording(desk: RecorderDesk) -> None:
+    with pytest.raises(EngineError, match="did not fit"):
+        desk.recorder._say([Text(b"x" * (1 << 20))])
+
+
+def test_command_says_that_nothing_was_heard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    document = {"messages": 0, "snapshots": 0, "segments": 0, "folder": str(tmp_path), "error": "refused"}
+    monkeypatch.setattr(record, "record", lambda order, seconds, quiet: document)
+    arguments = ["record", "--venue", "kraken", "--symbols", "BTC/USD", "--out", str(tmp_path), "--url", "ws://x", "--json"]
+    result = CliRunner().invoke(cli.main, arguments)
+    assert result.exit_code == 1 and "nothing was heard from ws://x: refused" in result.stderr
+    assert json.loads(result.stdout) == document
+
+
+def test_recorded_folder_is_read_by_its_segments(desk: RecorderDesk) -> None:
+    desk.opens()
+    desk.hears(depth(1, 2))
+    desk.lines()
+    assert [line.payload for line in read_capture(desk.recorder.order.folder) if not line.connects] == [depth(1, 2)]
