@@ -48,7 +48,8 @@ def is_new(seen: Seen, instrument: int, trade_id: int) -> bool:
 def _place(seen: Seen, generation: int, instrument: int, trade_id: int) -> int:
     """The free place where the pair belongs, or -1 if it is there."""
     mask = seen.table.shape[1] - 1
-    place = ((trade_id ^ (trade_id >> 15)) * 31 + instrument * 40503) & mask
+    # Of 63 bits, as ids of some venues have, the product would not fit.
+    place = (((trade_id ^ (trade_id >> 15)) & 0xFFFFFFFF) * 31 + instrument * 40503) & mask
     while seen.table[generation, place, 0] != 0:
         if seen.table[generation, place, 0] == instrument + 1 and seen.table[generation, place, 1] == trade_id:
             return -1

@@ -23,6 +23,7 @@ from hft.records import IntentKind, OrderFlag, Side, TimeInForce
 from hft.units import as_int
 from hft.venues.kraken.errors import Errors, new_errors
 from hft.venues.kraken.limits import new_limits
+from hft.venues.kraken.private_tables import PrivateTables, new_private_tables
 from hft.venues.outcomes import Encoded
 from hft.venues.symbols import Symbols, new_symbols, packed
 from hft.venues.text import put_decimal, put_hex
@@ -71,6 +72,7 @@ class KrakenCodec(NamedTuple):
     words: NDArray[Any]  #: int64: bytes of the token, ns to the deadline
     limits: NDArray[Any]  #: int64, see `limits.py`
     errors: Errors
+    private: PrivateTables
 
 
 def new_codec(
@@ -104,6 +106,7 @@ def new_codec(
         words=np.array([0, request_window_ms * 1_000_000], np.int64),
         limits=new_limits(len(instruments), tier),
         errors=new_errors(),
+        private=new_private_tables(len(instruments), symbols, rows),
     )
 
 

@@ -1,0 +1,374 @@
+"""Kraken account: token, private stream, dead man's timer, queries and reconciliation of one API key.
+
+    GetWebSocketsToken -> connected -> subscribe executions, balances -> their answers and the snapshot -> ready
+
+Orders go by the socket, questions by signed REST, out of execution's part of the key's REST counter; what does not fit waits. A token is
+good for one connection: each one asks for its own. While ready, the venue's timer that cancels everything is set again and again,
+so that orders of an engine that died do not stay. A message missing in a sequence ends the connection, and the next one reconciles.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from hft.records import VenueEventKind
+from hft.venues.interface import Call, Credentials, Endpoint, Outgoing, Snapshot, Text
+from hft.venues.kraken.account_rows import client_id, event_of, execution_of, order_id_of, status_of, time_ns, trade_of
+from hft.venues.kraken.market import stream_endpoint
+from hft.venues.kraken.orders import KrakenCodec, set_token
+from hft.venues.kraken.private_tables import (
+    AMEND_LOTS,
+    AMEND_TICKS,
+    AMEND_WIRE,
+    BALANCES_SEQUENCE,
+    EXECUTIONS_SEQUENCE,
+    LOST_MESSAGES,
+    amend_place,
+    remember,
+)
+from hft.venues.kraken.reconcile import Query, Reconciliation
+from hft.venues.kraken.rest_budget import Budget
+from hft.venues.kraken.signing import TOKEN_METHOD, signed_request
+
+_SECOND_NS = 1_000_000_000
+
+#: A token that no connection used for this long is too old for one; the venue takes it for 15 minutes.
+TOKEN_LIFE_NS = 14 * 60 * _SECOND_NS
+#: Between two questions for a token, and how long a subscription or a question may stay without an answer.
+TOKEN_PAUSE_NS, ANSWER_NS, QUESTION_NS = 2 * _SECOND_NS, 5 * _SECOND_NS, 15 * _SECOND_NS
+PING_NS = 15 * _SECOND_NS
+#: The venue's timer, and how often it is set again.
+DEAD_MAN_S, DEAD_MAN_NS = 60, 15 * _SECOND_NS
+#: How much older than the newest fill seen a reconciliation asks for.
+OVERLAP_NS = 60 * _SECOND_NS
+
+#: Errors that no repetition mends.
+_FATAL = ("EAPI:Invalid key", "EAPI:Invalid signature", "EGeneral:Permission denied", "EAPI:Feature disabled")
+_UNKNOWN_ORDER, _RATE_LIMIT = "EOrder:Unknown order", "EAPI:Rate limit exceeded"
+_CHANNELS = ("executions", "balances")
+
+
+class _Question(NamedTuple):
+    """An order that is asked for."""
+
+    order_id: int  #: as asked
+    wire_id: int  #: what the venue knows it by: of an amendment, the order that it was to change
+    row: int
+    status: Any = None  #: VENUE_EVENT row, while its fills are asked for
+
+
+class KrakenAccount:
+    """The private connection of one API key; implements AccountSession."""
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        codec: KrakenCodec,
+        symbols: Sequence[str],
+        rows: Sequence[int],
+        stream_url: str,
+        tier: str = "starter",
+        dead_man_s: int = DEAD_MAN_S,
+    ) -> None:
+        """`codec`, `symbols` and `rows` are those of `new_codec`; `stream_url` is the private host; `dead_man_s` 0 sets no timer."""
+        self._credentials, self._codec, self._url = credentials, codec, stream_endpoint(stream_url)
+        self._symbols = dict(zip(rows, symbols, strict=True))
+        self._rows = {name: row for row, symbol in self._symbols.items() for name in pair_names(symbol)}
+        self.ready = self.shutdown = False
+        self.fatal = ""
+        self.events: list[Any] = []
+        self.snapshot: Snapshot | None = None
+        #: The venue's clock minus ours, by the quickest of the newest pings.
+        self.clock_offset_ns = 0
+        self._dead_man_s = dead_man_s
+        self._token, self._token_ns, self._token_due_ns = "", 0, 0
+        self._connected = False
+        self._subscribed_ns = 0
+        self._missing: set[str] = set()  #: what must come before ready
+        self._request = 0
+        self._pings: dict[int, tuple[int, int]] = {}
+        self._samples: list[tuple[int, int]] = []
+        self._ping_ns = self._dead_man_ns = 0
+        self._nonce = 0
+        self._tag = 0
+        self._waiting: list[Query] = []
+        self._asked: dict[int, tuple[Query, int]] = {}
+        self._budget = Budget(tier)
+        self._questions: set[int] = set()
+        self._reconciliation: Reconciliation | None = None
+        self._newest_fill_ns = 0
+
+    def endpoint(self) -> Endpoint | None:
+        """The private socket, once there is a token for it."""
+        return Endpoint(self._url) if self._token and not self.fatal else None
+
+    def prepare(self, now_ns: int, utc_ns: int) -> list[Outgoing]:
+        """Ask for a token."""
+        if not self._token and now_ns >= self._token_due_ns and not self._asks(TOKEN_METHOD):
+            self._token_due_ns = now_ns + TOKEN_PAUSE_NS
+            self._waiting.insert(0, Query("token", TOKEN_METHOD))
+        return self._flush(now_ns, utc_ns)
+
+    def hello(self, now_ns: int, utc_ns: int) -> list[Outgoing]:
+        """Subscribe, if there is a token; else ask for one, and subscribe when it comes."""
+        self.ready = self.shutdown = False
+        self._connected = True
+        self._ping_ns = now_ns + PING_NS
+        if self._token and now_ns - self._token_ns > TOKEN_LIFE_NS:
+            self._token = ""
+        return self._subscribe(now_ns) if self._token else self.prepare(now_ns, utc_ns)
+
+    def _subscribe(self, now_ns: int) -> list[Outgoing]:
+        words = self._codec.private.words
+        words[EXECUTIONS_SEQUENCE] = words[BALANCES_SEQUENCE] = words[LOST_MESSAGES] = 0
+        self._subscribed_ns = now_ns
+        self._missing = {*_CHANNELS, "snapshot"}
+        wanted = {"snap_orders": True, "snap_trades": True, "order_status": True, "ratecounter": True}
+        return [
+            self._text("subscribe", {"channel": "executions", **wanted, "token": self._token}),
+            self._text("subscribe", {"channel": "balances", "snapshot": True, "token": self._token}),
+        ]
+
+    def lost(self, now_ns: int) -> None:
+        """The connection is gone, and its token with it. REST questions stay asked."""
+        self.ready = self.shutdown = self._connected = False
+        self._token, self._token_due_ns = "", 0
+        self._subscribed_ns = 0
+        self._pings.clear()
+        set_token(self._codec, "")
+
+    def take(self, data: bytes, now_ns: int, utc_ns: int) -> list[Outgoing]:
+        """Take a message that `scan_private` left to cold code; what is not as documented is as good as none."""
+        try:
+            message = json.loads(data, parse_float=Decimal)
+            if isinstance(message, dict):
+                self._take_message(message, now_ns, utc_ns)
+        except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError):
+            self.shutdown = True
+        if not self._missing and self._subscribed_ns and self._connected and not self.ready and not self.shutdown:
+            self.ready = True
+            set_token(self._codec, self._token)
+            self._dead_man_ns = now_ns
+        return self.tick(now_ns, utc_ns)
+
+    def _take_message(self, message: dict[str, Any], now_ns: int, utc_ns: int) -> None:
+        method = message.get("method")
+        if method == "subscribe":
+            if message.get("success") is True:
+                self._missing.discard(message["result"]["channel"])
+            else:
+                self._refuse(str(message.get("error", "")))
+                self.shutdown = True
+        elif method == "pong":
+            self._take_time(self._pings.pop(message.get("req_id", 0), None), time_ns(message["time_in"]), now_ns)
+        elif message.get("channel") == "executions":
+            self._take_executions(message["data"], now_ns)
+            if message.get("type") == "snapshot":
+                self._missing.discard("snapshot")
+
+    def _take_time(self, sent: tuple[int, int] | None, venue_utc_ns: int, now_ns: int) -> None:
+        """One look at the venue's clock; a pong that comes twice tells nothing."""
+        if sent is not None:
+            round_trip_ns = now_ns - sent[0]
+            self._samples = [*self._samples[-7:], (round_trip_ns, venue_utc_ns - (sent[1] + round_trip_ns // 2))]
+            self.clock_offset_ns = min(self._samples)[1]
+
+    def _take_executions(self, rows: Sequence[dict[str, Any]], now_ns: int) -> None:
+        """Open orders and newest fills: orders of ours are remembered with their pairs, for short executions to come."""
+        trades, states = [], []
+        for execution in rows:
+            row = self._rows.get(str(execution.get("symbol")), -1)
+            if row < 0:
+                continue
+            event = execution_of(self._codec.instruments[row], row, execution, now_ns)
+            if event["kind"] == VenueEventKind.TRADE:
+                trades.append(event)
+                self._newest_fill_ns = max(self._newest_fill_ns, int(event["exchange_ns"]))
+            else:
+                states.append(event)
+                if event["order_id"]:
+                    remember(self._codec.private.living, int(event["order_id"]), row)
+        if self.ready:
+            # A snapshot before is followed by a reconciliation, which says all this and more.
+            self.events += [*sorted(trades, key=lambda trade: int(trade["exchange_ns"])), *states]
+
+    def _refuse(self, why: str) -> None:
+        """Remember a refusal that no repetition mends."""
+        if why.startswith(_FATAL):
+            self.ready, self.fatal = False, f"the venue refused the key: {why[:200]}"
+
+    def tick(self, now_ns: int, utc_ns: int) -> list[Outgoing]:
+        """Pings, the venue's timer, a token, and what waited for the REST counter."""
+        said: list[Outgoing] = []
+        unanswered = not self.ready and now_ns - self._subscribed_ns >= ANSWER_NS
+        if self._connected and self._subscribed_ns and (self._codec.private.words[LOST_MESSAGES] or unanswered):
+            self.shutdown = True
+        if self._connected and now_ns >= self._ping_ns:
+            self._ping_ns = now_ns + PING_NS
+            said.append(self._text("ping", None))
+            self._pings[self._request] = (now_ns, utc_ns)
+        if self.ready and self._dead_man_s and now_ns >= self._dead_man_ns:
+            self._dead_man_ns = now_ns + DEAD_MAN_NS
+            said.append(self._text("cancel_all_orders_after", {"timeout": self._dead_man_s, "token": self._token}))
+        for tag, (query, sent_ns) in list(self._asked.items()):
+            if now_ns - sent_ns >= QUESTION_NS:
+                del self._asked[tag]
+                self._fail(query)
+        if not self._subscribed_ns:
+            return said + self.prepare(now_ns, utc_ns)
+        return said + self._flush(now_ns, utc_ns)
+
+    def query(self, order_id: int, row: int, now_ns: int, utc_ns: int) -> list[Outgoing]:
+        """Ask for an order by its client id, and for its fills; answers come as `events`.
+
+        An amendment has no id at the venue: the order that it was to change is asked for, and its terms tell whether it came through.
+        """
+        if order_id not in self._questions:
+            self._questions.add(order_id)
+            amends = self._codec.private.amends
+            place = int(amend_place(amends, order_id))
+            wire_id = int(amends[place, AMEND_WIRE]) if place >= 0 else order_id
+            about = _Question(order_id, wire_id, row)
+            self._waiting.append(Query("order", "QueryOrders", {"cl_ord_id": client_id(wire_id), "trades": "true"}, about))
+        return self._flush(now_ns, utc_ns)
+
+    def reconcile(self, since: Sequence[int], now_ns: int, utc_ns: int) -> list[Outgoing]:
+        """Ask for open orders, newest fills and balances; the answer is `snapshot`. `since` has no order here: a time counts instead."""
+        self.snapshot = None
+        self._waiting = [query for query in self._waiting if not isinstance(query.about, Reconciliation)]
+        since_ns = max(self._newest_fill_ns - OVERLAP_NS, 0)
+        self._reconciliation = Reconciliation(self._codec.instruments, self._rows, since_ns)
+        self._waiting += self._reconciliation.begin()
+        return self._flush(now_ns, utc_ns)
+
+    def answer(self, tag: int, status: int, body: bytes, now_ns: int, utc_ns: int) -> list[Outgoing]:
+        """Take a REST answer; one that is not as documented is as good as none."""
+        query, _ = self._asked.pop(tag, (None, 0))
+        if query is None:
+            return self._flush(now_ns, utc_ns)
+        said: list[Outgoing] = []
+        try:
+            document = json.loads(body, parse_float=Decimal) if status == 200 else {"error": [f"HTTP {status}"]}
+            errors = [str(error) for error in document["error"]]
+            if not errors:
+                said = self._take_result(query, document["result"], now_ns)
+            elif errors[0].startswith(_UNKNOWN_ORDER) and query.what == "order":
+                self._not_found(query.about, now_ns)
+            else:
+                self._take_errors(query, errors, now_ns)
+        except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError):
+            self._fail(query)
+        return said + self._flush(now_ns, utc_ns)
+
+    def _take_errors(self, query: Query, errors: list[str], now_ns: int) -> None:
+        self._refuse(errors[0])
+        if errors[0].startswith(_RATE_LIMIT):
+            self._budget.fill(now_ns)
+        self._fail(query)
+
+    def _take_result(self, query: Query, result: Any, now_ns: int) -> list[Outgoing]:
+        if query.what == "token":
+            self._token, self._token_ns = str(result["token"]), now_ns
+            return self._subscribe(now_ns) if self._connected else []
+        if query.what == "order":
+            self._take_order(query.about, result, now_ns)
+        elif query.what == "trades":
+            self._take_trades(query.about, result, now_ns)
+        elif query.about is self._reconciliation and self._reconciliation is not None:
+            self._waiting += self._reconciliation.take(query, result, now_ns)
+            if self._reconciliation.complete:
+                self.snapshot, self._reconciliation = self._reconciliation.snapshot(now_ns), None
+                self._newest_fill_ns = max([self._newest_fill_ns, *self.snapshot.fills["exchange_ns"].tolist()])
+        return []
+
+    def _take_order(self, question: _Question, result: dict[str, Any], now_ns: int) -> None:
+        """An order as the venue knows it. Ids are unique among open orders only, so the newest of several counts."""
+        if not result:
+            self._not_found(question, now_ns)
+            return
+        txid = max(result, key=lambda name: Decimal(result[name]["opentm"]))
+        order = result[txid]
+        if order_id_of(order.get("cl_ord_id")) != question.wire_id:
+            self._not_found(question, now_ns)
+            return
+        status = status_of(self._codec.instruments[question.row], question.row, txid, order, question.wire_id, now_ns)
+        if question.wire_id != question.order_id:
+            self._tell_amendment(question, status, now_ns)
+        trades = [str(trade) for trade in order.get("trades") or []]
+        if not trades:
+            self._questions.discard(question.order_id)
+            self.events.append(status)
+            return
+        about = question._replace(status=status)
+        for first in range(0, len(trades), 20):
+            last = first + 20 >= len(trades)
+            fields: dict[str, str | int] = {"txid": ",".join(trades[first : first + 20])}
+            self._waiting.append(Query("trades", "QueryTrades", fields, about if last else about._replace(status=None), weight=2))
+
+    def _tell_amendment(self, question: _Question, status: Any, now_ns: int) -> None:
+        """AMENDED if the order has the terms asked for; NOT_FOUND of the amendment if it has others."""
+        amend = self._codec.private.amends[question.order_id % len(self._codec.private.amends)]
+        if (status["price_ticks"], status["qty_lots"]) != (amend[AMEND_TICKS], amend[AMEND_LOTS]):
+            self.events.append(event_of(VenueEventKind.NOT_FOUND, question.order_id, question.row, now_ns))
+            return
+        event = event_of(VenueEventKind.AMENDED, question.wire_id, question.row, now_ns)
+        event["request_id"], event["venue_key"] = question.order_id, status["venue_key"]
+        event["price_ticks"], event["qty_lots"] = status["price_ticks"], status["qty_lots"]
+        self.events.append(event)
+
+    def _take_trades(self, question: _Question, fills: dict[str, Any], now_ns: int) -> None:
+        """First the fills, then the state that counts them."""
+        instrument = self._codec.instruments[question.row]
+        events = [trade_of(instrument, question.row, exec_id, fill, question.wire_id, now_ns) for exec_id, fill in fills.items()]
+        self.events += sorted(events, key=lambda event: int(event["exchange_ns"]))
+        if question.status is not None:
+            self._questions.discard(question.order_id)
+            self.events.append(question.status)
+
+    def _not_found(self, question: _Question, now_ns: int) -> None:
+        self._questions.discard(question.order_id)
+        self.events.append(event_of(VenueEventKind.NOT_FOUND, question.order_id, question.row, now_ns))
+
+    def _fail(self, query: Query) -> None:
+        """A question without an answer: whoever wants to know asks again."""
+        if isinstance(query.about, _Question):
+            self._questions.discard(query.about.order_id)
+        elif query.about is not None and query.about is self._reconciliation:
+            self._reconciliation = None
+            self._waiting = [waiting for waiting in self._waiting if waiting.about is not query.about]
+
+    def _asks(self, method: str) -> bool:
+        return any(query.method == method for query in [*self._waiting, *(asked for asked, _ in self._asked.values())])
+
+    def _text(self, method: str, params: dict[str, Any] | None) -> Text:
+        """A message of this session; its ids are below those of any order."""
+        self._request += 1
+        message = {"method": method} | ({"params": params} if params else {}) | {"req_id": self._request}
+        return Text(json.dumps(message, separators=(",", ":")).encode())
+
+    def _flush(self, now_ns: int, utc_ns: int) -> list[Outgoing]:
+        """As much of what waits as the key's REST counter lets through, in order."""
+        said: list[Outgoing] = []
+        while self._waiting and not self.fatal and self._budget.spend(self._waiting[0].weight, now_ns):
+            query = self._waiting.pop(0)
+            self._tag += 1
+            self._asked[self._tag] = (query, now_ns)
+            # Of a clock that was set back the nonce still rises.
+            self._nonce = max(self._nonce + 1, utc_ns)
+            request = signed_request(self._credentials, query.method, self._nonce, query.fields)
+            said.append(Call(self._tag, "POST", request.target, request.headers, request.body, query.weight))
+        return said
+
+
+def pair_names(symbol: str) -> list[str]:
+    """Every name that the venue gives a pair: BTC/USD is also XBT/USD, XBTUSD, BTCUSD and XXBTZUSD."""
+    base, _, quote = symbol.partition("/")
+    old = {"BTC": "XBT", "DOGE": "XDG"}
+    fiat = ("USD", "EUR", "GBP", "JPY", "CAD", "AUD", "CHF")
+    bases, quotes = {base, old.get(base, base)}, {quote, old.get(quote, quote)}
+    bases |= {f"X{name}" for name in bases} | {f"Z{name}" for name in bases if name in fiat}
+    quotes |= {f"Z{name}" for name in quotes if name in fiat} | {f"X{name}" for name in quotes if name not in fiat}
+    return sorted({f"{b}{separator}{q}" for b in bases for q in quotes for separator in ("", "/")})

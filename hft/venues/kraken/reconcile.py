@@ -1,0 +1,108 @@
+"""Kraken reconciliation: what the venue holds of the account, gathered from REST answers into one snapshot.
+
+OpenOrders, TradesHistory (newest first, 50 an answer) and BalanceEx. Trade ids here are 62 bits of the venue's own and have no order, so
+fills are asked for back to a time; whoever takes them knows which are new. Fills name the venue's id of their order: open orders say
+whose that is, and the others are asked for, 50 at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+from hft.venues.interface import Snapshot
+from hft.venues.kraken.account_rows import order_id_of, seconds_ns, stacked, status_of, trade_of
+
+#: Fills in one answer, answers that are asked for at most, and orders in one question.
+PAGE, PAGES_MAX, ORDERS_AT_ONCE = 50, 40, 50
+
+
+class Query(NamedTuple):
+    """A private REST request, and what its answer is for."""
+
+    what: str  #: what to do with the answer
+    method: str
+    fields: Mapping[str, str | int] = {}
+    about: Any = None
+    page: int = 0
+    weight: int = 1  #: of the key's REST counter
+
+
+class Reconciliation:
+    """One reconciliation under way."""
+
+    def __init__(self, instruments: NDArray[Any], rows_by_pair: Mapping[str, int], since_ns: int) -> None:
+        """`rows_by_pair` are instrument rows by every name of a pair, `since_ns` is how far back fills are asked for; 0 is one page."""
+        self._instruments, self._rows, self._since_ns = instruments, rows_by_pair, since_ns
+        self._missing = 0
+        self._open: list[Any] = []
+        self._fills: dict[str, Mapping[str, Any]] = {}
+        self._owners: dict[str, int] = {}
+        self._balances: dict[str, tuple[str, str]] = {}
+
+    def begin(self) -> list[Query]:
+        """What to ask first."""
+        self._missing = 3
+        return [Query("open", "OpenOrders", {}, self), self._page(0), Query("balances", "BalanceEx", {}, self)]
+
+    def _page(self, page: int) -> Query:
+        start: dict[str, str | int] = {"start": self._since_ns // 10**9} if self._since_ns else {}
+        return Query("fills", "TradesHistory", {**start, "ofs": page * PAGE, "without_count": "true"}, self, page, weight=2)
+
+    def take(self, query: Query, result: Any, now_ns: int) -> list[Query]:
+        """Take an answer; what to ask next. Raises KeyError, ValueError, TypeError for what is not as documented."""
+        more: list[Query] = []
+        if query.what == "open":
+            for txid, order in result["open"].items():
+                self._owners[txid] = order_id_of(order.get("cl_ord_id"))
+                row = self._rows.get(order["descr"]["pair"], -1)
+                if row >= 0:
+                    self._open.append(status_of(self._instruments[row], row, txid, order, self._owners[txid], now_ns))
+        elif query.what == "fills":
+            more = self._take_fills(query, result["trades"])
+        elif query.what == "owners":
+            self._owners |= {txid: order_id_of(order.get("cl_ord_id")) for txid, order in result.items()}
+        else:
+            self._balances = {str(asset): (_free(entry), str(entry.get("hold_trade", "0"))) for asset, entry in result.items()}
+        self._missing += len(more) - 1
+        if self._missing == 0 and query.what != "owners":
+            more = self._ask_owners()
+            self._missing = len(more)
+        return more
+
+    def _take_fills(self, query: Query, fills: Mapping[str, Mapping[str, Any]]) -> list[Query]:
+        known = len(self._fills)
+        self._fills |= fills
+        goes_on = len(fills) >= PAGE and len(self._fills) > known and query.page + 1 < PAGES_MAX
+        oldest_ns = min((seconds_ns(fill["time"]) for fill in fills.values()), default=0)
+        return [self._page(query.page + 1)] if self._since_ns and goes_on and oldest_ns >= self._since_ns else []
+
+    def _ask_owners(self) -> list[Query]:
+        ours = {fill["ordertxid"] for fill in self._fills.values() if fill["pair"] in self._rows} - self._owners.keys()
+        unknown = sorted(ours)
+        parts = [unknown[first : first + ORDERS_AT_ONCE] for first in range(0, len(unknown), ORDERS_AT_ONCE)]
+        return [Query("owners", "QueryOrders", {"txid": ",".join(part)}, self) for part in parts]
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that was asked for has come."""
+        return self._missing == 0
+
+    def snapshot(self, now_ns: int) -> Snapshot:
+        """The whole; fills oldest first."""
+        events = []
+        for exec_id, fill in self._fills.items():
+            row = self._rows.get(fill["pair"], -1)
+            if row >= 0:
+                owner = self._owners.get(fill["ordertxid"], 0)
+                events.append(trade_of(self._instruments[row], row, exec_id, fill, owner, now_ns))
+        events.sort(key=lambda event: (int(event["exchange_ns"]), int(event["trade_id"])))
+        return Snapshot(stacked(self._open), stacked(events), self._balances)
+
+
+def _free(entry: Mapping[str, Any]) -> str:
+    """What is not held by orders, as decimal text."""
+    return f"{Decimal(entry['balance']) - Decimal(entry.get('hold_trade', '0')):f}"
