@@ -1,7 +1,8 @@
 """Feed stage: the cold side of a feed: connections, subscriptions, resyncs, the venue's clock.
 
-A connection that the venue will cut, by age or because it said so, is replaced before that: a second one is opened beside it, and
-takes over once it has delivered for a while. Feeds know a message by its ids, so what both delivered counts once.
+A connection that the venue will cut, by age or because it said so, is replaced before that: a second one is opened beside it. Where
+a feed knows messages by their ids, both deliver into it for a while, what comes twice counts once, and no book is lost. Elsewhere the
+second one takes over as soon as it is open, and books begin anew on it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +28,7 @@ from hft.venues.book_feed import LAST_ID, SHUTDOWN, SYNCED, WANTS_SYNC
 from hft.venues.feeds import on_disconnect
 from hft.venues.interface import Call, Credentials, Outgoing, Text
 from hft.venues.markets import Market, MarketOrder, open_market
+from processes.burst import run_feed
 from processes.calls import Calls
 from processes.common import Common
 from processes.credentials import read_credentials
@@ -37,6 +40,7 @@ from processes.transport import connect
 from processes.transport.connect import DirectLink, Kills, Link, LinkEvent, Settings
 from processes.transport.stream import tls_context
 from processes.transport.wire import MESSAGES_IN, ORDERS, Wire, make_wire, queue_text
+from shm.pinned import Pinned, pin
 
 #: Records that one message makes at most: the whole book of a deep venue.
 STAGING_RECORDS = 1 << 17
@@ -45,6 +49,10 @@ MESSAGE_BYTES_MAX = 1 << 23
 _REPLACE_BEFORE_NS = 60_000_000_000
 #: How long a new connection delivers before it takes over: what the old one still holds has come on it, too, by then.
 _OVERLAP_NS = 1_500_000_000
+#: How much longer what the one brought may be behind what the other did.
+_OVERLAP_REST_NS = 2_000_000_000
+#: Turns that the second connection is given at once.
+_TURNS_BESIDE = 16
 _OFFSET_EVERY_NS = 1_000_000_000
 #: After a request for a whole book failed, the next follows this much later.
 _RETRY_NS = 2_000_000_000
@@ -66,8 +74,10 @@ class FeedStage(Stage):
         self._link: Link | None = None
         self._standby: Link | None = None
         self._make_link: Callable[[Wire], Link] | None = None
+        self._beside: tuple[Any, Pinned] | None = None
         self._opened_ns = 0
         self._standby_ns = 0
+        self._standby_heard = 0
         self._offset_due_ns = 0
         self._not_before_ns: dict[int, int] = {}
 
@@ -140,7 +150,14 @@ class FeedStage(Stage):
             from processes.transport.picows_transport import PicowsLink
 
             assert loop is not None
-            return PicowsLink(settings, wire, retry, kills, loop, on_messages)
+
+            def take() -> None:
+                if wire is self.wire:
+                    on_messages()
+                else:
+                    self._turn_beside(time.monotonic_ns())
+
+            return PicowsLink(settings, wire, retry, kills, loop, take)
 
         self._make_link = make_link
         self._link = make_link(self.wire)
@@ -174,6 +191,7 @@ class FeedStage(Stage):
             counters[FeedCounter.DISCONNECTS] += 1
             log("disconnected", venue=self.spec.subject, why=str(self._link.error))
             if self._standby is not None and self._standby.open:
+                counters[FeedCounter.CONNECTS] += 1
                 self._take_over(now_ns)
             else:
                 self._forget(now_ns)
@@ -199,28 +217,64 @@ class FeedStage(Stage):
             self._standby_ns = 0
         event = self._standby.tick(now_ns)
         if event is LinkEvent.OPENED:
-            assert self._spare is not None
             self._standby_ns = now_ns
-            if self._market.begin_overlap is not None:
-                self._market.begin_overlap(self._market.feed, now_ns + 2 * _OVERLAP_NS)
-            self._say(self._market.session.hello(now_ns), self._spare)
+            self._standby_heard = int(self._standby.wire.words[MESSAGES_IN])
+            if self._market.begin_overlap is None or not self._link.open:
+                self._begin_anew(now_ns)
+                return
+            self._begin_overlap(now_ns)
+        elif event in (LinkEvent.FAILED, LinkEvent.REFUSED):
+            log("replacement failed", venue=self.spec.subject, why=str(self._standby.error))
         if not self._standby.open:
             return
         self._standby.poll(now_ns)
+        self._turn_beside(now_ns)
         self._standby.flush()
-        if now_ns - self._standby_ns > _OVERLAP_NS and self._standby.wire.words[MESSAGES_IN]:
+        if now_ns - self._standby_ns > _OVERLAP_NS and self._standby.wire.words[MESSAGES_IN] > self._standby_heard:
             self._take_over(now_ns)
+
+    def _begin_overlap(self, now_ns: int) -> None:
+        """Both connections deliver from here."""
+        assert self._market is not None and self._market.begin_overlap is not None and self._spare is not None
+        feed = self._market.feed
+        self._market.begin_overlap(feed, now_ns + _OVERLAP_NS + _OVERLAP_REST_NS)
+        self._say(self._market.session.hello(now_ns), self._spare)
+        for row in self.rows:
+            # The session has forgotten what it was to ask for.
+            feed.state[row, WANTS_SYNC] |= 1 - feed.state[row, SYNCED]
+
+    def _begin_anew(self, now_ns: int) -> None:
+        """The second connection is the only one from here, and brings every book anew."""
+        assert self._market is not None and self._link is not None
+        counters = self.context.common.counters
+        counters[FeedCounter.CONNECTS] += 1
+        if self._link.open:
+            counters[FeedCounter.DISCONNECTS] += 1
+        self._forget(now_ns)
+        self._take_over(now_ns)
+        self._say(self._market.session.hello(now_ns), self.wire)
+
+    def _turn_beside(self, now_ns: int) -> None:
+        """Give the second connection turns of the feed's kernel: what it has heard goes where the first one's goes."""
+        assert self._spare is not None
+        if self._beside is None or self._beside[0] is not self.context:
+            self._beside = self.context, pin((self.context._replace(wire=self._spare),))
+        for _ in range(_TURNS_BESIDE):
+            if run_feed(self._beside[1].cell, now_ns) == 0:
+                break
 
     def _take_over(self, now_ns: int) -> None:
         """The second connection is the first from here."""
         assert self._standby is not None and self._spare is not None and self._link is not None
         old, self._link, self._standby = self._link, self._standby, None
         self.wire, self._spare = self._spare, self.wire
-        self._opened_ns = now_ns
+        self._beside = None
+        self._opened_ns = self._standby_ns
         self.context = self.context._replace(wire=self.wire)
         self.changed = True
         old.drop()
         old.tick(now_ns)
+        old.close(now_ns)
         log("connection replaced", venue=self.spec.subject)
 
     def _forget(self, now_ns: int) -> None:

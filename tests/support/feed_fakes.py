@@ -31,6 +31,9 @@ class FakeLink:
     def drop(self) -> None:
         self.dropped += 1
 
+    def close(self, now_ns: int) -> None:
+        self.open = False
+
     def poll(self, now_ns: int) -> int:
         return 0
 

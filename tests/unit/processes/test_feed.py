@@ -18,6 +18,7 @@ from hft.journal import room as journal_room
 from hft.journal_reader import JournalReader
 from hft.records import InvalidReason, JournalKind, MarketFlag, MarketKind
 from hft.replay import MarketJournal
+from hft.venues.book_feed import WANTS_SYNC
 from processes import calls, feed_stage
 from processes.common import RESERVE_BYTES
 from processes.errors import EngineError
@@ -25,7 +26,7 @@ from processes.feed import ANY_LOST, FRAMES_MAX
 from processes.feed_stage import FeedStage
 from processes.transport.connect import LinkEvent
 from processes.transport.stream import TransportError
-from processes.transport.wire import open_wire
+from processes.transport.wire import MESSAGES_IN, next_message, open_wire
 from shm.ring import room
 from support.binance_stream import SHUTDOWN, deliver, depth, quote, snapshot, trade
 from support.engine import Bench, paper_config
@@ -340,6 +341,90 @@ def test_a_connection_whose_end_was_announced_is_replaced_before_it_ends(synced:
     assert bench.counter(STAGE, FeedCounter.BOOKS_VALID) == 1 and bench.counter(STAGE, FeedCounter.DISCONNECTS) == 0
 
 
+def overlapping(bench: FeedBench) -> FakeLink:
+    """A second connection, open beside the first."""
+    second = standby(bench)
+    bench.hears(SHUTDOWN)
+    bench.feed.cold(bench.now_ns)
+    assert second.wire is not None
+    open_wire(second.wire, -1, 1)
+    second.brings(LinkEvent.OPENED)
+    bench.feed.cold(bench.now_ns)
+    return second
+
+
+def test_what_either_of_two_connections_brings_first_counts_at_once_and_only_once(synced: FeedBench) -> None:
+    second = overlapping(synced)
+    deliver(second.wire, depth(11, 11, [("99.50", "1.00000")]), synced.now_ns)
+    deliver(second.wire, trade(5, "100.00", "0.10000"), synced.now_ns)
+    synced.feed.cold(synced.now_ns)
+    assert synced.told(DEEP[0]) == [["LEVEL", "TOP", "TRADE"]] and synced.link.dropped == 0
+    # The first is behind, and a diff that is ahead waits for it.
+    deliver(second.wire, depth(13, 13, [("99.30", "1.00000")]), synced.now_ns)
+    synced.feed.cold(synced.now_ns)
+    synced.hears(depth(11, 11, [("99.50", "1.00000")]), trade(5, "100.00", "0.10000"))
+    assert synced.told(DEEP[0]) == [[]]
+    synced.hears(depth(12, 12, [("99.40", "1.00000")]))
+    assert synced.told(DEEP[0]) == [["LEVEL", "LEVEL", "TOP"]]
+    assert synced.counter(STAGE, FeedCounter.GAPS) == 0 and synced.counter(STAGE, FeedCounter.BOOKS_VALID) == 1
+
+
+def test_a_busy_second_connection_is_drained_while_the_first_goes_on(synced: FeedBench) -> None:
+    second = overlapping(synced)
+    for n in range(3 * len(second.wire.frames)):
+        deliver(second.wire, trade(n, "100.00", "0.10000"), synced.now_ns)
+        if n % 200 == 199:
+            synced.feed.cold(synced.now_ns)
+            assert next_message(second.wire) < 0, "nothing waits"
+            synced.told()
+    assert synced.counter(STAGE, FeedCounter.TRADES) > 2 * len(second.wire.frames)
+
+
+def test_a_second_connection_that_has_not_delivered_does_not_take_over(synced: FeedBench) -> None:
+    second = standby(synced)
+    synced.hears(SHUTDOWN)
+    synced.feed.cold(synced.now_ns)
+    second.wire.words[MESSAGES_IN] = 7  # of an earlier connection on the same wire
+    second.brings(LinkEvent.OPENED)
+    synced.feed.cold(synced.now_ns)
+    synced.feed.cold(synced.now_ns + 4_000_000_000)
+    assert synced.feed._link is synced.link and synced.link.dropped == 0
+
+
+def test_snapshots_that_were_to_be_asked_for_are_asked_for_by_the_second_connection(bench: FeedBench) -> None:
+    bench.settle()
+    bench.link.brings(LinkEvent.OPENED)
+    bench.hears(depth(5, 6), depth(5, 6, symbol="ETHUSDT"))
+    bench.feed._market.session.tick = bench.feed._market.session.resync = lambda *_: []  # type: ignore[union-attr, method-assign]
+    bench.feed.cold(bench.now_ns)
+    assert not bench.feed._market.feed.state[:, WANTS_SYNC].any()  # type: ignore[union-attr]
+    second = standby(bench)
+    bench.hears(SHUTDOWN)
+    bench.feed.cold(bench.now_ns)
+    second.brings(LinkEvent.OPENED)
+    asked: list[int] = []
+    bench.feed._market.session.resync = lambda row, _: asked.append(row) or []  # type: ignore[union-attr, method-assign, func-returns-value]
+    bench.feed.cold(bench.now_ns)
+    assert asked == [0, 1]
+
+
+def test_where_repeats_cannot_be_told_the_second_connection_begins_every_book_anew(synced: FeedBench) -> None:
+    assert synced.feed._market is not None
+    synced.feed._market = synced.feed._market._replace(begin_overlap=None)
+    second = standby(synced)
+    said: list[Any] = []
+    synced.feed._say = lambda outgoing, wire: said.append(wire)  # type: ignore[method-assign]
+    synced.hears(SHUTDOWN)
+    synced.feed.cold(synced.now_ns)
+    assert synced.told() == [[]] * 4, "the first goes on while there is no other"
+    said.clear()
+    second.brings(LinkEvent.OPENED)
+    synced.feed.cold(synced.now_ns)
+    assert synced.feed._link is second and synced.link.dropped == 1 and said[0] is second.wire
+    assert synced.told() == [["INVALID"]] * 4, "no book goes back to what it was when it was subscribed"
+    assert [synced.counter(STAGE, FeedCounter[name]) for name in ("CONNECTS", "DISCONNECTS")] == [2, 1]
+
+
 def test_a_second_connection_takes_over_when_the_first_ends_early(synced: FeedBench) -> None:
     second = standby(synced)
     synced.hears(SHUTDOWN)
@@ -349,6 +434,19 @@ def test_a_second_connection_takes_over_when_the_first_ends_early(synced: FeedBe
     synced.link.brings(LinkEvent.ENDED)
     synced.feed.cold(synced.now_ns)
     assert synced.feed._link is second and synced.told() == [[]] * 4
+    assert [synced.counter(STAGE, FeedCounter[name]) for name in ("CONNECTS", "DISCONNECTS")] == [2, 1]
+
+
+def test_a_second_connection_that_opens_when_the_first_has_ended_takes_over_at_once(synced: FeedBench) -> None:
+    second = standby(synced)
+    synced.hears(SHUTDOWN)
+    synced.feed.cold(synced.now_ns)
+    synced.link.brings(LinkEvent.ENDED)
+    synced.feed.cold(synced.now_ns)
+    second.brings(LinkEvent.OPENED)
+    synced.feed.cold(synced.now_ns)
+    assert synced.feed._link is second
+    assert [synced.counter(STAGE, FeedCounter[name]) for name in ("CONNECTS", "DISCONNECTS")] == [2, 1]
 
 
 def test_without_a_second_connection_the_first_is_kept_until_it_ends(synced: FeedBench) -> None:
