@@ -3,6 +3,7 @@
     <receive ns> <json>                     one message a line
     <receive ns> b64:<base64>               a binary message
     <receive ns> {"recorder":...}           what `hftctl record` notes of its connection, see `processes/segment_writer.py`
+    <ISO time> <json>                       one message a line
     <json>                                  a message without a time
     <epoch s>: <json>                       cryptofeed `.ws`; `<url> <-> <ts>` marks a connection
     <url> -> <epoch s>: <json>              cryptofeed `.http`: REST replies, also read from `depth_snapshots.http`, or a file of the same
@@ -40,6 +41,7 @@ NOTE = b'{"recorder":'
 _STREAMS, _SNAPSHOTS = "streams.ws", "depth_snapshots.http"
 _SUFFIXES = (".ws", ".jsonl", ".gz", ".bz2", ".xz")
 _NS_LINE = re.compile(rb"(\d{10,19})[ \t]+(?=\S)")
+_ISO_LINE = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[.\d]*(?:Z|\+00:00)?[ \t]+(?=\S)")
 _CRYPTOFEED_LINE = re.compile(rb"(\d+\.?\d*):[ \t]*(?=\S)")
 _HTTP_LINE = re.compile(rb"(https?://\S+) -> (\d+\.?\d*):[ \t]*(?=\S)")
 _CONNECT_LINE = re.compile(rb"\S+ <-> \d+\.?\d*\s*$")
@@ -176,6 +178,8 @@ def _read_messages(path: Path, torn_ok: bool) -> Iterator[Line]:
         match = _NS_LINE.match(line) or _CRYPTOFEED_LINE.match(line)
         if match:
             yield _message(number, float(match[1]), line[match.end() :])
+        elif iso := _ISO_LINE.match(line):
+            yield _message(number, 0.0, line[iso.end() :])
         elif number == 0:
             yield Line(0, 0.0, b"", connects=True, torn=True)
         elif _CONNECT_LINE.match(line):

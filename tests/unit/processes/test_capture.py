@@ -24,6 +24,16 @@ def test_packed_files_are_read_as_plain_ones(pack: Callable[[bytes], bytes], tmp
     assert [(line.number, line.stamp, line.payload) for line in read_capture(path)] == [(1, 1.8e18, b'{"a":1}'), (3, 0.0, b'{"b":2}')]
 
 
+@pytest.mark.parametrize(
+    "stamp",
+    [b"1800000000000000000 ", b"1800000000000\t", b"1800000000.25: ", b"2024-08-08T23:54:13.9370857Z ", b"2024-08-08T23:54:13+00:00 ", b""],
+)
+def test_a_line_may_begin_with_its_time(stamp: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(stamp + b'{"a": 1}\r\n' + stamp + b"[2]")
+    assert payloads(path) == [b'{"a": 1}', b"[2]"]
+
+
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress], ids=["gzip", "bzip2", "xz"])
 def test_packed_files_that_break_off_are_refused(pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
     path = tmp_path / "capture"
