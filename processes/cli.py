@@ -219,7 +219,7 @@ def verify_capture(venue: str, path: Path, as_json: bool) -> None:
     "--channel", type=click.Choice(["level2_batch", "level2", "full"]), default="level2_batch", show_default=True, help="Coinbase."
 )
 @click.option(
-    "--depth", type=click.IntRange(10, 1000), default=100, show_default=True, help="Kraken: levels a side: 10, 25, 100, 500 or 1000."
+    "--depth", type=click.Choice(["10", "25", "100", "500", "1000"]), default="100", show_default=True, help="Kraken: levels a side."
 )
 @click.option(
     "--snapshot-levels", type=click.IntRange(5, 5000), default=1000, show_default=True, help="Binance: levels a side of a snapshot."

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
+import msgspec
 import numpy as np
 
 from hft.config import Venue
@@ -247,8 +248,9 @@ def order_of(venue: str, options: dict[str, Any]) -> Order:
     symbols = tuple(symbol for symbol in options["symbols"].split(",") if symbol)
     if not symbols or len(set(symbols)) != len(symbols):
         raise EngineError(f"symbols: expected some, each once and as the venue writes them, found {options['symbols']!r}")
-    names = ("codec", "channel", "depth", "snapshot_levels", "ca_file", "credentials")
-    section = Venue(stream_url=stream_url, rest_url=rest_url or "", **{name: options[name] for name in names})
+    named = {name: options[name] for name in ("codec", "channel", "snapshot_levels", "ca_file", "credentials")}
+    named |= {"stream_url": stream_url, "rest_url": rest_url or "", "depth": int(options["depth"])}
+    section = msgspec.convert(named, Venue)
     limits = SegmentLimits(int(options["segment_mb"] * 1e6), int(options["segment_minutes"] * 60 * _SECOND_NS))
     return Order(venue, section, symbols, options["folder"], limits)
 

@@ -38,7 +38,7 @@ BIDS, ASKS = [("100.00", "1.00000")], [("101.00", "3.00000")]
 
 def options(folder: Path, **changes: Any) -> dict[str, Any]:
     defaults: dict[str, Any] = {"url": "ws://127.0.0.1", "rest_url": "http://127.0.0.1", "symbols": "BTCUSDT,ETHUSDT", "folder": folder}
-    defaults |= {"codec": "json", "channel": "level2_batch", "depth": 10, "snapshot_levels": 1000, "ca_file": None, "credentials": None}
+    defaults |= {"codec": "json", "channel": "level2_batch", "depth": "10", "snapshot_levels": 1000, "ca_file": None, "credentials": None}
     return defaults | {"segment_mb": 64.0, "segment_minutes": 60.0} | changes
 
 
@@ -171,8 +171,11 @@ def test_a_venue_whose_certificate_is_refused_ends_the_recording(desk: RecorderD
         desk.turn()
 
 
-def test_books_that_come_on_the_connection_are_subscribed_anew_with_each_segment(tmp_path: Path) -> None:
-    recorder = Recorder(order_of("kraken", options(tmp_path, symbols="BTC/USD", segment_minutes=0.01)))
+@pytest.mark.parametrize(("venue", "symbol", "hello"), [("kraken", "BTC/USD", 3), ("coinbase", "BTC-USD", 1)])
+def test_books_that_come_on_the_connection_are_subscribed_anew_with_each_segment(
+    venue: str, symbol: str, hello: int, tmp_path: Path
+) -> None:
+    recorder = Recorder(order_of(venue, options(tmp_path, symbols=symbol, segment_minutes=0.01)))
     recorder._link = link = FakeLink()  # type: ignore[assignment]
     open_wire(recorder._wire, -1, 1)
     link.brings(LinkEvent.OPENED)
@@ -184,7 +187,7 @@ def test_books_that_come_on_the_connection_are_subscribed_anew_with_each_segment
             count += 1
         return count
 
-    assert said() == 3, "instruments, the book and trades"
+    assert said() == hello, "what is subscribed"
     begun_ns = recorder.writer._begun_ns
     recorder.turn(begun_ns + 600_000_000)
     recorder.turn(begun_ns + 600_000_001)
