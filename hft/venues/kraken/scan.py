@@ -16,7 +16,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from hft.venues.fields import read_rfc3339
-from hft.venues.json_bytes import is_false, is_true, read_integer, skip_space, skip_value
+from hft.venues.json_bytes import OPEN_BRACE, is_false, is_mark, is_true, read_integer, skip_space, skip_value
 from hft.venues.kraken import tables as t
 from hft.venues.kraken.levels import EXCHANGE_NS, INSTRUMENT, NO_ROOM, RECORDS, UNKNOWN_KEYS, read_levels, read_row, read_trades, read_word
 from hft.venues.kraken.tables import Found, FrameKind, PairStatus, Scanner, new_scanner
@@ -271,11 +271,14 @@ def _read_reply(scanner: Scanner, data: NDArray[Any], end: int) -> int:
         return MALFORMED
     if places[t.SYMBOL] >= 0:
         scanner.found[INSTRUMENT], _ = read_row(scanner, data, places[t.SYMBOL], end)
-    elif places[t.RESULT] >= 0:
+    elif places[t.RESULT] >= 0 and is_mark(data, places[t.RESULT], end, OPEN_BRACE):
         at, more = first_member(data, places[t.RESULT], end)
         while more:
             number, at = member(scanner.keys, data, at, end)
             if at >= 0 and number == t.SYMBOL:
                 scanner.found[INSTRUMENT], _ = read_row(scanner, data, at, end)
             at, more = next_member(data, skip_value(data, at, end) if at >= 0 else -1, end)
+        if at < 0:
+            scanner.found[INSTRUMENT] = -1
+            return MALFORMED
     return SUBSCRIBED if taken else REFUSED
