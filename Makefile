@@ -29,7 +29,7 @@ build: setup ## Compile all kernels into the cache
 	$(BIN)/hftctl build
 
 run-paper: setup ## Trade on paper against the bundled simulator until Ctrl-C (FOR=20 stops after 20 s)
-	$(BIN)/hftctl build $(CONFIG)
+	$(BIN)/hftctl build --config $(CONFIG)
 	$(BIN)/hftctl start --config $(CONFIG) $(if $(FOR),--for $(FOR))
 
 test: build ## Run the whole test suite with its samples of each campaign
