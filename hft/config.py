@@ -27,9 +27,11 @@ SignedDecimal = Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]{1,18}(\.[0-9]{1,1
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,23}$")]
 InstrumentName = Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9]{1,12}-[A-Z0-9]{1,12}\.[A-Z][A-Z0-9_]{0,23}$")]
 
+#: What a venue's symbol looks like on the wire; a pattern.
+SYMBOL = r"^[A-Za-z0-9/_-]{1,24}$"
+
 #: Venues that have a codec.
 VENUES = ("binance", "coinbase", "kraken")
-
 
 _LOOPBACK = re.compile(r"^[a-z]+://(127\.[0-9.]+|localhost|\[::1\])(:[0-9]+)?(/|$)")
 
@@ -80,7 +82,7 @@ class Venue(Struct, frozen=True, kw_only=True):
 class Instrument(Struct, frozen=True, kw_only=True):
     """One tradable pair at one venue."""
 
-    symbol: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9/_-]{1,24}$")]  #: as on the wire
+    symbol: Annotated[str, msgspec.Meta(pattern=SYMBOL)]  #: as on the wire
     tick: Decimal  #: price step, in quote; positive
     lot: Decimal  #: size step, in base; positive
     min_notional: Decimal  #: least price x size of an order, in quote

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 import signal
 import sys
 import time
@@ -21,7 +22,7 @@ import click
 import msgspec
 import numpy as np
 
-from hft.config import Venue
+from hft.config import SYMBOL, Venue
 from hft.http_client import HttpError, parse_url
 from hft.reconnect import AttemptWindow, Reconnect
 from hft.venues.interface import Call, Outgoing, Text
@@ -210,25 +211,38 @@ async def _run(recorder: Recorder, seconds: float | None, quiet: bool) -> str:
         loop.add_signal_handler(number, stopping.set)
     recorder.connect(loop)
     until_s = None if seconds is None else time.monotonic() + seconds
-    shown_s = time.monotonic()
+    show = _Shown(sys.stderr.isatty())
     try:
         while not stopping.is_set() and (until_s is None or time.monotonic() < until_s):
             recorder.turn(time.monotonic_ns())
-            if not quiet and time.monotonic() - shown_s >= 1:
-                shown_s = time.monotonic()
-                _show(recorder)
+            if not quiet:
+                show.turn(recorder, time.monotonic_ns())
             await asyncio.sleep(_TURN_S)
         return recorder.error
     finally:
         await recorder.close()
 
 
-def _show(recorder: Recorder) -> None:
-    if sys.stderr.isatty():
+class _Shown:
+    """Tells on stderr how a recording gets on: one line that changes on a terminal, elsewhere a line when the connection changes."""
+
+    def __init__(self, terminal: bool) -> None:
+        self._terminal = terminal
+        self._at_ns = 0
+        self._state = ""
+
+    def turn(self, recorder: Recorder, now_ns: int) -> None:
+        """Once a second, tell what there is to tell."""
+        if now_ns - self._at_ns < _SECOND_NS:
+            return
         told = recorder.document()
         state = told["error"] or "connected"
-        line = f"{told['messages']} messages, {told['packed_bytes'] / 1e6:.1f} MB in {told['segments']} segments, {state}"
-        click.echo(f"\r\x1b[K{line[:120]}", nl=False, err=True)
+        if self._terminal:
+            line = f"{told['messages']} messages, {told['packed_bytes'] / 1e6:.1f} MB in {told['segments']} segments, {state}"
+            click.echo(f"\r\x1b[K{line[:120]}", nl=False, err=True)
+        elif state != self._state:
+            click.echo(f"hftctl: {recorder.order.section.stream_url}: {state}", err=True)
+        self._at_ns, self._state = now_ns, state
 
 
 def record(order: Order, seconds: float | None, quiet: bool = False) -> dict[str, Any]:
@@ -249,8 +263,8 @@ def order_of(venue: str, options: dict[str, Any]) -> Order:
     if stream_url is None:
         stream_url, rest_url = PUBLIC[venue][0], rest_url or PUBLIC[venue][1]
     symbols = tuple(symbol for symbol in options["symbols"].split(",") if symbol)
-    if not symbols or len(set(symbols)) != len(symbols):
-        raise EngineError(f"symbols: expected some, each once and as the venue writes them, found {options['symbols']!r}")
+    if not symbols or len(set(symbols)) != len(symbols) or not all(re.fullmatch(SYMBOL, symbol) for symbol in symbols):
+        raise EngineError(f"symbols: expected some, each once and as the venue writes them, found {options['symbols'][:80]!r}")
     named = {name: options[name] for name in ("codec", "channel", "snapshot_levels", "ca_file", "credentials")}
     named |= {"stream_url": stream_url, "rest_url": rest_url or "", "depth": int(options["depth"])}
     section = msgspec.convert(named, Venue)
@@ -260,6 +274,5 @@ def order_of(venue: str, options: dict[str, Any]) -> Order:
 
 def print_record(document: dict[str, Any]) -> None:
     """What was recorded."""
-    click.echo(
-        f"{document['messages']} messages and {document['snapshots']} snapshots in {document['segments']} segments of {document['folder']}"
-    )
+    folder = click.format_filename(document["folder"])
+    click.echo(f"{document['messages']} messages and {document['snapshots']} snapshots in {document['segments']} segments of {folder}")

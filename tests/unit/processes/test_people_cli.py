@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from hft import control
-from processes import build, doctor, operate, orphans, replay, run, start, venue_sim, verify_capture
+from processes import build, doctor, operate, orphans, record, replay, run, start, venue_sim, verify_capture
 from processes.cli import main
 from processes.instance import Instance
 from support.engine import PAPER, ROOT
@@ -36,7 +36,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "replay": [],
     "stage": ["risk", "--config", str(PAPER)],
     "verify-capture": ["--venue", "binance", "none.gz"],
-    "record": ["--venue", "binance", "--symbols", "BTCUSDT,BTCUSDT", "--out", "none"],
+    "record": ["--venue", "binance", "--symbols", "BTCUSDT", "--url", "ws://127.0.0.1:1", "--for", "0.1", "--out", "none"],
     "venue-sim": ["binance", "--recording", "none.gz"],
     "bench": ["ring"],
     "config-check": [str(PAPER)],
@@ -176,13 +176,19 @@ def test_default_instance_and_the_users_state_folder(tmp_path: Path, monkeypatch
 
 
 def fake_everything_that_runs_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Benchmarks, simulators and compiling only seem to be done, so that any argument may reach them."""
+    """Benchmarks, simulators, recordings and compiling only seem to be done, so that any argument may reach them."""
     bench = ModuleType("processes.bench.run")
     bench.run_bench = lambda name, rounds: {"bench": name}  # type: ignore[attr-defined]
     bench.print_bench = lambda document: click.echo(document["bench"])  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "processes.bench.run", bench)
     monkeypatch.setattr(build, "warm_process", lambda config, name: None)
     monkeypatch.setattr(venue_sim, "serve", lambda venue, options: venue_sim.make_venue(venue, options))
+
+    async def end_at_once(recorder: record.Recorder, seconds: float | None, quiet: bool) -> str:
+        await recorder.close()
+        return "no connection was made"
+
+    monkeypatch.setattr(record, "_run", end_at_once)
 
 
 @pytest.mark.parametrize("command", sorted(ARGUMENTS))

@@ -248,6 +248,8 @@ def test_without_a_rest_url_no_whole_book_is_asked_for(tmp_path: Path) -> None:
     [
         ("binance", {"symbols": ""}, "symbols: expected some"),
         ("binance", {"symbols": "A,A"}, "each once"),
+        ("binance", {"symbols": "BTCUSDT,x\x1b[2J"}, "as the venue writes them"),
+        ("kraken", {"symbols": "X" * 25}, "as the venue writes them"),
         ("binance", {"url": "http://x"}, "the scheme must be ws or wss"),
         ("binance", {"codec": "sbe"}, "wants an API key"),
         ("coinbase", {"channel": "full"}, "needs credentials"),
@@ -274,6 +276,26 @@ def test_command_says_that_nothing_was_heard(monkeypatch: pytest.MonkeyPatch, tm
     result = CliRunner().invoke(cli.main, arguments)
     assert result.exit_code == 1 and "nothing was heard from ws://x: refused" in result.stderr
     assert json.loads(result.stdout) == document
+
+
+def test_what_becomes_of_the_connection_is_told_in_a_line_each_where_there_is_no_terminal(
+    desk: RecorderDesk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show = record._Shown(terminal=False)
+    desk.link.error = EngineError("connection refused")
+    for second in (1, 2, 3):
+        show.turn(desk.recorder, second * SECOND_NS)
+    desk.opens()
+    show.turn(desk.recorder, 4 * SECOND_NS - 1)
+    show.turn(desk.recorder, 4 * SECOND_NS)
+    assert capsys.readouterr().err.splitlines() == ["hftctl: ws://127.0.0.1: connection refused", "hftctl: ws://127.0.0.1: connected"]
+
+
+def test_how_far_a_recording_is_shows_on_a_terminal(desk: RecorderDesk, capsys: pytest.CaptureFixture[str]) -> None:
+    desk.opens()
+    desk.hears(depth(1, 2))
+    record._Shown(terminal=True).turn(desk.recorder, SECOND_NS)
+    assert capsys.readouterr().err.endswith("1 messages, 0.0 MB in 1 segments, connected")
 
 
 def test_recorded_folder_is_read_by_its_segments(desk: RecorderDesk) -> None:
