@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,22 @@ def recording_only(path: str, pace: str) -> Any:
     return change
 
 
+def snapshot_first(path: Path, folder: Path) -> Path:
+    """The capture with its REST snapshot in front of everything.
+
+    The simulator answers with the recorded snapshot whenever it is asked before playback gets there, so the engine may have it
+    before the diff that its update id is in the middle of, and then begins with the very book of the snapshot. As recorded the
+    snapshot came after that diff, and the first book is the one at the diff's end.
+    """
+    with gzip.open(path, "rb") as file:
+        lines = file.readlines()
+    lines.sort(key=lambda line: b'"lastUpdateId"' not in line)
+    moved = folder / "snapshot_first.gz"
+    with gzip.open(moved, "wb", compresslevel=1) as file:
+        file.writelines(lines)
+    return moved
+
+
 def books_of_consumer(engine: LiveEngine, epoch: int, ring_name: str) -> np.ndarray:
     """BOOK rows, as a consumer that applies every record of a ring has them at the end of each book event."""
     topology = config_of(engine).topology()
@@ -54,7 +72,8 @@ def books_of_consumer(engine: LiveEngine, epoch: int, ring_name: str) -> np.ndar
 @pytest.mark.parametrize("pace", ["200"])
 def test_books_at_every_update_id_equal_those_read_from_the_file(recorded, tmp_path, pace):
     path = recorded("binance_spot/btcusdt_20240808.gz")
-    expected = books(path)["BTCUSDT"]
+    expected = books(snapshot_first(path, tmp_path))["BTCUSDT"]
+    np.testing.assert_array_equal(books(path)["BTCUSDT"], expected[1:])
     with live_engine(tmp_path, paper(recording_only(str(path), pace))) as engine:
         engine.start()
         engine.await_running()
