@@ -86,7 +86,27 @@ class DepthUpdate(msgspec.Struct):
     a: list[Level]
 
 
+class TickerText(msgspec.Struct):
+    """The best bid and ask of a `bookTicker` message."""
+
+    b: str
+    B: str
+    a: str
+    A: str
+
+
+class TradeText(msgspec.Struct):
+    """A `trade` message; `m` is whether the buyer is the maker."""
+
+    p: str
+    q: str
+    m: bool
+    t: int = 0
+
+
 decode_depth = msgspec.json.Decoder(DepthUpdate).decode
+decode_ticker = msgspec.json.Decoder(TickerText).decode
+decode_trade = msgspec.json.Decoder(TradeText).decode
 
 
 class Market(Protocol):

@@ -4,27 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-import msgspec
-
 from hft.sim.exchange.exchange import Exchange
-from hft.sim.market import BookText, Event, EventKind, Level, decode_depth
-
-
-class _Ticker(msgspec.Struct):
-    b: str
-    B: str
-    a: str
-    A: str
-
-
-class _Trade(msgspec.Struct):
-    p: str
-    q: str
-    m: bool
-
-
-_decode_ticker = msgspec.json.Decoder(_Ticker).decode
-_decode_trade = msgspec.json.Decoder(_Trade).decode
+from hft.sim.market import BookText, Event, EventKind, Level, decode_depth, decode_ticker, decode_trade
 
 
 class Units:
@@ -85,10 +66,10 @@ class Background:
                 update = decode_depth(event.body)
                 self._exchange.show_levels(name, units.levels(update.b), units.levels(update.a), now_ns)
         elif event.kind is EventKind.TICKER:
-            ticker = _decode_ticker(event.body)
+            ticker = decode_ticker(event.body)
             bid, ask = (units.ticks(ticker.b), units.lots(ticker.B)), (units.ticks(ticker.a), units.lots(ticker.A))
             self._exchange.show_best(name, bid, ask, now_ns)
         elif event.kind is EventKind.TRADE:
-            trade = _decode_trade(event.body)
+            trade = decode_trade(event.body)
             ticks = self._last_ticks[event.symbol] = units.ticks(trade.p)
             self._exchange.public_trade(name, -1 if trade.m else 1, ticks, units.lots(trade.q), now_ns)

@@ -10,13 +10,12 @@ from __future__ import annotations
 import re
 import zlib
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from hft.sim.kraken.pairs import Pair
-from hft.sim.kraken.wire import fixed
 from hft.sim.ladder import Ladder
-from hft.sim.market import BookText, DepthUpdate, Level
-from hft.sim.synthetic import PLACES
+from hft.sim.texts import fixed
+from hft.sim.tick_book import Change, TickBook
 
 DEPTHS = (10, 25, 100, 500, 1000)
 CHECKSUM_LEVELS = 10
@@ -24,67 +23,22 @@ CHECKSUM_LEVELS = 10
 REPEAT_PERIOD = 16
 #: Below every key.
 _BOTTOM = -(2**62)
-#: (ticks, lots)
-Change = tuple[int, int]
 
 
-class PublicBook:
-    """The book of one pair, in ticks and lots, under the keys of Ladder."""
+class PublicBook(TickBook):
+    """The book of one pair, and the views of it."""
 
     def __init__(self, pair: Pair) -> None:
+        super().__init__(pair.price_decimals, pair.qty_decimals)
         self.pair = pair
-        self.bids, self.asks = Ladder(), Ladder()
         #: depth -> view, of depths that somebody follows
         self.views: dict[int, View] = {}
-        self._tick_places = 10 ** (PLACES - pair.price_decimals)
-        self._lot_places = 10 ** (PLACES - pair.qty_decimals)
-
-    def load(self, book: BookText) -> None:
-        """Fill an empty book."""
-        for ticks, lots in self.in_units(book.bids):
-            _put(self.bids, ticks, lots)
-        for ticks, lots in self.in_units(book.asks):
-            _put(self.asks, -ticks, lots)
-
-    def apply(self, update: DepthUpdate) -> None:
-        """Take the changes of a diff of the market."""
-        for ticks, lots in self.in_units(update.b):
-            _put(self.bids, ticks, lots)
-        for ticks, lots in self.in_units(update.a):
-            _put(self.asks, -ticks, lots)
-
-    def apply_best(self, bid: Level, ask: Level) -> None:
-        """Take the best levels, which may be ahead of the diffs: better ones are gone."""
-        for ladder, sign, level in ((self.bids, 1, bid), (self.asks, -1, ask)):
-            ((ticks, lots),) = self.in_units([level])
-            while ladder.keys and ladder.keys[-1] > sign * ticks:
-                _put(ladder, ladder.keys[-1], 0)
-            _put(ladder, sign * ticks, lots)
 
     def view(self, depth: int) -> View:
         """Return the view of a depth, made if nobody followed it."""
         if depth not in self.views:
             self.views[depth] = View(self, depth)
         return self.views[depth]
-
-    def take_changes(self) -> tuple[list[Change], list[Change]]:
-        """Return (key, lots) of the levels that changed since the last call, bids and asks, best first; 0 lots is gone."""
-        return self.bids.changes(), self.asks.changes()
-
-    def best(self) -> tuple[Change, Change] | None:
-        """Return the best bid and ask; None while a side is empty."""
-        if not self.bids.keys or not self.asks.keys:
-            return None
-        bid, ask = self.bids.keys[-1], self.asks.keys[-1]
-        return (bid, self.bids.lots[bid]), (-ask, self.asks.lots[ask])
-
-    def price_text(self, ticks: int) -> str:
-        """Return a price with the venue's decimals."""
-        return fixed(ticks, self.pair.price_decimals)
-
-    def qty_text(self, lots: int) -> str:
-        """Return a size with the venue's decimals."""
-        return fixed(lots, self.pair.qty_decimals)
 
     def checksum(self, extra_bid: Change | None = None) -> int:
         """Return the CRC-32 over the ten best asks and bids; `extra_bid` is one above all others that followers were told."""
@@ -94,10 +48,6 @@ class PublicBook:
             bids = [extra_bid, *bids][:CHECKSUM_LEVELS]
         # Of a decimal text without its point and leading zeros, the units are what remains.
         return zlib.crc32("".join(f"{ticks}{lots}" for ticks, lots in (*asks, *bids)).encode())
-
-    def in_units(self, levels: Iterable[Level]) -> list[Change]:
-        """Return the market's levels, always with 8 decimals, as (ticks, lots)."""
-        return [(int(price.replace(".", "")) // self._tick_places, int(qty.replace(".", "")) // self._lot_places) for price, qty in levels]
 
 
 class View:
@@ -167,13 +117,6 @@ class View:
     def _levels(self, levels: list[Change]) -> str:
         pair = self._book.pair
         return ",".join(f'{{"price":{fixed(ticks, pair.price_decimals)},"qty":{fixed(lots, pair.qty_decimals)}}}' for ticks, lots in levels)
-
-
-def _put(ladder: Ladder, key: int, lots: int) -> None:
-    """Set the size of a level."""
-    change = lots - ladder.lots.get(key, 0)
-    if change:
-        ladder.change(key, change)
 
 
 def _repeated(levels: list[Change]) -> list[Change]:

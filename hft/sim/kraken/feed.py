@@ -12,8 +12,10 @@ import msgspec
 from hft.sim.faults import Channel
 from hft.sim.kraken.book import PublicBook
 from hft.sim.kraken.pairs import Pair
-from hft.sim.kraken.wire import fixed, number, rfc3339, unix_seconds
-from hft.sim.market import BookText, Event, EventKind, Level, decode_depth
+from hft.sim.kraken.wire import unix_seconds
+from hft.sim.market import BookText, Event, EventKind, Level, TradeText, decode_depth, decode_ticker, decode_trade
+from hft.sim.texts import fixed, number, rfc3339
+from hft.sim.trades import Day, Trade
 
 TRADES_KEPT = 1000
 TRADES_SNAPSHOT = 50
@@ -29,56 +31,6 @@ class Frame(NamedTuple):
     payload: bytes
     channel: Channel
     cross: Callable[[bytes], bytes] | None = None  #: adds a level that crosses the book
-
-
-class Trade(NamedTuple):
-    """A public trade."""
-
-    trade_id: int
-    side: str  #: the taker's
-    ticks: int
-    lots: int
-    at_ns: int
-
-
-class _TickerText(msgspec.Struct):
-    b: str
-    B: str
-    a: str
-    A: str
-
-
-class _TradeText(msgspec.Struct):
-    t: int
-    p: str
-    q: str
-    m: bool
-
-
-_decode_ticker = msgspec.json.Decoder(_TickerText).decode
-_decode_trade = msgspec.json.Decoder(_TradeText).decode
-
-
-class Day:
-    """What the ticker states of the trades since playback began, which stands for the last 24 hours."""
-
-    def __init__(self) -> None:
-        self.open = self.last = self.low = self.high = 0
-        self.last_lots = self.volume_lots = self.turnover = self.count = 0
-
-    def add(self, trade: Trade) -> None:
-        """Take a trade."""
-        self.open = self.open or trade.ticks
-        self.low = min(self.low or trade.ticks, trade.ticks)
-        self.high = max(self.high, trade.ticks)
-        self.last, self.last_lots = trade.ticks, trade.lots
-        self.volume_lots += trade.lots
-        self.turnover += trade.ticks * trade.lots
-        self.count += 1
-
-    def vwap_ticks(self) -> int:
-        """Return the average price, rounded down."""
-        return self.turnover // self.volume_lots if self.volume_lots else 0
 
 
 class PublicFeed:
@@ -111,12 +63,12 @@ class PublicFeed:
                 book.apply(decode_depth(event.body))
                 yield from self._publish_book(book, now_ns)
         elif event.kind is EventKind.TICKER:
-            ticker = _decode_ticker(event.body)
+            ticker = decode_ticker(event.body)
             book.apply_best((ticker.b, ticker.B), (ticker.a, ticker.A))
             yield from self._publish_book(book, now_ns)
             yield Frame(("ticker", event.symbol, "bbo"), self.ticker(event.symbol, "update", now_ns), "public")
         elif event.kind is EventKind.TRADE:
-            trade = self._trade(book, _decode_trade(event.body), now_ns)
+            trade = self._trade(book, decode_trade(event.body), now_ns)
             self.trades[event.symbol].append(trade)
             self.days[event.symbol].add(trade)
             yield Frame(("trade", event.symbol, 0), self._trades(event.symbol, "update", [trade]), "public")
@@ -221,7 +173,7 @@ class PublicFeed:
             if payload is not None:
                 yield Frame(("book", symbol, depth), payload, "book", view.cross)
 
-    def _trade(self, book: PublicBook, text: _TradeText, now_ns: int) -> Trade:
+    def _trade(self, book: PublicBook, text: TradeText, now_ns: int) -> Trade:
         levels: list[Level] = [(text.p, text.q)]
         ((ticks, lots),) = book.in_units(levels)
         return Trade(text.t, "sell" if text.m else "buy", ticks, lots, now_ns)

@@ -17,7 +17,8 @@ import msgspec
 
 from hft.sim.exchange.customers import ALL, Customer, CustomersError, KeySpec
 from hft.sim.kraken.pairs import MAKER_RATE, TAKER_RATE
-from hft.sim.kraken.wire import SECOND_NS, KrakenError, decode_json
+from hft.sim.kraken.wire import KrakenError
+from hft.sim.texts import SECOND_NS, decode_json
 
 TOKEN_LIFE_NS = 900 * SECOND_NS
 NONCE_MAX = 2**64

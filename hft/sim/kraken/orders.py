@@ -14,7 +14,8 @@ from hft.sim.exchange.exchange import Exchange
 from hft.sim.exchange.records import Account, Instrument, Kind, Order, Refusal, Refused, Status, Stp, Tif
 from hft.sim.kraken.pairs import MONEY_DECIMALS, Pair
 from hft.sim.kraken.rates import TradingLimits
-from hft.sim.kraken.wire import SECOND_NS, KrakenError, identified, identifier, to_units
+from hft.sim.kraken.wire import KrakenError, identified, identifier
+from hft.sim.texts import SECOND_NS, to_units
 
 CLIENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}|[\x21-\x7e]{1,18}", re.IGNORECASE)
 USERREF_MAX = 2**31 - 1

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import msgspec
 
 from hft.sim.exchange.records import Instrument, Status
-from hft.sim.kraken.wire import number
 from hft.sim.market import SymbolInfo
 from hft.sim.synthetic import FlowSpec
+from hft.sim.texts import number
 
 #: Decimals of money amounts: of costs, fees and balances. The venue's own precisions are coarser.
 MONEY_DECIMALS = 8

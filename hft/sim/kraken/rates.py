@@ -1,8 +1,10 @@
-"""Kraken's rate counters: they rise with each request, fall all the time, and refuse what would lift them over their limit."""
+"""Kraken's rate counters: of the trading engine, where young orders cost more, and of private REST."""
 
 from __future__ import annotations
 
-from hft.sim.kraken.wire import SECOND_NS, KrakenError
+from hft.sim.kraken.wire import KrakenError
+from hft.sim.rates import RateCounter
+from hft.sim.texts import SECOND_NS
 
 #: Of the trading engine, for a pair and a customer of the highest tier; thousandths.
 TRADING_MAX, TRADING_PER_S = 180_000, 3_750
@@ -13,32 +15,13 @@ _CANCEL = ((5, 8), (10, 6), (15, 5), (45, 4), (90, 2), (300, 1))
 _AMEND = ((5, 3), (10, 2), (15, 1))
 
 
-class Counter:
-    """One counter, in thousandths."""
-
-    def __init__(self, maximum: int, per_s: int, unlimited: bool = False) -> None:
-        self._maximum, self._per_s, self._unlimited = maximum, per_s, unlimited
-        #: The counter times SECOND_NS, so that it falls evenly however often it is read.
-        self._scaled = 0
-        self._at_ns = 0
-
-    def value(self, now_ns: int) -> int:
-        """Return the counter now."""
-        if now_ns > self._at_ns:
-            self._scaled = max(0, self._scaled - (now_ns - self._at_ns) * self._per_s)
-            self._at_ns = now_ns
-        return -(-self._scaled // SECOND_NS)
+class Counter(RateCounter):
+    """One counter of this venue, in thousandths."""
 
     def spend(self, units_thousandths: int, now_ns: int, error: str) -> None:
         """Charge a request. Raises KrakenError, and charges nothing, when it would exceed the maximum."""
-        if self.value(now_ns) + units_thousandths > self._maximum and not self._unlimited:
+        if not self.fits(units_thousandths, now_ns):
             raise KrakenError(error)
-        self._scaled += units_thousandths * SECOND_NS
-
-    def charge(self, units_thousandths: int, now_ns: int) -> None:
-        """Charge a request that is never refused."""
-        self.value(now_ns)
-        self._scaled += units_thousandths * SECOND_NS
 
 
 class TradingLimits:

@@ -15,9 +15,9 @@ import msgspec
 
 from hft.sim.kraken.book import DEPTHS
 from hft.sim.kraken.pairs import PAIRS, flow
-from hft.sim.kraken.wire import decode_json, parse_rfc3339
 from hft.sim.market import BookText, Event, EventKind, Hold, SimError, Stamp, SymbolInfo, depth_body
 from hft.sim.recording_index import RecordingFile
+from hft.sim.texts import decode_json, parse_rfc3339
 
 MS = 1_000_000
 #: price -> size of one side

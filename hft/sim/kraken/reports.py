@@ -12,7 +12,8 @@ from hft.sim.exchange.records import Account, Event, EventKind, Fill, Order, Ord
 from hft.sim.kraken.orders import order_txid, tag_of
 from hft.sim.kraken.pairs import MONEY_DECIMALS, Pair
 from hft.sim.kraken.rates import TradingLimits
-from hft.sim.kraken.wire import identifier, number, rfc3339
+from hft.sim.kraken.wire import identifier
+from hft.sim.texts import number, rfc3339
 
 FILLS_SNAPSHOT = 50
 #: An order has fewer fills than this.

@@ -19,7 +19,8 @@ from hft.sim.kraken.reports import Executions, Fields, Reporter
 from hft.sim.kraken.rest import refusal_words
 from hft.sim.kraken.session import PRIVATE_CHANNELS, SYMBOL_CHANNELS, PrivateFeed, Session, Subscription, read_subscription, topic_option
 from hft.sim.kraken.trading import ACTIONS, TradingMethods
-from hft.sim.kraken.wire import KrakenError, decode_json, rfc3339
+from hft.sim.kraken.wire import KrakenError
+from hft.sim.texts import decode_json, rfc3339
 from hft.sim.venue import Opcode
 
 MALFORMED = "Malformed request"

@@ -16,7 +16,8 @@ from hft.sim.kraken.keys import Key, Keyring, form
 from hft.sim.kraken.pairs import MONEY_DECIMALS, Pair, asset_pair, assets, by_any_name
 from hft.sim.kraken.rates import REST_MAX, REST_PER_S, Counter
 from hft.sim.kraken.rest_private import ACTIONS, PrivateRequest, PrivateRest
-from hft.sim.kraken.wire import SECOND_NS, KrakenError, rfc3339_seconds
+from hft.sim.kraken.wire import KrakenError
+from hft.sim.texts import SECOND_NS, rfc3339_seconds
 from hft.sim.venue import Response, json_response
 
 DEPTH_COUNT_DEFAULT, DEPTH_COUNT_MAX = 100, 500

@@ -25,7 +25,8 @@ from hft.sim.kraken.orders import (
 from hft.sim.kraken.pairs import MONEY_DECIMALS, Pair, assets, by_any_name
 from hft.sim.kraken.reports import REASONS, average_price, exec_id
 from hft.sim.kraken.trading import arm_dead_man
-from hft.sim.kraken.wire import SECOND_NS, KrakenError, fixed, parse_rfc3339, unix_seconds
+from hft.sim.kraken.wire import KrakenError, unix_seconds
+from hft.sim.texts import SECOND_NS, fixed, parse_rfc3339
 
 PAGE = 50
 #: Of prices of trades.

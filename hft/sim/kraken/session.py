@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from hft.sim.kraken.book import DEPTHS
 from hft.sim.kraken.feed import Topic
 from hft.sim.kraken.reports import Executions
-from hft.sim.kraken.wire import SECOND_NS, KrakenError
+from hft.sim.kraken.wire import KrakenError
+from hft.sim.texts import SECOND_NS
 from hft.sim.venue import IDLE_NS, Close, Opcode
 
 HEARTBEAT_NS = SECOND_NS
@@ -66,6 +67,15 @@ class Session:
     def subscribed(self) -> bool:
         """Whether anything is subscribed."""
         return bool(self.topics or self.feeds)
+
+    @property
+    def watches(self) -> bool:
+        """Whether it subscribes to anything public."""
+        return bool(self.topics)
+
+    def summary(self) -> dict[str, object]:
+        """Return what it subscribes to, for people."""
+        return {"topics": [":".join(topic) for topic in self.topics], "feeds": list(self.feeds)}
 
     def settle(self, now_ns: int) -> None:
         """Begin or end the heartbeats after subscriptions changed."""

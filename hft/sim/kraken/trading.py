@@ -11,7 +11,8 @@ from hft.sim.faults import Action
 from hft.sim.kraken.keys import Key, Permission
 from hft.sim.kraken.orders import ARGUMENTS, STP_TYPES, TIFS, Change, NewOrder, OrderDesk, check, check_deadline, order_txid, sensible
 from hft.sim.kraken.pairs import Pair
-from hft.sim.kraken.wire import SECOND_NS, KrakenError, parse_rfc3339, rfc3339_seconds
+from hft.sim.kraken.wire import KrakenError
+from hft.sim.texts import SECOND_NS, parse_rfc3339, rfc3339_seconds
 
 BATCH_ADD_MIN, BATCH_ADD_MAX = 2, 15
 BATCH_CANCEL_MIN, BATCH_CANCEL_MAX = 2, 50

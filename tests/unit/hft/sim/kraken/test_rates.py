@@ -3,7 +3,8 @@
 import pytest
 
 from hft.sim.kraken.rates import TRADING_MAX, TRADING_PER_S, Counter, TradingLimits
-from hft.sim.kraken.wire import SECOND_NS, KrakenError
+from hft.sim.kraken.wire import KrakenError
+from hft.sim.texts import SECOND_NS
 
 
 def test_a_counter_falls_by_its_rate_and_not_below_zero():

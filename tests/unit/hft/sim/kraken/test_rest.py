@@ -6,7 +6,8 @@ from decimal import Decimal
 import pytest
 
 from hft.sim.kraken.rest import since
-from hft.sim.kraken.wire import SECOND_NS, KrakenError
+from hft.sim.kraken.wire import KrakenError
+from hft.sim.texts import SECOND_NS
 from hft.sim.venue import Ending
 from support.krakensim import WALL_NS, KrakenDriver, signed
 
