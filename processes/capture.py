@@ -67,6 +67,7 @@ class Line(NamedTuple):
     binary: bool = False
     torn: bool = False  #: here a segment breaks off; no payload
     reply: bool = False  #: the body of a REST reply: a whole book
+    file: int = 0  #: which of `capture_files`, from 0
 
 
 class _Note(msgspec.Struct):
@@ -82,8 +83,9 @@ def read_capture(path: Path) -> Iterator[Line]:
     files, recorded = capture_files(path)
     for n, file in enumerate(files):
         if n and not recorded:
-            yield Line(0, 0.0, b"", connects=True)
-        yield from _read_file(file, recorded)
+            yield Line(0, 0.0, b"", connects=True, file=n)
+        for line in _read_file(file, recorded):
+            yield line._replace(file=n) if n else line
 
 
 def capture_files(path: Path) -> tuple[list[Path], bool]:
@@ -109,11 +111,25 @@ def capture_files(path: Path) -> tuple[list[Path], bool]:
 
 def raw_lines(path: Path) -> Iterator[bytes]:
     """The lines of a capture as they are in its files, which follow each other; a torn segment ends at its tear. Raises CaptureError."""
+    for _, _, line in _placed(path):
+        yield line
+
+
+def place_of(path: Path, n: int) -> str:
+    """File and line of the `n`th of `raw_lines`, from 1, for a message about it; reads up to it again."""
+    for file, number, _ in _placed(path):
+        n -= 1
+        if n == 0:
+            return f"{file.name} line {number}"
+    return f"{path.name}: the end"
+
+
+def _placed(path: Path) -> Iterator[tuple[Path, int, bytes]]:
     files, recorded = capture_files(path)
     for file in files:
         for number, line in _numbered(file, recorded):
             if number:
-                yield line
+                yield file, number, line
 
 
 def _read_file(path: Path, recorded: bool) -> Iterator[Line]:

@@ -201,8 +201,8 @@ def verify_capture(venue: str, path: Path, as_json: bool) -> None:
 
     document = verify(venue, path)
     emit(document, as_json, print_capture)
-    if document["compared"] != document["equal"] or document["gaps"] or document["crossed"] or document["checksum_bad"]:
-        raise SystemExit(1)
+    if document["wrong"]:
+        raise EngineError("; ".join(document["wrong"]))
 
 
 @main.command()

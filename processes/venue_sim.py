@@ -33,7 +33,7 @@ from hft.sim.synthetic import SPECS, FlowSpec, SyntheticMarket
 from hft.sim.timeline import pace_per_mille
 from hft.sim.venue import Venue
 from processes.authority import Authority
-from processes.capture import CaptureError, capture_files, raw_lines
+from processes.capture import CaptureError, capture_files, place_of, raw_lines
 from processes.errors import EngineError
 from processes.instance import default_state_dir
 from processes.venue_server import Simulator
@@ -74,7 +74,7 @@ def open_recording(path: Path) -> RecordingFile:
         except CaptureError as error:
             raise OSError(str(error)) from error
 
-    return RecordingFile(path.name, lines)
+    return RecordingFile(path.name, lines, partial(place_of, path))
 
 
 def market_maker(options: Options) -> Callable[[], Market]:

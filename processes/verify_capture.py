@@ -24,12 +24,15 @@ from processes.capture import CaptureError, Line, capture_files, read_capture
 #: (update id, state hash) of a book.
 BOOK = np.dtype([("update_id", "<i8"), ("hash", "<i8")])
 
+#: More lines than a file of a capture has: a Binance player is told of a line by its file's place times this, and its number.
+_LINES_MAX = 1 << 40
+
 #: What every report has, 0 where a venue has no such thing.
 _COUNTS = ("messages", "book_updates", "compared", "equal", "gaps", "crossed", "checksum_ok", "checksum_bad", "refused")
 
 
 def verify(venue: str, path: Path) -> dict[str, Any]:
-    """Verify a capture; the document that `hftctl verify-capture` prints. Raises CaptureError.
+    """Verify a capture; the document that `hftctl verify-capture` prints, whose `wrong` is empty if all is well. Raises CaptureError.
 
     Files of a folder that is no recorded session are verified one by one, and their counts added up.
     """
@@ -45,7 +48,7 @@ def verify(venue: str, path: Path) -> dict[str, Any]:
         if isinstance(values[0], int):
             total[name] = sum(values)
         elif isinstance(values[0], list):
-            total[name] = [{"file": file.name, **one} for file, report in zip(files, reports, strict=True) for one in report.get(name, ())]
+            total[name] = [one for value in values for one in value]
     total["symbols"] = {
         f"{file.name} {symbol}": row for file, report in zip(files, reports, strict=True) for symbol, row in report["symbols"].items()
     }
@@ -53,10 +56,15 @@ def verify(venue: str, path: Path) -> dict[str, Any]:
 
 
 def _verify_one(venue: str, path: Path) -> dict[str, Any]:
+    files = [file.name for file in capture_files(path)[0]]
     try:
         player, take, messages = _VENUES[venue](lambda: _shown(path, "reading"))
     except ValueError as error:
-        raise CaptureError(f"{path}: {error}") from error
+        begins = next((line for line in read_capture(path) if line.payload), None)
+        if begins is None:
+            raise CaptureError(f"{path}: {error}") from error
+        where = f"{capture_files(path)[0][begins.file]} line {begins.number}"
+        raise CaptureError(f"{where}: {error}; the capture begins with {_text(begins.payload)!r}") from error
     torn = 0
     for line in _shown(path, "checking", messages):
         torn += line.torn
@@ -66,10 +74,35 @@ def _verify_one(venue: str, path: Path) -> dict[str, Any]:
         shown = len(player.refused)
         take(line)
         for refused in player.refused[shown:]:
-            refused["line"] = line.number
+            refused |= {"file": files[line.file], "line": line.number}
     report = player.report()
+    for one in report.get("first_differing", ()):
+        one |= {"file": files[one["line"] // _LINES_MAX], "line": one["line"] % _LINES_MAX}
     counts = {name: report.pop(name, 0) for name in _COUNTS}
-    return {"venue": venue, "capture": str(path), **counts, "torn": torn, **report}
+    document = {"venue": venue, "capture": str(path), **counts, "torn": torn, **report}
+    return document | {"wrong": [f"{path}: {what}" for what in _wrong(document)]}
+
+
+def _wrong(document: dict[str, Any]) -> Iterator[str]:
+    """What keeps a capture from being as its venue says."""
+    sides = document.get("sides", {})
+    if not document["compared"] and not any(sides.values()):
+        yield f"nothing was compared with what the venue says, in {document['messages']} messages"
+    if differing := document["compared"] - document["equal"]:
+        yield f"{differing} of {document['compared']} comparisons differ"
+    if same := sides.get("same", 0):
+        yield f"{same} trades whose maker and taker are on the same side"
+    for name, what in (("gaps", "gaps"), ("crossed", "crossed books"), ("checksum_bad", "wrong checksums")):
+        if document[name]:
+            yield f"{document[name]} {what}"
+    if document["refused"]:
+        first = document["first_refused"][0]
+        place = f"{first['file']} line {first['line']}"
+        yield f"{document['refused']} messages refused, the first at {place}: {first['reason']}: {first['found']!r}"
+
+
+def _text(payload: bytes) -> str:
+    return payload[:60].decode("utf-8", "backslashreplace")
 
 
 #: The lines of a capture, from the first.
@@ -78,12 +111,16 @@ _Lines = Callable[[], Iterator[Line]]
 _Played = tuple[Any, Callable[[Line], object], int]
 
 
+def _ordinal(line: Line) -> int:
+    return line.file * _LINES_MAX + line.number
+
+
 def _binance(lines: _Lines) -> _Played:
     from hft.venues.binance.capture import Message, Player, survey
 
     found = survey(Message(line.payload, line.symbol, line.binary) for line in lines() if not line.connects)
     player = Player(found)
-    return player, lambda line: player.take(Message(line.payload, line.symbol, line.binary, line.number)), found.messages
+    return player, lambda line: player.take(Message(line.payload, line.symbol, line.binary, _ordinal(line))), found.messages
 
 
 def _coinbase(lines: _Lines) -> _Played:
@@ -143,8 +180,9 @@ def print_capture(document: dict[str, Any]) -> None:
     click.echo(f"compared {document['compared']}, equal {document['equal']}; checksums {document['checksum_ok']} right, ", nl=False)
     click.echo(f"{document['checksum_bad']} wrong; gaps {document['gaps']}, crossed {document['crossed']}, refused {document['refused']}")
     for refused in document["first_refused"]:
-        click.echo(f"line {refused['line']}: {refused['reason']}: {refused['found']}")
+        click.echo(f"{refused['file']} line {refused['line']}: {refused['reason']}: {refused['found']!r}")
     for one in document.get("first_differing", ()):
-        click.echo(f"line {one['line']}: {one['symbol']} at {one['update_id']}: book {one['book']}, bookTicker {one['bookTicker']}")
+        place = f"{one['file']} line {one['line']}"
+        click.echo(f"{place}: {one['symbol']} at {one['update_id']}: book {one['book']}, bookTicker {one['bookTicker']}")
     if document["torn"]:
         click.echo(f"{document['torn']} segments break off; what was before the tear was read")

@@ -33,6 +33,12 @@ class RecordingFile(NamedTuple):
 
     name: str
     lines: Callable[[], Iterable[bytes]]
+    #: file and line of the nth of `lines`, from 1; None: it is one file, and they are all its lines
+    place_of: Callable[[int], str] | None = None
+
+    def place(self, n: int) -> str:
+        """Return where the nth of its lines is, for a message about it."""
+        return f"{self.name} line {n}" if self.place_of is None else self.place_of(n)
 
 
 class Snapshot(NamedTuple):
@@ -99,21 +105,36 @@ def kind_of(stream: str) -> EventKind:
     return {"bookTicker": EventKind.TICKER, "trade": EventKind.TRADE}.get(topic, EventKind.OTHER)
 
 
-def read_lines(file: RecordingFile) -> Iterator[tuple[int, int, bytes]]:
-    """Yield (receive ns, line number from 1, JSON) of each line that is not blank. Raises RecordingError."""
+def numbered(file: RecordingFile) -> Iterator[tuple[int, bytes]]:
+    """Yield (number from 1, line) of each line that is not blank. Raises RecordingError when the file cannot be read on."""
     number = 0
     try:
         for number, line in enumerate(file.lines(), 1):
-            stamp, _, payload = line.strip().partition(b" ")
-            if not payload:
-                if stamp:
-                    raise RecordingError(f"{file.name} line {number}: expected `<receive ns> <json>`, found {line[:60]!r}")
-                continue
-            if not (stamp.isdigit() and len(stamp) == 19):
-                raise RecordingError(f"{file.name} line {number}: expected a receive time of 19 digits, found {stamp[:40]!r}")
-            yield int(stamp), number, payload
-    except (OSError, EOFError, ValueError) as error:
-        raise RecordingError(f"{file.name}: unreadable after line {number}: {error}") from error
+            line = line.strip()
+            if line:
+                yield number, line
+    except (OSError, EOFError) as error:
+        where = f"{file.place(number)}: unreadable after it" if number else f"{file.name}: unreadable"
+        raise RecordingError(f"{where}: {error}") from error
+
+
+def beginning(*files: RecordingFile) -> str:
+    """Return how recordings begin that are none of a venue's, for a message that ends with it; empty if nothing is in them."""
+    for file in files:
+        for number, line in numbered(file):
+            return f"; {file.place(number)} is {line[:60]!r}"
+    return ""
+
+
+def read_lines(file: RecordingFile) -> Iterator[tuple[int, int, bytes]]:
+    """Yield (receive ns, line number from 1, JSON) of each line that is not blank. Raises RecordingError."""
+    for number, line in numbered(file):
+        stamp, _, payload = line.partition(b" ")
+        if not payload:
+            raise RecordingError(f"{file.place(number)}: expected `<receive ns> <json>`, found {line[:60]!r}")
+        if not (stamp.isdigit() and len(stamp) == 19):
+            raise RecordingError(f"{file.place(number)}: expected a receive time of 19 digits, found {stamp[:40]!r}")
+        yield int(stamp), number, payload
 
 
 def _step(exponents: Counter[int]) -> str:
@@ -190,7 +211,7 @@ class _Scan:
             try:
                 self.take(number, received_ns, line, payload)
             except (msgspec.MsgspecError, ValueError, UnicodeDecodeError) as error:
-                raise RecordingError(f"{file.name} line {line}: {error}; found {payload[:60]!r}") from error
+                raise RecordingError(f"{file.place(line)}: {error}; found {payload[:60]!r}") from error
         self.received_ns += [first_ns, last_ns]
 
     def take(self, number: int, received_ns: int, line: int, payload: bytes) -> None:
@@ -244,7 +265,8 @@ class _Scan:
 
     def result(self) -> Index:
         if not self.pairs:
-            raise RecordingError(f"{', '.join(file.name for file in self.files)}: no market data found ({self.ignored} other lines)")
+            names = ", ".join(file.name for file in self.files)
+            raise RecordingError(f"{names}: no market data found ({self.ignored} other lines){beginning(*self.files)}")
         snapshots = []
         for _, number, line, book, body, told in sorted(self.found, key=itemgetter(0, 1, 2)):
             symbol = told if told in self.pairs else self.owner(number, book)

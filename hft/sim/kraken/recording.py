@@ -15,8 +15,8 @@ import msgspec
 
 from hft.sim.kraken.book import DEPTHS
 from hft.sim.kraken.pairs import PAIRS, flow
-from hft.sim.market import BookText, Event, EventKind, Hold, SimError, Stamp, SymbolInfo, depth_body
-from hft.sim.recording_index import RecordingFile
+from hft.sim.market import BookText, Event, EventKind, Hold, Stamp, SymbolInfo, depth_body
+from hft.sim.recording_index import RecordingError, RecordingFile, beginning, numbered
 from hft.sim.texts import decode_json, parse_rfc3339
 
 MS = 1_000_000
@@ -24,18 +24,23 @@ MS = 1_000_000
 Side = dict[Decimal, Decimal]
 
 
-class RecordingError(SimError):
-    """A recording cannot be played; the message names the file, the line and what was found."""
+class Trade(NamedTuple):
+    """A trade of a message."""
+
+    id: int
+    price: Decimal
+    qty: Decimal
+    sold: bool  #: the taker sold
 
 
 class Frame(NamedTuple):
     """A book or trade message of a pair that the venue knows."""
 
     at_ns: int  #: UTC, by its own time stamp
-    channel: str
-    kind: str  #: `snapshot` or `update`
+    snapshot: bool  #: or an update
     symbol: str
-    rows: list[dict[str, Any]]
+    changes: list[tuple[Side, Side]]  #: of the book: bids and asks
+    trades: list[Trade]
 
 
 class Recording(NamedTuple):
@@ -56,25 +61,20 @@ def scan(file: RecordingFile) -> Recording:
     first: dict[str, tuple[Side, Side]] = {}
     for frame in read_frames(file):
         begin_ns, end_ns = begin_ns or frame.at_ns, max(end_ns, frame.at_ns)
-        if frame.channel == "book" and frame.kind == "snapshot" and frame.symbol not in first:
-            bids, asks = _levels(frame.rows[0])
-            first[frame.symbol] = bids, asks
+        if frame.changes and frame.snapshot and frame.symbol not in first:
+            bids, asks = first[frame.symbol] = frame.changes[0]
             deepest = max(len(bids), len(asks))
             depths[frame.symbol] = next((depth for depth in DEPTHS if depth >= deepest), deepest)
     if not first:
-        raise RecordingError(f"{file.name}: there is no book snapshot of {', '.join(PAIRS)}")
+        raise RecordingError(f"{file.name}: there is no book snapshot of {', '.join(PAIRS)}{beginning(file)}")
     return Recording(file, begin_ns, end_ns - begin_ns, depths, first)
 
 
 def read_frames(file: RecordingFile) -> Iterator[Frame]:
     """Yield the messages of known pairs in order. Raises RecordingError at a line that is no message of this venue."""
     at_ns = 0
-    for place, line in enumerate(file.lines(), 1):
-        text = line.strip()
-        if text[:1].isdigit():
-            text = text.partition(b" ")[2]
-        if not text:
-            continue
+    for number, line in numbered(file):
+        text = line.partition(b" ")[2] if line[:1].isdigit() else line
         try:
             message = decode_json(text)
             channel = message.get("channel")
@@ -82,9 +82,11 @@ def read_frames(file: RecordingFile) -> Iterator[Frame]:
                 continue
             rows = message["data"]
             at_ns = max(at_ns, parse_rfc3339(rows[-1]["timestamp"]) if "timestamp" in rows[-1] else at_ns)
-            yield Frame(at_ns, channel, message["type"], rows[0]["symbol"], rows)
-        except (msgspec.DecodeError, UnicodeDecodeError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise RecordingError(f"{file.name} line {place}: {error}") from error
+            changes = [_levels(row) for row in rows] if channel == "book" else []
+            trades = [_trade(row) for row in rows] if channel == "trade" else []
+            yield Frame(at_ns, message["type"] == "snapshot", rows[0]["symbol"], changes, trades)
+        except (msgspec.DecodeError, UnicodeDecodeError, AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
+            raise RecordingError(f"{file.place(number)}: expected a message of WebSocket v2, found {text[:60]!r} ({error})") from error
 
 
 class RecordedKraken:
@@ -122,7 +124,7 @@ class RecordedKraken:
             if at_ns > until_ns:
                 break
             if self._next.symbol in self._books:
-                events += self._trades(at_ns, self._next) if self._next.channel == "trade" else self._changes(at_ns, self._next)
+                events += self._trades(at_ns, self._next) if self._next.trades else self._changes(at_ns, self._next)
             self._next = next(self._frames, None)
         return events
 
@@ -150,10 +152,10 @@ class RecordedKraken:
     def _changes(self, at_ns: int, frame: Frame) -> list[Event]:
         """Apply a book message; return the levels that changed by it, those that fell out of the depth among them."""
         before = self._books[frame.symbol]
-        bids, asks = ({}, {}) if frame.kind == "snapshot" else (dict(before[0]), dict(before[1]))
-        for row in frame.rows:
-            for side, changes in zip((bids, asks), _levels(row), strict=True):
-                side.update(changes)
+        bids, asks = ({}, {}) if frame.snapshot else (dict(before[0]), dict(before[1]))
+        for told_bids, told_asks in frame.changes:
+            bids.update(told_bids)
+            asks.update(told_asks)
         after = (self._cut(frame.symbol, bids, True), self._cut(frame.symbol, asks, False))
         self._books[frame.symbol] = after
         levels = [_difference(old, new) for old, new in zip(before, after, strict=True)]
@@ -169,7 +171,7 @@ class RecordedKraken:
         return {price: side[price] for price in prices[: self._recording.depths[symbol]]}
 
     def _trades(self, at_ns: int, frame: Frame) -> list[Event]:
-        if frame.kind == "snapshot":
+        if frame.snapshot:
             return []
         stamp_ms, stream = self._stamp(at_ns) // MS, f"{frame.symbol.lower()}@trade"
         bodies = [
@@ -177,22 +179,34 @@ class RecordedKraken:
                 "e": "trade",
                 "E": stamp_ms,
                 "s": frame.symbol,
-                "t": row["trade_id"],
-                "p": _text(Decimal(row["price"])),
-                "q": _text(Decimal(row["qty"])),
+                "t": trade.id,
+                "p": _text(trade.price),
+                "q": _text(trade.qty),
                 "T": stamp_ms,
-                "m": row["side"] == "sell",
+                "m": trade.sold,
                 "M": True,
             }
-            for row in frame.rows
+            for trade in frame.trades
         ]
         return [Event(at_ns, EventKind.TRADE, frame.symbol, stream, msgspec.json.encode(body)) for body in bodies]
 
 
 def _levels(row: Mapping[str, Any]) -> tuple[Side, Side]:
     """Return bids and asks of a message; of a price that comes twice, the last size."""
-    bids, asks = ({Decimal(level["price"]): Decimal(level["qty"]) for level in row[name]} for name in ("bids", "asks"))
+    bids, asks = ({_number(level["price"]): _number(level["qty"]) for level in row[name]} for name in ("bids", "asks"))
     return bids, asks
+
+
+def _trade(row: Mapping[str, Any]) -> Trade:
+    return Trade(int(row["trade_id"]), _number(row["price"]), _number(row["qty"]), row["side"] == "sell")
+
+
+def _number(value: Any) -> Decimal:
+    """Return a price or size. Raises ValueError or ArithmeticError when it is none."""
+    number = Decimal(value)
+    if not number.is_finite():
+        raise ValueError(f"{value} is no price or size")
+    return number
 
 
 def _difference(old: Side, new: Side) -> list[tuple[str, str]]:

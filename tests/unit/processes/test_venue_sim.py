@@ -15,6 +15,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from processes.capture import NOTES
 from processes.errors import EngineError
 from processes.venue_server import Simulator
 from processes.venue_sim import Options, make_venue, serve_from_cli
@@ -300,6 +301,56 @@ def test_bad_options_are_refused_before_anything_is_served(capsys, venue, option
     with pytest.raises(EngineError, match=complaint):
         serve_from_cli(venue, {**CLI_DEFAULTS, **options})
     assert capsys.readouterr().out == ""
+
+
+KRAKEN_BOOK = (
+    b'{"channel":"book","type":"%s","data":[{"symbol":"BTC/USD","bids":[{"price":1,"qty":%s}],"asks":[],"checksum":0,'
+    b'"timestamp":"2026-08-24T22:21:10Z"}]}\n'
+)
+BINANCE_TRADE = (
+    b'1723161253937085768 {"stream":"btcusdt@trade","data":{"e":"trade","E":1,"s":"BTCUSDT","t":1,"p":"1","q":"1","T":1,"m":true}}\n'
+)
+#: What a recording cannot be, and what is said of it.
+DAMAGED = {
+    "cut": (lambda packed, plain: packed[: len(packed) // 2], r"unreadable.*the file is cut off after line"),
+    "flipped": (
+        lambda packed, plain: packed[:12] + bytes(byte ^ 255 for byte in packed[12:]),
+        r"unreadable: .*damaged",
+    ),
+    "zstandard": (lambda packed, plain: b"\x28\xb5\x2f\xfd" + packed, r"unreadable: .*zstandard files are not read"),
+    "junk line": (lambda packed, plain: plain + b"\n\xff\xfe {\n", r"line 102: "),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+@pytest.mark.parametrize(("venue", "line"), [("binance", BINANCE_TRADE), ("kraken", KRAKEN_BOOK % (b"snapshot", b"1"))])
+def test_damaged_recordings_are_refused_with_the_file_and_the_line(capsys, tmp_path, venue, line, damage):
+    plain = line * 100
+    damaged, complaint = DAMAGED[damage]
+    path = tmp_path / "one.gz"
+    path.write_bytes(damaged(gzip.compress(plain), plain))
+    with pytest.raises(EngineError, match=rf"one\.gz.*{complaint}"):
+        serve_from_cli(venue, {**CLI_DEFAULTS, "symbols": None, "recording": path})
+    assert capsys.readouterr().out == ""
+
+
+def test_recordings_of_another_venue_are_refused_with_how_they_begin(tmp_path):
+    path = tmp_path / "one.jsonl"
+    path.write_bytes(b"\n" + BINANCE_TRADE)
+    with pytest.raises(EngineError, match=r"there is no book snapshot of BTC/USD, .*; one\.jsonl line 2 is b'1723161253937085768 {"):
+        serve_from_cli("kraken", {**CLI_DEFAULTS, "symbols": None, "recording": path})
+    path.write_bytes(b"1723161253937085768 " + KRAKEN_BOOK % (b"snapshot", b"1"))
+    with pytest.raises(EngineError, match=r"no market data found \(1 other lines\); one\.jsonl line 1 is b'1723161253937085768 {"):
+        serve_from_cli("binance", {**CLI_DEFAULTS, "symbols": None, "recording": path})
+
+
+@pytest.mark.parametrize("qty", [b'"many"', b'"NaN"', b"null", b"{}"])
+def test_places_in_recorded_folders_are_those_in_their_segments(tmp_path, qty):
+    (tmp_path / NOTES).write_bytes(b"")
+    (tmp_path / "1.gz").write_bytes(gzip.compress(KRAKEN_BOOK % (b"snapshot", b"1")))
+    (tmp_path / "2.gz").write_bytes(gzip.compress(b"\n" + KRAKEN_BOOK % (b"update", b"2") + KRAKEN_BOOK % (b"update", qty)))
+    with pytest.raises(EngineError, match=r"^2\.gz line 3: expected a message of WebSocket v2, found b'{\"channel"):
+        serve_from_cli("kraken", {**CLI_DEFAULTS, "symbols": None, "recording": tmp_path})
 
 
 class Terminal:

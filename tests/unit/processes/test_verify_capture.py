@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hft.book import new_book, set_level, state_hash
-from processes.capture import CaptureError, read_capture
+from processes.capture import NOTES, CaptureError, read_capture
 from processes.verify_capture import books, print_capture, verify
 from shm.jit import JIT_ENABLED
 from support.naive_book import NaiveBook
@@ -219,13 +219,61 @@ def test_verify_refuses_a_venue_whose_oracle_it_does_not_know(tmp_path: Path) ->
 def test_print_capture_shows_each_symbol_and_each_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     messages = Market().session()
     messages.insert(10, b"{")
-    messages[50] = messages[50].replace(b'"B":"', b'"B":"9')
+    messages[51] = messages[51].replace(b'"B":"', b'"B":"9')
     document = verify("binance", written(tmp_path / "x", messages))
     print_capture(document)
     text = capsys.readouterr().out
     assert "BTCUSDT" in text
     assert "refused 1" in text
-    assert "line 11: malformed" in text
+    assert "x line 11: malformed" in text and "x line 53: BTCUSDT at " in text
+
+
+def test_what_is_wrong_is_said_with_its_place(tmp_path: Path) -> None:
+    good = written(tmp_path / "good", Market().session())
+    assert verify("binance", good)["wrong"] == []
+    messages = Market().session()
+    messages.insert(10, b'{"stream":')
+    path = written(tmp_path / "refused", messages)
+    assert verify("binance", path)["wrong"] == [f"{path}: 1 messages refused, the first at refused line 11: malformed: '{{\"stream\":'"]
+    path = written(tmp_path / "trades", [TRADE] * 3)
+    assert verify("binance", path)["wrong"] == [f"{path}: nothing was compared with what the venue says, in 3 messages"]
+
+
+def test_each_file_of_a_folder_must_be_right_and_is_named(tmp_path: Path) -> None:
+    messages = Market().session()
+    written(tmp_path / "a.jsonl", messages)
+    written(tmp_path / "b.jsonl", [TRADE])
+    document = verify("binance", tmp_path)
+    assert document["wrong"] == [f"{tmp_path / 'b.jsonl'}: nothing was compared with what the venue says, in 1 messages"]
+    assert document["compared"] == document["equal"] == 39
+
+
+def test_places_in_a_recorded_session_are_those_in_its_segments(tmp_path: Path) -> None:
+    (tmp_path / NOTES).write_bytes(b"")
+    messages = Market().session()
+    messages.insert(45, b"{")
+    messages[51] = messages[51].replace(b'"B":"', b'"B":"9')
+    for name, part in (("1.gz", messages[:40]), ("2.gz", messages[40:])):
+        (tmp_path / name).write_bytes(gzip.compress(as_lines(part)))
+    document = verify("binance", tmp_path)
+    assert [(one["file"], one["line"]) for one in document["first_refused"]] == [("2.gz", 6)]
+    assert {(one["file"], one["line"]) for one in document["first_differing"]} == {("2.gz", 13)}
+
+
+@pytest.mark.parametrize("venue", ["binance", "coinbase", "kraken"])
+def test_capture_of_another_venue_is_refused_with_how_it_begins(venue: str, tmp_path: Path) -> None:
+    other = {
+        "binance": b'{"type":"match","product_id":"BTC-USD","price":"1","size":"1"}',
+        "coinbase": b'{"channel":"book","type":"snapshot","data":[{"symbol":"BTC/USD"}]}',
+        "kraken": b'{"stream":"btcusdt@trade","data":{"e":"trade","s":"BTCUSDT"}}',
+    }[venue]
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b"\n" + other + b"\n")
+    with pytest.raises(
+        CaptureError, match=r"x\.jsonl line 2: no \w+ market data among 1 messages: .*; the capture begins with '{"
+    ) as refused:
+        verify(venue, path)
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(("name", "least"), [("btcusdt", 3449), ("ethusdt", 3432)])
