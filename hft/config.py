@@ -56,11 +56,12 @@ class Simulator(Struct, frozen=True, kw_only=True):
     """Run the bundled venue simulator and connect to it instead of the configured URLs; exactly one of its two sources."""
 
     synthetic_seed: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] | None = None  #: seed of a synthetic order flow
-    recording: str | None = None  #: capture to play, relative to the config file
+    recording: str | None = None  #: capture to play, a file or a folder of segments, relative to the config file
     pace: str = "recorded"  #: recording: "recorded", "max" (as fast as the engine reads), or a factor such as "10"
     rate: Annotated[float, msgspec.Meta(ge=0.01, le=1000)] = 1.0  #: synthetic flow: multiplier of events
     as_recorded: bool = False  #: recording: leave exchange times as they were recorded
     loop: bool = True  #: recording: begin again after its end
+    tls: bool = False  #: over wss and https, under an authority of the instance's own, which takes the place of `ca_file`
 
 
 class Venue(Struct, frozen=True, kw_only=True):

@@ -9,16 +9,31 @@ import click
 import msgspec
 
 from hft.bounds import ConfigBoundsError, prove_bounds
-from hft.config import ConfigError, load
+from hft.config import Config, ConfigError, load, with_absolute_paths
 from hft.tables import build_tables
+from processes.errors import EngineError
 from processes.segments import bytes_needed
+from processes.transport.stream import tls_context
 from strategies import registry
 from strategies.contract import ContractError, resolve_params
 
 
+def load_with_authorities(config_file: Path) -> Config:
+    """The config, and proof that the CA files it names can be used here. Raises ConfigError naming file, key and path."""
+    config = load(config_file)
+    for name, venue in with_absolute_paths(config, config_file.resolve().parent).venues.items():
+        # A simulator brings its own authority, or needs none.
+        if venue.ca_file is not None and venue.simulator is None:
+            try:
+                tls_context(Path(venue.ca_file))
+            except EngineError as error:
+                raise ConfigError(f"{config_file}: venues.{name}.ca_file: {error}") from error
+    return config
+
+
 def check(config_file: Path) -> dict[str, Any]:
     """Load and prove; raises ConfigError naming file, key, found and expected."""
-    config = load(config_file)
+    config = load_with_authorities(config_file)
     try:
         tables = build_tables(config)
         prove_bounds(tables.instrument_rows, tables.limit_rows, tables.firm)

@@ -70,10 +70,7 @@ class Recorder:
         """Raises EngineError for options that do not fit, or a folder that cannot be recorded into."""
         section, rows = order.section, list(range(len(order.symbols)))
         self.order = order
-        try:
-            self._tls = None if section.ca_file is None else tls_context(Path(section.ca_file))
-        except OSError as error:
-            raise EngineError(f"CA file {section.ca_file}: {error.strerror or error}") from error
+        self._tls = None if section.ca_file is None else tls_context(Path(section.ca_file))
         credentials = None if section.credentials is None else read_credentials(Path(section.credentials))
         try:
             parse_url(section.stream_url, ("ws", "wss"))

@@ -58,13 +58,15 @@ class Simulators:
         command = [sys.executable, "-m", "processes.cli", "venue-sim", name, "--with-parent", "--pace", simulator.pace]
         if simulator.recording is not None:
             recording = self.config_file.parent / simulator.recording
-            if not recording.is_file():
-                raise EngineError(f"venues.{name}.simulator.recording: no file {recording}")
+            if not recording.exists():
+                raise EngineError(f"venues.{name}.simulator.recording: there is no {recording}")
             command += ["--recording", str(recording)]
         else:
             symbols = [i.symbol for key, i in self.config.instruments.items() if key.rpartition(".")[2].lower() == name]
             command += ["--synthetic", str(simulator.synthetic_seed), "--rate", str(simulator.rate), "--symbols", ",".join(symbols)]
         command += ["--loop"] * simulator.loop + ["--as-recorded"] * simulator.as_recorded
+        if simulator.tls:
+            command += ["--tls", "--authority", str(self.instance.folder / "authority")]
         with open(self.instance.folder / "log" / f"venue-sim.{name}.jsonl", "ab") as log_file:
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log_file)
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from hft.config import load
 from processes import logs
 from processes.attach import is_alive
+from processes.config_check import load_with_authorities
 from processes.errors import EngineError
 from processes.instance import Instance, write_durably
 from processes.latency import print_latency, read_latency
@@ -27,7 +27,7 @@ _PICTURE_S = 0.5
 
 def start_foreground(instance: Instance, config_file: Path, seconds: float | None, quiet: bool) -> dict[str, Any]:
     """Run until `seconds` have passed, or SIGINT or SIGTERM; return the last status with the latency report in it."""
-    config = load(config_file)
+    config = load_with_authorities(config_file)
     screen = _Screen(quiet)
     instance.make_folders()
     logs.to_file(instance.folder / "log" / "supervisor.jsonl")
@@ -79,7 +79,7 @@ def print_end(document: dict[str, Any]) -> None:
 
 def start_detached(instance: Instance, config_file: Path, seconds: float | None) -> dict[str, Any]:
     """Start a supervisor in a session of its own; return its status once it trades."""
-    load(config_file)
+    load_with_authorities(config_file)
     instance.make_folders()
     engine = instance.read_engine()
     if engine is not None and is_alive(engine):

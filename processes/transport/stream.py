@@ -65,9 +65,12 @@ def resolve(url: Url) -> tuple[Address, ...]:
 def tls_context(ca_file: Path | None = None) -> ssl.SSLContext:
     """A client context that verifies chain and host name, by the system's authorities or those in `ca_file` alone.
 
-    TLS 1.2 or newer, and no renegotiation.
+    TLS 1.2 or newer, and no renegotiation. Raises EngineError for a file that cannot be used.
     """
-    context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+    try:
+        context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+    except OSError as error:  # Of `ssl` too: SSLError is one.
+        raise EngineError(f"CA file {ca_file}: {error.strerror or error}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
     return context

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import pytest
 
 from hft.config import ConfigError
-from processes import build, idle, logs, simulators
+from processes import build, idle, logs, simulators, start
 from processes.config_check import check, print_check
 from processes.errors import EngineError
 from processes.instance import Instance
@@ -116,6 +116,26 @@ def test_config_that_start_would_refuse_is_refused_with_file_and_key(tmp_path: P
         check(path)
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "No such file or directory"), (b"", "NO_CERTIFICATE_OR_CRL_FOUND"), (b"no PEM", "NO_CERTIFICATE_OR_CRL_FOUND")],
+)
+def test_ca_file_that_cannot_be_used_is_refused_with_its_key_and_path(tmp_path: Path, content: bytes | None, said: str) -> None:
+    path = tmp_path / "changed.toml"
+    simulated = "simulator = { synthetic_seed = 7 }"
+    path.write_text(PAPER.read_text().replace(simulated, 'ca_file = "own.pem"'))
+    if content is not None:
+        (tmp_path / "own.pem").write_bytes(content)
+    instance = Instance("some", tmp_path / "state")
+    starts = [lambda: start.start_foreground(instance, path, None, True), lambda: start.start_detached(instance, path, None)]
+    for use in (lambda: check(path), *starts):
+        with pytest.raises(ConfigError, match=rf"changed\.toml: venues\.binance\.ca_file: CA file {tmp_path / 'own.pem'}: .*{said}"):
+            use()
+    assert not instance.folder.exists()
+    path.write_text(PAPER.read_text().replace(simulated, f'ca_file = "own.pem"\n{simulated}'))
+    assert check(path)["config"]["venues"]["binance"]["ca_file"] == "own.pem", "a simulator's takes its place"
+
+
 def test_build_warms_every_process_of_every_config_given(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     warmed: list[str] = []
     monkeypatch.setattr(build, "warm_process", lambda config, name: warmed.append(name))
@@ -195,7 +215,7 @@ def test_simulator_is_started_on_the_configs_symbols_and_its_urls_take_the_confi
 
 
 def test_recording_is_found_beside_the_config_or_named_as_missing(fake: type[FakeSimulator], tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="recording: no file .*absent.gz"):
+    with pytest.raises(EngineError, match="recording: there is no .*absent.gz"):
         simulated(tmp_path, recording="absent.gz").start()
     (tmp_path / "there.gz").write_bytes(b"")
     started = simulated(tmp_path, recording="there.gz", loop=False, as_recorded=True, pace="max")
@@ -205,6 +225,22 @@ def test_recording_is_found_beside_the_config_or_named_as_missing(fake: type[Fak
         f"--recording {tmp_path}/there.gz" in command and "--pace max" in command and "--as-recorded" in command and "--loop" not in command
     )
     started.stop()
+
+
+def test_simulator_that_speaks_tls_has_the_instances_authority_which_the_venue_then_trusts(
+    fake: type[FakeSimulator], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    urls = {"ws": "wss://127.0.0.1:7001", "http": "https://127.0.0.1:7002", "ca": "/there/ca.pem"}
+    monkeypatch.setattr(fake, "says", json.dumps({"ready": True, "control": "http://127.0.0.1:7003", **urls}).encode() + b"\n")
+    started = simulated(tmp_path, synthetic_seed=7, tls=True)
+    venue = started.start().venues["binance"]
+    assert (venue.stream_url, venue.rest_url, venue.ca_file) == tuple(urls.values())
+    assert fake.made[0].command[-3:] == ["--tls", "--authority", str(started.instance.folder / "authority")]
+    started.stop()
+    plain = simulated(tmp_path, synthetic_seed=7)
+    plain.start()
+    assert "--tls" not in fake.made[1].command
+    plain.stop()
 
 
 def test_simulator_that_says_nothing_is_an_error_and_is_ended(

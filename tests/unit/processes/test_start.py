@@ -35,7 +35,7 @@ def engine(instance_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(start, "Supervisor", make)
     monkeypatch.setattr(start, "time", engine.clock)
-    monkeypatch.setattr(start, "load", lambda path: engine.config)
+    monkeypatch.setattr(start, "load_with_authorities", lambda path: engine.config)
     monkeypatch.setattr(logs, "to_file", lambda path: None)
     yield engine
     engine.supervisor.close()
