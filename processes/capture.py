@@ -141,7 +141,7 @@ def _read_file(path: Path, recorded: bool) -> Iterator[Line]:
         note = _note(line)
         if note is not None:
             symbol = note.symbol
-            if note.recorder != "reply":
+            if note.recorder in ("connected", "disconnected"):
                 yield Line(line.number, line.stamp, b"", connects=True)
             continue
         yield line._replace(symbol=symbol, reply=True) if symbol else line

@@ -36,19 +36,16 @@ from processes.feed import ANY_LOST, FEED_WORDS, NO_OFFSET, OFFSET_LEAST_NS, Fee
 from processes.logs import log
 from processes.resources import Resources
 from processes.stage import Stage
+from processes.standby import OVERLAP_NS, Standby, is_old
 from processes.transport import connect
 from processes.transport.connect import DirectLink, Kills, Link, LinkEvent, Settings
 from processes.transport.stream import tls_context
-from processes.transport.wire import MESSAGES_IN, ORDERS, Wire, make_wire, queue_text
+from processes.transport.wire import ORDERS, Wire, make_wire, queue_text
 from shm.pinned import Pinned, pin
 
 #: Records that one message makes at most: the whole book of a deep venue.
 STAGING_RECORDS = 1 << 17
 MESSAGE_BYTES_MAX = 1 << 23
-#: A connection that lives for so long only is replaced this much before that.
-_REPLACE_BEFORE_NS = 60_000_000_000
-#: How long a new connection delivers before it takes over: what the old one still holds has come on it, too, by then.
-_OVERLAP_NS = 1_500_000_000
 #: How much longer what the one brought may be behind what the other did.
 _OVERLAP_REST_NS = 2_000_000_000
 #: Turns that the second connection is given at once.
@@ -72,12 +69,10 @@ class FeedStage(Stage):
         self._tls = self._authorities()
         self._calls = Calls(self.venue.rest_url, self._tls)
         self._link: Link | None = None
-        self._standby: Link | None = None
+        self._standby: Standby | None = None
         self._make_link: Callable[[Wire], Link] | None = None
         self._beside: tuple[Any, Pinned] | None = None
         self._opened_ns = 0
-        self._standby_ns = 0
-        self._standby_heard = 0
         self._offset_due_ns = 0
         self._not_before_ns: dict[int, int] = {}
 
@@ -190,7 +185,7 @@ class FeedStage(Stage):
         elif event is LinkEvent.ENDED:
             counters[FeedCounter.DISCONNECTS] += 1
             log("disconnected", venue=self.spec.subject, why=str(self._link.error))
-            if self._standby is not None and self._standby.open:
+            if self._standby is not None and self._standby.link.open:
                 counters[FeedCounter.CONNECTS] += 1
                 self._take_over(now_ns)
             else:
@@ -206,38 +201,34 @@ class FeedStage(Stage):
         assert self._link is not None and self._market is not None
         words, life_ns = self._market.feed.words, self._market.session.life_ns
         if self._standby is None:
-            ages = life_ns and self._link.open and now_ns - self._opened_ns > life_ns - _REPLACE_BEFORE_NS
-            if not self._link.open or not (ages or words[SHUTDOWN]):
+            if not self._link.open or not (is_old(self._opened_ns, life_ns, now_ns) or words[SHUTDOWN]):
                 return
             log("connection is being replaced", venue=self.spec.subject, why="shutdown announced" if words[SHUTDOWN] else "age")
             words[SHUTDOWN] = 0
             assert self._make_link is not None
             self._spare = self._spare or make_wire(message_bytes_max=MESSAGE_BYTES_MAX)
-            self._standby = self._make_link(self._spare)
-            self._standby_ns = 0
+            self._standby = Standby(self._make_link(self._spare))
         event = self._standby.tick(now_ns)
         if event is LinkEvent.OPENED:
-            self._standby_ns = now_ns
-            self._standby_heard = int(self._standby.wire.words[MESSAGES_IN])
             if self._market.begin_overlap is None or not self._link.open:
                 self._begin_anew(now_ns)
                 return
             self._begin_overlap(now_ns)
         elif event in (LinkEvent.FAILED, LinkEvent.REFUSED):
-            log("replacement failed", venue=self.spec.subject, why=str(self._standby.error))
-        if not self._standby.open:
+            log("replacement failed", venue=self.spec.subject, why=str(self._standby.link.error))
+        if not self._standby.link.open:
             return
-        self._standby.poll(now_ns)
+        self._standby.link.poll(now_ns)
         self._turn_beside(now_ns)
-        self._standby.flush()
-        if now_ns - self._standby_ns > _OVERLAP_NS and self._standby.wire.words[MESSAGES_IN] > self._standby_heard:
+        self._standby.link.flush()
+        if self._standby.may_take_over(now_ns):
             self._take_over(now_ns)
 
     def _begin_overlap(self, now_ns: int) -> None:
         """Both connections deliver from here."""
         assert self._market is not None and self._market.begin_overlap is not None and self._spare is not None
         feed = self._market.feed
-        self._market.begin_overlap(feed, now_ns + _OVERLAP_NS + _OVERLAP_REST_NS)
+        self._market.begin_overlap(feed, now_ns + OVERLAP_NS + _OVERLAP_REST_NS)
         self._say(self._market.session.hello(now_ns), self._spare)
         for row in self.rows:
             # The session has forgotten what it was to ask for.
@@ -266,10 +257,10 @@ class FeedStage(Stage):
     def _take_over(self, now_ns: int) -> None:
         """The second connection is the first from here."""
         assert self._standby is not None and self._spare is not None and self._link is not None
-        old, self._link, self._standby = self._link, self._standby, None
+        old, self._link, self._opened_ns = self._link, self._standby.link, self._standby.opened_ns
+        self._standby = None
         self.wire, self._spare = self._spare, self.wire
         self._beside = None
-        self._opened_ns = self._standby_ns
         self.context = self.context._replace(wire=self.wire)
         self.changed = True
         old.drop()
@@ -336,7 +327,7 @@ class FeedStage(Stage):
 
     def disconnect(self, now_ns: int) -> None:
         """Let go of the connections at the end of the process."""
-        for link in (self._link, self._standby):
+        for link in (self._link, None if self._standby is None else self._standby.link):
             if link is not None:
                 link.drop()
                 link.tick(now_ns)

@@ -4,6 +4,9 @@ The connection and what is said on it are the feed's own (`hft/venues/markets.py
 come by REST, one of each symbol is asked for once the connection delivers, and again at the beginning of each segment, and written
 between the messages that came meanwhile. Elsewhere a segment begins with subscribing the books anew, which brings them whole. So each
 segment can be read by itself.
+
+Where the venue cuts a connection at a certain age, a second one is opened before that, and takes over when both have delivered for a
+while. What only the second brought by then is written behind what the first did: nothing is missing, and no book begins anew.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import re
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,14 +31,15 @@ from hft.http_client import HttpError, parse_url
 from hft.reconnect import AttemptWindow, Reconnect
 from hft.venues.interface import Call, Outgoing, Text
 from hft.venues.markets import SessionOrder, open_session
-from hft.websocket import Opcode
 from processes.calls import Answer, Calls
 from processes.credentials import read_credentials
 from processes.errors import EngineError
+from processes.record_connection import Connection, Heard, Overlap
 from processes.segment_writer import SegmentLimits, SegmentWriter
+from processes.standby import Standby, is_old
 from processes.transport.connect import Kills, Link, LinkEvent, Settings
 from processes.transport.stream import tls_context
-from processes.transport.wire import FRAME_HEAD, FRAME_TAIL, OPENED, ORDERS, Wire, make_wire, queue_text
+from processes.transport.wire import ORDERS, queue_text
 
 #: Where a venue's public market data is: WebSocket, REST.
 PUBLIC = {
@@ -42,8 +47,6 @@ PUBLIC = {
     "coinbase": ("wss://ws-feed.exchange.coinbase.com", "https://api.exchange.coinbase.com"),
     "kraken": ("wss://ws.kraken.com/v2", "https://api.kraken.com"),
 }
-MESSAGE_BYTES_MAX = 1 << 24
-
 _SECOND_NS = 1_000_000_000
 _TURN_S = 0.005
 #: A snapshot is asked for once the connection has delivered for so long: it must not be older than the first message.
@@ -78,11 +81,16 @@ class Recorder:
         except (HttpError, ValueError) as error:
             raise EngineError(str(error)) from error
         self._calls = Calls(section.rest_url, self._tls)
-        self._wire: Wire = make_wire(message_bytes_max=MESSAGE_BYTES_MAX)
-        self._link: Link | None = None
+        self._make_link: Callable[[Connection], Link] | None = None
+        self._now = Connection()
+        self._next: Connection | None = None  # the second one, which is to take over
+        self._standby: Standby | None = None  # its link
+        self._overlap = Overlap()
         self._due_ns: dict[int, int] = {}  # row -> when its whole book is to be asked for
+        self._waiting: set[int] = set()  # rows whose whole book was asked for and has not come
         self._asked: dict[int, str] = {}  # row -> what was asked
-        self.counts = dict.fromkeys(("messages", "bytes", "connects", "disconnects", "snapshots", "snapshots_failed"), 0)
+        counted = ("messages", "bytes", "connects", "disconnects", "replaced", "snapshots", "snapshots_failed")
+        self.counts = dict.fromkeys(counted, 0)
         about = {"url": section.stream_url, "symbols": order.symbols, "codec": section.codec, "channel": section.channel}
         self.writer = SegmentWriter(order.folder, order.venue, about, order.limits, time.time_ns, time.monotonic_ns)
 
@@ -91,48 +99,37 @@ class Recorder:
         from processes.transport import picows_transport
 
         picows_transport.warm()
-        endpoint = self._opened.session.endpoint()
-        settings = Settings(url=endpoint.url, headers=endpoint.headers, tls=self._tls)
         window = AttemptWindow(self._opened.attempts.most, self._opened.attempts.window_ns)
-        retry = Reconnect(random.Random(os.urandom(8)), window=window)
-        kills = Kills(np.zeros(2, np.int64), 0, 1)
-        self._link = picows_transport.PicowsLink(settings, self._wire, retry, kills, loop, self.take)
+
+        def make_link(connection: Connection) -> Link:
+            endpoint = self._opened.session.endpoint()
+            settings = Settings(url=endpoint.url, headers=endpoint.headers, tls=self._tls)
+            retry = Reconnect(random.Random(os.urandom(8)), window=window)
+            kills = Kills(np.zeros(2, np.int64), 0, 1)
+            return picows_transport.PicowsLink(settings, connection.wire, retry, kills, loop, self.take)
+
+        self._make_link = make_link
+        self._now.link = make_link(self._now)
 
     def take(self) -> None:
-        """Write every message that is waiting."""
-        words, frames, data = self._wire.words, self._wire.frames, self._wire.data
-        head, tail = int(words[FRAME_HEAD]), int(words[FRAME_TAIL])
-        if words[OPENED] > self.counts["connects"]:
-            # Its first messages may come before a turn notices it.
-            assert self._link is not None
-            self.counts["connects"] = int(words[OPENED])
-            at_ns = int(frames[head & (len(frames) - 1), 3]) if head < tail else time.monotonic_ns()
-            self.writer.note(at_ns, "connected", url=self._link.url.label)
-        for n in range(head, tail):
-            start, size, opcode, received_ns = frames[n & (len(frames) - 1)].tolist()
-            self.writer.message(received_ns, data[start : start + size].tobytes(), opcode == Opcode.BINARY)
-            self.counts["messages"] += 1
-            self.counts["bytes"] += size
-        words[FRAME_HEAD] = tail
+        """Write every message that is waiting; what the second connection brings is held until it takes over."""
+        waiting_ns = self._now.waiting_ns()
+        if self._now.opened_anew():
+            self.counts["connects"] += 1
+            self.writer.note(time.monotonic_ns() if waiting_ns is None else waiting_ns, "connected", url=self._link.url.label)
+        for heard in self._now.heard():
+            self._write(heard)
+            if self._next is not None:
+                self._overlap.first(heard)
+        for heard in () if self._next is None else self._next.heard():
+            self._overlap.second(heard)
 
     def turn(self, now_ns: int) -> None:
-        """Get on with the connection, the snapshots and the segments. Raises EngineError when the venue is given up."""
-        assert self._link is not None
-        event = self._link.tick(now_ns)
-        self.take()
-        if event is LinkEvent.OPENED:
-            self._say(self._opened.session.hello(now_ns))
-            if self._opened.snapshots_by_call:
-                self._want(now_ns + _SNAPSHOT_AFTER_NS)
-        elif event is LinkEvent.ENDED:
-            self.counts["disconnects"] += 1
-            self.writer.note(now_ns, "disconnected", why=str(self._link.error))
-            self._calls.close()
-            self._due_ns.clear()
-        elif event is LinkEvent.REFUSED:
-            raise EngineError(str(self._link.error))
+        """Get on with the connections, the snapshots and the segments. Raises EngineError when the venue is given up."""
+        self._follow(now_ns)
+        self._replace(now_ns)
         if self._link.open:
-            self._say(self._opened.session.tick(now_ns))
+            self._say(self._opened.session.tick(now_ns), self._now)
             self._snapshots(now_ns)
             self._link.flush()
         if self.writer.turn(now_ns) and self._link.open:
@@ -140,7 +137,11 @@ class Recorder:
 
     async def close(self) -> None:
         """End the connection in order, and the recording."""
-        if self._link is not None:
+        if self._standby is not None:
+            self._standby.link.drop()
+            self._standby.tick(time.monotonic_ns())
+            self._standby.link.close(time.monotonic_ns())
+        if self._now.link is not None:
             self._link.close(time.monotonic_ns())
             until_ns = time.monotonic_ns() + _CLOSE_NS
             while not self._link.closed and time.monotonic_ns() < until_ns:
@@ -157,13 +158,94 @@ class Recorder:
     @property
     def error(self) -> str:
         """Why there is no connection, if there is none."""
-        return "" if self._link is None or self._link.open else str(self._link.error or "connecting")
+        link = self._now.link
+        return "" if link is None or link.open else str(link.error or "connecting")
 
     def document(self) -> dict[str, Any]:
         """What was recorded so far."""
         order, writer = self.order, self.writer
         counts = {**self.counts, "segments": writer.segments, "packed_bytes": writer.packed_bytes}
         return {"venue": order.venue, "folder": str(order.folder), "symbols": list(order.symbols), **counts, "error": self.error}
+
+    @property
+    def _link(self) -> Link:
+        assert self._now.link is not None
+        return self._now.link
+
+    def _write(self, heard: Heard) -> None:
+        self.writer.message(heard.at_ns, heard.payload, heard.binary)
+        self.counts["messages"] += 1
+        self.counts["bytes"] += len(heard.payload)
+
+    def _follow(self, now_ns: int) -> None:
+        """Notice what became of the connection."""
+        event = self._link.tick(now_ns)
+        self.take()
+        if event is LinkEvent.OPENED:
+            self._now.opened_ns = now_ns
+            self._say(self._opened.session.hello(now_ns), self._now)
+            self._begin_books(now_ns)
+        elif event is LinkEvent.ENDED:
+            self.counts["disconnects"] += 1
+            if self._standby is not None and self._standby.link.open:
+                self._take_over(now_ns, anew=False)
+                return
+            self.writer.note(now_ns, "disconnected", why=str(self._link.error))
+            self._calls.close()
+            self._due_ns.clear()
+            self._waiting.clear()
+        elif event is LinkEvent.REFUSED:
+            raise EngineError(str(self._link.error))
+
+    def _replace(self, now_ns: int) -> None:
+        """Open a second connection when the first has not long to live, and let it take over once it has delivered for a while."""
+        if self._standby is None or self._next is None:
+            if not self._link.open or not is_old(self._now.opened_ns, self._opened.session.life_ns, now_ns):
+                return
+            assert self._make_link is not None
+            self._next, self._overlap = Connection(), Overlap()
+            self._next.link = self._make_link(self._next)
+            self._standby = Standby(self._next.link)
+        event = self._standby.tick(now_ns)
+        self.take()
+        if event is LinkEvent.OPENED:
+            self._say(self._opened.session.hello(now_ns), self._next)
+            # The session has forgotten what it was to ask for.
+            self._due_ns |= dict.fromkeys(self._waiting, now_ns)
+            if not self._link.open:
+                self._take_over(now_ns, anew=True)
+                return
+        elif event is not LinkEvent.NOTHING:
+            self._overlap = Overlap()  # It begins with the next attempt.
+        if self._standby.link.open:
+            self._standby.link.flush()
+        if self._standby.may_take_over(now_ns):
+            self._take_over(now_ns, anew=False)
+
+    def _take_over(self, now_ns: int, anew: bool) -> None:
+        """The second connection is the first from here; `anew` if the first has not delivered until now, so that books begin again."""
+        assert self._standby is not None and self._next is not None
+        self.take()
+        old, self._now, opened_ns = self._link, self._next, self._standby.opened_ns
+        self._next = self._standby = None
+        self._now.opened_ns = opened_ns
+        self._now.opened_anew()
+        self.counts["connects"] += 1
+        self.counts["replaced"] += not anew
+        self.writer.note(now_ns, "connected" if anew else "replaced", url=self._link.url.label)
+        for heard in self._overlap.rest():
+            self._write(heard)
+        self._overlap = Overlap()
+        old.drop()
+        old.tick(now_ns)
+        old.close(now_ns)
+        if anew:
+            self._begin_books(now_ns)
+
+    def _begin_books(self, now_ns: int) -> None:
+        """Ask for whole books once the connection has delivered for a while."""
+        if self._opened.snapshots_by_call:
+            self._want(now_ns + _SNAPSHOT_AFTER_NS)
 
     def _want(self, due_ns: int) -> None:
         if self._opened.snapshots_by_call and not self.order.section.rest_url:
@@ -174,7 +256,8 @@ class Recorder:
         """Ask for the whole books that are due, and write those that came."""
         for row in [row for row, due_ns in self._due_ns.items() if due_ns <= now_ns]:
             del self._due_ns[row]
-            self._say(self._opened.session.resync(row, now_ns))
+            self._waiting.add(row)
+            self._say(self._opened.session.resync(row, now_ns), self._now)
         for answer in self._calls.poll(now_ns):
             self._answered(answer, time.monotonic_ns())
 
@@ -186,14 +269,15 @@ class Recorder:
         # What came before the answer is written before it.
         self.take()
         self.counts["snapshots"] += 1
+        self._waiting.discard(answer.tag)
         self.writer.note(now_ns, "reply", symbol=self.order.symbols[answer.tag], target=self._asked.get(answer.tag, ""))
         self.writer.message(now_ns, answer.body)
 
-    def _say(self, outgoing: list[Outgoing]) -> None:
+    def _say(self, outgoing: list[Outgoing], connection: Connection) -> None:
         for each in outgoing:
             if isinstance(each, Text):
                 data = np.frombuffer(each.data, np.uint8)
-                if not queue_text(self._wire, ORDERS, data, 0, len(data)):
+                if not queue_text(connection.wire, ORDERS, data, 0, len(data)):
                     raise EngineError(f"a message of {len(data)} bytes to the venue did not fit")
             elif isinstance(each, Call) and self.order.section.rest_url:
                 self._asked[each.tag] = each.target

@@ -5,6 +5,7 @@ A folder holds the `.gz` segments of one venue, whose names sort by time, and `r
     <receive ns> <json>                                              a text message, as it came; a line break in it is a space here
     <receive ns> b64:<base64>                                        a binary message
     <receive ns> {"recorder":"connected"|"disconnected",...}         what became of the connection
+    <receive ns> {"recorder":"replaced",...}                         another connection goes on from here, and nothing is missing
     <receive ns> {"recorder":"reply","symbol":...,"target":...}      the next line is the body of a REST reply about this symbol
 
 `recording.jsonl` has a line for each recording that begun, with what it was to record, and one for each segment that begun or ended.
@@ -64,7 +65,7 @@ class SegmentWriter:
         self._name = ""
         self._packer = zlib.compressobj(wbits=_GZIP)
         self._offset_ns = 0
-        self._begun_ns = self._flushed_ns = 0
+        self._begun_ns = self._flushed_ns = self._newest_ns = 0
         self._segment_bytes = self._segment_lines = 0
         self.segments = self.lines = self.packed_bytes = 0
         try:
@@ -116,6 +117,7 @@ class SegmentWriter:
 
     def _begin(self) -> None:
         self._begun_ns = self._flushed_ns = self._monotonic_ns()
+        self._newest_ns = 0
         begun_utc_ns = self._utc_ns()
         self._offset_ns = begun_utc_ns - self._begun_ns
         clock = time.strftime("%Y%m%dT%H%M%S", time.gmtime(begun_utc_ns // _SECOND_NS))
@@ -141,7 +143,9 @@ class SegmentWriter:
     def _write(self, at_ns: int, body: bytes) -> None:
         if self._file < 0:
             self._begin()
-        self._put(self._packer.compress(b"%d %s\n" % (at_ns + self._offset_ns, body)))
+        # What came on one of two connections may be written behind what came later on the other.
+        self._newest_ns = max(self._newest_ns, at_ns)
+        self._put(self._packer.compress(b"%d %s\n" % (self._newest_ns + self._offset_ns, body)))
         self._segment_lines += 1
         self.lines += 1
 

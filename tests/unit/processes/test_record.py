@@ -20,6 +20,7 @@ from processes import calls, cli, record
 from processes.capture import NOTES, raw_lines, read_capture
 from processes.errors import EngineError
 from processes.record import Order, Recorder, order_of
+from processes.record_connection import Connection
 from processes.segment_writer import SegmentLimits
 from processes.transport.connect import LinkEvent
 from processes.transport.stream import CertificateRefused
@@ -49,21 +50,33 @@ class RecorderDesk:
         self.now_ns = SECOND_NS
         self.requests = requests
         self.recorder = Recorder(order)
-        self.link = FakeLink()
-        self.recorder._link = self.link  # type: ignore[assignment]
+        self.link = FakeLink(self.recorder._now.wire)
+        self.recorder._now.link = self.link  # type: ignore[assignment]
+        #: Links made for a second connection.
+        self.made: list[FakeLink] = []
 
-    def opens(self) -> None:
-        open_wire(self.recorder._wire, -1, 1)
-        self.link.brings(LinkEvent.OPENED)
+        def make(connection: Connection) -> FakeLink:
+            self.made.append(FakeLink(connection.wire))
+            return self.made[-1]
+
+        self.recorder._make_link = make  # type: ignore[assignment]
+
+    def opens(self, link: FakeLink | None = None) -> None:
+        link = link or self.link
+        assert link.wire is not None
+        open_wire(link.wire, -1, 1)
+        link.brings(LinkEvent.OPENED)
         self.turn()
 
     def turn(self, after_ns: int = 0) -> None:
         self.now_ns += after_ns
         self.recorder.turn(self.now_ns)
 
-    def hears(self, *frames: bytes) -> None:
+    def hears(self, *frames: bytes, link: FakeLink | None = None) -> None:
+        link = link or self.link
+        assert link.wire is not None
         for frame in frames:
-            deliver(self.recorder._wire, frame, self.now_ns)
+            deliver(link.wire, frame, self.now_ns)
         self.recorder.take()
 
     def lines(self) -> list[tuple[int, bytes]]:
@@ -102,7 +115,7 @@ def test_messages_are_written_as_they_came_with_the_time_of_their_receipt(desk: 
 
 
 def test_what_comes_before_the_connection_was_noticed_is_behind_its_note(desk: RecorderDesk) -> None:
-    open_wire(desk.recorder._wire, -1, 1)
+    open_wire(desk.recorder._now.wire, -1, 1)
     desk.hears(depth(1, 2))
     desk.link.brings(LinkEvent.OPENED)
     desk.turn()
@@ -164,6 +177,131 @@ def test_each_segment_begins_with_whole_books(desk: RecorderDesk) -> None:
     assert desk.recorder.writer.segments == 2
 
 
+DAY_NS = 24 * 3600 * SECOND_NS
+
+
+@pytest.fixture
+def long_desk(desk: RecorderDesk) -> RecorderDesk:
+    """A desk whose segments do not end."""
+    desk.recorder.writer._limits = SegmentLimits(age_max_ns=100 * DAY_NS)
+    return desk
+
+
+def overlapping(desk: RecorderDesk) -> FakeLink:
+    """A second connection, open beside the first, which is about to be cut."""
+    desk.opens()
+    desk.turn(SECOND_NS)
+    for request in desk.requests.made:
+        request.answer = snapshot(7, BIDS, ASKS)
+    desk.turn(23 * 3600 * SECOND_NS)
+    assert desk.made == [] and desk.recorder.counts["snapshots"] == 2
+    desk.turn(DAY_NS - 23 * 3600 * SECOND_NS)
+    (second,) = desk.made
+    desk.opens(second)
+    return second
+
+
+def notes(desk: RecorderDesk) -> list[str]:
+    return [json.loads(body)["recorder"] for _, body in desk.lines() if body.startswith(b'{"recorder"') and b'"reply"' not in body]
+
+
+def diffs(desk: RecorderDesk) -> list[bytes]:
+    return [body for _, body in desk.lines() if b"depthUpdate" in body]
+
+
+def test_a_connection_is_replaced_before_the_venue_cuts_it_and_everything_is_written_once(long_desk: RecorderDesk) -> None:
+    desk = long_desk
+    second = overlapping(desk)
+    frames = [depth(n, n) for n in range(20, 26)]
+    # The second is ahead of the first, which never brings its last.
+    desk.hears(*frames[:2])
+    desk.hears(*frames[1:4], link=second)
+    desk.hears(*frames[2:5])
+    desk.hears(*frames[4:], link=second)
+    desk.turn(SECOND_NS)
+    assert desk.recorder._link is desk.link and desk.link.dropped == 0, "both deliver for a while"
+    desk.turn(SECOND_NS)
+    assert desk.recorder._link is second and desk.link.dropped == 1
+    desk.hears(depth(26, 26), link=second)
+    desk.hears(depth(27, 27), link=desk.link)
+    assert diffs(desk) == [*frames, depth(26, 26)], "what the old one still brings is not written"
+    assert notes(desk) == ["connected", "replaced"]
+    times = [at_ns for at_ns, _ in desk.lines()]
+    assert times == sorted(times)
+    counts = desk.recorder.counts
+    assert (counts["connects"], counts["disconnects"], counts["replaced"], counts["messages"]) == (2, 0, 1, 7)
+    assert len(desk.requests.made) == 2, "no book begins anew"
+    assert all(not line.connects for line in list(read_capture(desk.recorder.order.folder))[1:])
+
+
+def test_a_second_connection_that_has_not_delivered_does_not_take_over(long_desk: RecorderDesk) -> None:
+    desk = long_desk
+    second = overlapping(desk)
+    desk.turn(10 * SECOND_NS)
+    assert desk.recorder._link is desk.link
+    desk.hears(depth(20, 20), link=second)
+    desk.turn()
+    assert desk.recorder._link is second
+
+
+def test_a_first_connection_that_ends_early_is_replaced_at_once(long_desk: RecorderDesk) -> None:
+    desk = long_desk
+    second = overlapping(desk)
+    desk.hears(depth(20, 20))
+    desk.hears(depth(20, 20), depth(21, 21), link=second)
+    desk.link.brings(LinkEvent.ENDED)
+    desk.turn()
+    assert desk.recorder._link is second and diffs(desk) == [depth(20, 20), depth(21, 21)] and notes(desk) == ["connected", "replaced"]
+
+
+def test_a_second_connection_that_opens_when_the_first_has_ended_begins_with_whole_books(long_desk: RecorderDesk) -> None:
+    desk = long_desk
+    desk.opens()
+    desk.turn(DAY_NS)
+    (second,) = desk.made
+    desk.link.error = EngineError("LOST")
+    desk.link.brings(LinkEvent.ENDED)
+    desk.turn()
+    asked = len(desk.requests.made)
+    assert second.wire is not None
+    open_wire(second.wire, -1, 1)
+    desk.hears(depth(30, 30), link=second)
+    desk.opens(second)
+    desk.turn(SECOND_NS)
+    assert desk.recorder._link is second and len(desk.requests.made) == asked + 2
+    assert notes(desk) == ["connected", "disconnected", "connected"] and diffs(desk) == [depth(30, 30)]
+
+
+def test_the_first_connection_goes_on_while_no_second_can_be_had(long_desk: RecorderDesk) -> None:
+    desk = long_desk
+    desk.opens()
+    desk.turn(DAY_NS)
+    (second,) = desk.made
+    for n in range(3):
+        desk.hears(depth(n, n))
+        second.brings(LinkEvent.FAILED)
+        desk.turn(SECOND_NS)
+    assert desk.recorder._link is desk.link and diffs(desk) == [depth(n, n) for n in range(3)]
+
+
+def test_whole_books_that_were_asked_for_are_asked_for_by_the_second_connection(long_desk: RecorderDesk) -> None:
+    desk = long_desk
+    desk.opens()
+    desk.turn(SECOND_NS)
+    assert len(desk.requests.made) == 2, "not answered"
+    desk.turn(DAY_NS)
+    desk.opens(desk.made[0])
+    assert len(desk.requests.made) == 4
+
+
+def test_closing_lets_go_of_both_connections(long_desk: RecorderDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = long_desk
+    second = overlapping(desk)
+    monkeypatch.setattr(FakeLink, "closed", True, raising=False)
+    asyncio.run(desk.recorder.close())
+    assert second.dropped == desk.link.dropped == 1
+
+
 def test_a_venue_whose_certificate_is_refused_ends_the_recording(desk: RecorderDesk) -> None:
     desk.link.error = CertificateRefused("wrong host")
     desk.link.brings(LinkEvent.REFUSED)
@@ -176,14 +314,14 @@ def test_books_that_come_on_the_connection_are_subscribed_anew_with_each_segment
     venue: str, symbol: str, hello: int, tmp_path: Path
 ) -> None:
     recorder = Recorder(order_of(venue, options(tmp_path, symbols=symbol, segment_minutes=0.01)))
-    recorder._link = link = FakeLink()  # type: ignore[assignment]
-    open_wire(recorder._wire, -1, 1)
+    recorder._now.link = link = FakeLink()  # type: ignore[assignment]
+    open_wire(recorder._now.wire, -1, 1)
     link.brings(LinkEvent.OPENED)
     recorder.turn(SECOND_NS)
 
     def said() -> int:
         count = 0
-        while next_outbound(recorder._wire, 0, False)[0] >= 0:
+        while next_outbound(recorder._now.wire, 0, False)[0] >= 0:
             count += 1
         return count
 
@@ -266,7 +404,7 @@ def test_options_that_do_not_fit_are_refused_before_anything_is_written(
 
 def test_a_text_that_the_connection_cannot_take_ends_the_recording(desk: RecorderDesk) -> None:
     with pytest.raises(EngineError, match="did not fit"):
-        desk.recorder._say([Text(b"x" * (1 << 20))])
+        desk.recorder._say([Text(b"x" * (1 << 20))], desk.recorder._now)
 
 
 def test_command_says_that_nothing_was_heard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
