@@ -246,7 +246,7 @@ def record(venue: str, seconds: float | None, as_json: bool, **options: Any) -> 
 
 
 @main.command("venue-sim")
-@click.argument("venue", type=click.Choice(["binance", "kraken"]))
+@click.argument("venue", type=click.Choice(["binance", "coinbase", "kraken"]))
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="WebSocket port; REST and control take the next free ones. 0: any.")
 @click.option("--recording", type=click.Path(path_type=Path), help="Play a recorded capture.")
 @click.option("--synthetic", type=click.IntRange(0, 2**31 - 1), metavar="SEED", help="Play a seeded synthetic order flow.")

@@ -20,6 +20,8 @@ from typing import Any
 import msgspec
 
 from hft.sim.binance.venue import BinanceVenue
+from hft.sim.coinbase import products as coinbase_products
+from hft.sim.coinbase.venue import CoinbaseVenue
 from hft.sim.exchange.customers import Customer, CustomersError, decode_customers
 from hft.sim.kraken import pairs as kraken_pairs
 from hft.sim.kraken.recording import RecordedKraken
@@ -145,14 +147,26 @@ def _kraken(options: Options) -> Venue:
         raise EngineError(f"accounts {options.accounts}: {error}") from error
 
 
+def _coinbase(options: Options) -> Venue:
+    settings = Settings(pace_per_mille(options.pace), options.loop, options.no_limits)
+    symbols = options.symbols or coinbase_products.SYMBOLS_DEFAULT
+    specs = {name: coinbase_products.flow(product) for name, product in coinbase_products.PRODUCTS.items()}
+    make_market = synthetic_maker(options, specs, symbols)
+    products = [coinbase_products.PRODUCTS[symbol] for symbol in symbols]
+    try:
+        return CoinbaseVenue(make_market, settings, time.time_ns() - time.monotonic_ns(), products, customers(options))
+    except CustomersError as error:
+        raise EngineError(f"accounts {options.accounts}: {error}") from error
+
+
 #: name -> what makes the venue; raises EngineError or SimError on unusable options
-VENUES: Mapping[str, Callable[[Options], Venue]] = {"binance": _binance, "kraken": _kraken}
+VENUES: Mapping[str, Callable[[Options], Venue]] = {"binance": _binance, "coinbase": _coinbase, "kraken": _kraken}
 
 
 def make_venue(venue: str, options: Options) -> Venue:
     """Return the venue to serve. Raises EngineError, naming what is wrong with the options or the recording."""
     if venue not in VENUES:
-        raise EngineError(f"venue must be {' or '.join(VENUES)}, was {venue!r}")
+        raise EngineError(f"venue must be {', '.join(VENUES)}, was {venue!r}")
     try:
         return VENUES[venue](options)
     except SimError as error:
