@@ -22,6 +22,7 @@ from hft.topology import Topology, build
 Count = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 Milliseconds = Annotated[int, msgspec.Meta(ge=1, le=86_400_000)]
 Microseconds = Annotated[int, msgspec.Meta(ge=0, le=60_000_000)]
+Seconds = Annotated[int, msgspec.Meta(ge=0, le=86_400)]
 Decimal = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,18}(\.[0-9]{1,18})?$")]
 SignedDecimal = Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]{1,18}(\.[0-9]{1,18})?$")]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,23}$")]
@@ -32,6 +33,9 @@ SYMBOL = r"^[A-Za-z0-9/_-]{1,24}$"
 
 #: Venues that have a codec.
 VENUES = ("binance", "coinbase", "kraken")
+
+#: Least seconds of Kraken's timer that ends all orders; the engine sets it again every 15.
+DEAD_MAN_LEAST_S = 30
 
 _LOOPBACK = re.compile(r"^[a-z]+://(127\.[0-9.]+|localhost|\[::1\])(:[0-9]+)?(/|$)")
 
@@ -148,6 +152,8 @@ class VenueExecution(Struct, frozen=True, kw_only=True, tag_field="kind", tag="v
     ack_timeout_ms: Milliseconds = 2000  #: an order without an answer for this long is UNKNOWN, and asked for
     query_pause_ms: Milliseconds = 500  #: between two questions about the same order
     connections: Annotated[int, msgspec.Meta(ge=2, le=32)] = 6  #: coinbase: HTTP connections kept open; a third of them for cancels
+    tier: Literal["starter", "intermediate", "pro"] = "starter"  #: kraken: the account's tier, which its rate limits go by
+    dead_man_s: Seconds | None = None  #: kraken, required: all orders of the account end this long after the engine; 0: never, or 30 up
 
 
 Execution = PaperExecution | VenueExecution
@@ -291,6 +297,8 @@ def _prove_execution(config: Config, name: str, execution: Execution, fail) -> N
         return
     _match_url(f"execution.{name}.order_url", execution.order_url, "ws", fail)
     _match_url(f"execution.{name}.rest_url", execution.rest_url, "http", fail)
+    if name == "kraken":
+        _prove_dead_man(execution.dead_man_s, fail)
     if simulated:
         return
     for key, url in (("order_url", execution.order_url), ("rest_url", execution.rest_url)):
@@ -298,6 +306,13 @@ def _prove_execution(config: Config, name: str, execution: Execution, fail) -> N
             fail(f"execution.{name}.{key}", f'mode = "paper" sends orders to this machine only, found {url!r}; mode = "live" is for venues')
     if execution.credentials is None:
         fail(f"execution.{name}.credentials", "missing: only a simulator has keys of its own")
+
+
+def _prove_dead_man(dead_man_s: int | None, fail) -> None:  # type: ignore[no-untyped-def]
+    """The timer strikes whoever's orders are at the account, so nobody gets it without having said so."""
+    if dead_man_s is None or 0 < dead_man_s < DEAD_MAN_LEAST_S:
+        found = "missing" if dead_man_s is None else f"found {dead_man_s}"
+        fail("execution.kraken.dead_man_s", f"{found}: expected 0, or at least {DEAD_MAN_LEAST_S}; it ends every order of the account")
 
 
 def _match_url(key: str, url: str, scheme: str, fail) -> None:  # type: ignore[no-untyped-def]

@@ -80,6 +80,7 @@ class VenueStage(ReportingStage):
         self._asked_snapshot_ns = 0
         self._has_snapshot = False
         self._offset_due_ns = 0
+        self._utc_offset_ns = 0
         #: trade ids known before this process began, by (instrument row, trade id): fills that are booked already
         self.known_trades: set[tuple[int, int]] = set()
         #: True when positions were recovered: fills that nobody booked yet are to be booked, not taken as the beginning
@@ -199,8 +200,8 @@ class VenueStage(ReportingStage):
         done = super().cold(now_ns)
         if self._make_link is None:
             return done
-        utc_ns = now_ns + self._utc_offset(now_ns)
         account = self.desk.account
+        utc_ns = now_ns + self._read_clock(now_ns)
         if self._pool is not None:
             self._pool.tick(now_ns)
         done += self._tick_link(now_ns, utc_ns)
@@ -220,13 +221,14 @@ class VenueStage(ReportingStage):
             self._link.flush()
         return done
 
-    def _utc_offset(self, now_ns: int) -> int:
-        """UTC minus CLOCK_MONOTONIC, now and then read anew, by the venue's clock where the account knows it."""
-        words = self.context.words
+    def _read_clock(self, now_ns: int) -> int:
+        """This host's UTC minus CLOCK_MONOTONIC, now and then read anew: what accounts measure the venue's clock against. The kernel,
+        which stamps orders, gets the sum of both."""
         if now_ns >= self._offset_due_ns:
             self._offset_due_ns = now_ns + _OFFSET_EVERY_NS
-            words[UTC_OFFSET_NS] = time.time_ns() - time.monotonic_ns() + self.desk.account.clock_offset_ns
-        return int(words[UTC_OFFSET_NS])
+            self._utc_offset_ns = time.time_ns() - time.monotonic_ns()
+        self.context.words[UTC_OFFSET_NS] = self._utc_offset_ns + self.desk.account.clock_offset_ns
+        return self._utc_offset_ns
 
     def _tick_link(self, now_ns: int, utc_ns: int) -> int:
         account = self.desk.account

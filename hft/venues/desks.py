@@ -71,4 +71,16 @@ def _coinbase(order: DeskOrder) -> Desk:
     return Desk(codec, account, True, COINBASE_WINDOW_NS)
 
 
-_OPENERS: Mapping[str, Callable[[DeskOrder], Desk]] = {"binance": _binance, "coinbase": _coinbase}
+def _kraken(order: DeskOrder) -> Desk:
+    from hft.venues.kraken.account import KrakenAccount
+    from hft.venues.kraken.orders import new_codec
+
+    tables, section, rows = order.tables, order.section, order.rows
+    symbols = [tables.symbols[row] for row in rows]
+    codec = new_codec(tables.instrument_rows, symbols, rows, section.request_window_ms, tier=section.tier)
+    dead_man_s = section.dead_man_s or 0
+    account = KrakenAccount(order.credentials, codec, symbols, rows, section.order_url, tier=section.tier, dead_man_s=dead_man_s)
+    return Desk(codec, account, False, section.request_window_ms * 1_000_000)
+
+
+_OPENERS: Mapping[str, Callable[[DeskOrder], Desk]] = {"binance": _binance, "coinbase": _coinbase, "kraken": _kraken}

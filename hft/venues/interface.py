@@ -10,9 +10,10 @@ A venue is a package `hft/venues/<venue>/` with these modules:
     signing   signatures
     errors    the venue's error codes and texts -> VenueReason
     limits    the venue's rate limits as kernels
-    rules     the venue's instrument file -> `InstrumentRules`
+    rules     the venue's instrument file -> `InstrumentRules`, which `hft/venues/instrument_check.py` compares with the config
 
-`now_ns` is CLOCK_MONOTONIC, `utc_ns` CLOCK_REALTIME; both are always given by the caller.
+`now_ns` is CLOCK_MONOTONIC, `utc_ns` CLOCK_REALTIME; both are always given by the caller. Sessions are given this host's clock, and add
+`clock_offset_ns` themselves where they sign; the kernels of `orders` and `limits` are given the venue's, as far as it is known.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ class AccountSession(Protocol):
     ready: bool
     #: True when the connection is to be opened anew: the venue goes away, or it has come of age.
     shutdown: bool
-    #: The venue's clock minus ours, as far as it is known.
+    #: The venue's clock minus this host's CLOCK_REALTIME, as far as it is known.
     clock_offset_ns: int
     #: Why this account can never trade as configured (a revoked key, a missing permission); "" while it can.
     fatal: str

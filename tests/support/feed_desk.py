@@ -26,24 +26,23 @@ STAGE = "feed.kraken"
 DEEP = "market.kraken.mm"
 
 
+def to_kraken(sections: dict[str, Any]) -> None:
+    """Put Kraken's BTC/USD in the place of Binance's pairs."""
+    venue = sections["venues"].pop("binance") | {"transport": "picows", "depth": 100}
+    instrument, limits = sections["instruments"]["BTC-USDT.BINANCE"], sections["limits"]["BTC-USDT.BINANCE"]
+    sections["venues"] = {"kraken": venue}
+    sections["instruments"] = {"BTC-USD.KRAKEN": instrument | {"symbol": "BTC/USD", "tick": "0.1", "lot": "0.00000001", "qty_max": "10"}}
+    sections["limits"] = {"BTC-USD.KRAKEN": limits}
+    sections["firm"] |= {"base_currency": "USD", "rates": {"USD": "1"}}
+    sections["strategies"]["mm"]["instruments"] = ["BTC-USD.KRAKEN"]
+    sections["execution"] = {"kraken": sections["execution"]["binance"]}
+    for process in sections["placement"]["processes"].values():
+        process["stages"] = [name.replace("binance", "kraken") for name in process["stages"]]
+
+
 def kraken_config() -> Config:
-    """paper.toml, with Kraken's BTC/USD in the place of Binance's pairs."""
-
-    def change(sections: dict[str, Any]) -> None:
-        venue = sections["venues"].pop("binance") | {"transport": "picows", "depth": 100}
-        instrument, limits = sections["instruments"]["BTC-USDT.BINANCE"], sections["limits"]["BTC-USDT.BINANCE"]
-        sections["venues"] = {"kraken": venue}
-        sections["instruments"] = {
-            "BTC-USD.KRAKEN": instrument | {"symbol": "BTC/USD", "tick": "0.1", "lot": "0.00000001", "qty_max": "10"}
-        }
-        sections["limits"] = {"BTC-USD.KRAKEN": limits}
-        sections["firm"] |= {"base_currency": "USD", "rates": {"USD": "1"}}
-        sections["strategies"]["mm"]["instruments"] = ["BTC-USD.KRAKEN"]
-        sections["execution"] = {"kraken": sections["execution"]["binance"]}
-        for process in sections["placement"]["processes"].values():
-            process["stages"] = [name.replace("binance", "kraken") for name in process["stages"]]
-
-    return paper_config(change)
+    """paper.toml with Kraken only."""
+    return paper_config(to_kraken)
 
 
 class KrakenFeedDesk(Bench):

@@ -116,7 +116,7 @@ class BinanceAccount:
         """Ask for the time; everything else follows from its answer."""
         self.lost(now_ns)
         self._connected, self._connected_ns = True, now_ns
-        self._spend(Weight.CONNECT, utc_ns)
+        self._spend(Weight.CONNECT, utc_ns + self.clock_offset_ns)
         self._ask_time(now_ns)
         return self._flush(now_ns, utc_ns)
 
@@ -225,8 +225,8 @@ class BinanceAccount:
     def _on_error(self, query: Query, status: int, error: dict[str, Any], now_ns: int, utc_ns: int) -> None:
         code = error.get("code", 0)
         if status in (418, 429):
-            until_ms = (error.get("data") or {}).get("retryAfter")
-            learn_ban(self._codec.limits, int(until_ms) * _MS if until_ms else utc_ns - utc_ns % _MINUTE_NS + _MINUTE_NS)
+            until_ms, venue_utc_ns = (error.get("data") or {}).get("retryAfter"), utc_ns + self.clock_offset_ns
+            learn_ban(self._codec.limits, int(until_ms) * _MS if until_ms else venue_utc_ns - venue_utc_ns % _MINUTE_NS + _MINUTE_NS)
         if query.what == "subscribe" and code == _SUBSCRIBED:
             self.ready = True
         elif query.what in ("logon", "subscribe") and code in _FATAL_CODES:

@@ -1,13 +1,11 @@
-"""Binance rules: what `exchangeInfo` says of instruments and limits, and how a configured instrument differs from it."""
+"""Binance rules: what `exchangeInfo` says of instruments and limits."""
 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
 
 import msgspec
 
-from hft.decimals import format_units
 from hft.venues.binance.limits import Limit
 from hft.venues.interface import InstrumentRules
 
@@ -87,21 +85,3 @@ def _rule(text: str) -> str:
     if not text or not Decimal(text):
         return ""
     return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def check_instrument(row: Any, rules: InstrumentRules) -> list[str]:
-    """What differs between an INSTRUMENT row and the venue's rules in a way that the venue would refuse; one sentence each."""
-    decimals = (int(row["price_decimals"]), int(row["qty_decimals"]))
-    tick, lot = Decimal(int(row["tick_units"])).scaleb(-decimals[0]), Decimal(int(row["lot_units"])).scaleb(-decimals[1])
-    found = [] if rules.status == "trading" else [f"{rules.symbol} does not trade: {rules.status}"]
-    for name, ours, theirs in (("tick", tick, rules.tick), ("lot", lot, rules.lot)):
-        if theirs and ours != Decimal(theirs):
-            found.append(f"{rules.symbol} {name}: configured {ours}, the venue has {theirs}")
-    price_max, qty_max = int(row["price_ticks_max"]) * tick, int(row["qty_lots_max"]) * lot
-    for name, ours, theirs in (("price_max", price_max, rules.price_max), ("qty_max", qty_max, rules.qty_max)):
-        if theirs and ours > Decimal(theirs):
-            found.append(f"{rules.symbol} {name}: configured {ours.normalize():f}, the venue takes at most {theirs}")
-    notional_min = Decimal(format_units(int(row["notional_min_e8"]), 8))
-    if rules.notional_min and notional_min < Decimal(rules.notional_min):
-        found.append(f"{rules.symbol} min_notional: configured {notional_min.normalize():f}, the venue wants {rules.notional_min}")
-    return found

@@ -1,4 +1,4 @@
-"""Coinbase rules: what `GET /products` demands of orders, and how a configured instrument differs from it.
+"""Coinbase rules: what `GET /products` demands of orders.
 
 A price is a multiple of `quote_increment`, a size of `base_increment`, price x size at least `min_market_funds`; there are no other
 filters since June 2022.
@@ -6,11 +6,8 @@ filters since June 2022.
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
-from hft.decimals import UnitsError, format_units, parse_units
 from hft.venues.coinbase.limits import OPEN_ORDERS_MAX
 from hft.venues.interface import InstrumentRules
 
@@ -69,31 +66,3 @@ def parse_rules(body: bytes) -> list[InstrumentRules]:
         )
         for product in products
     ]
-
-
-def check_instrument(row: Any, rules: InstrumentRules) -> list[str]:
-    """Every way in which an INSTRUMENT row would have the venue refuse its orders; empty if there is none.
-
-    A configured tick or lot may be a multiple of the venue's; a least notional may be higher.
-    """
-    problems = []
-    if rules.status != "trading":
-        problems.append(f"{rules.symbol}: the venue says {rules.status}")
-    for name, units, decimals, step in (
-        ("tick", int(row["tick_units"]), int(row["price_decimals"]), rules.tick),
-        ("lot", int(row["lot_units"]), int(row["qty_decimals"]), rules.lot),
-    ):
-        try:
-            # Both as units of the finer of the two.
-            places = max(decimals, len(step.partition(".")[2]))
-            configured, venues = units * 10 ** (places - decimals), parse_units(step, places)
-        except UnitsError as error:
-            problems.append(f"{rules.symbol}: {name} of the venue: {error}")
-            continue
-        if venues <= 0 or configured % venues:
-            problems.append(f"{rules.symbol}: {name} is {format_units(units, decimals)}, not a multiple of the venue's {step}")
-    notional_min_e8 = parse_units(rules.notional_min or "0", 8)
-    if int(row["notional_min_e8"]) < notional_min_e8:
-        configured_text = format_units(int(row["notional_min_e8"]), 8)
-        problems.append(f"{rules.symbol}: min_notional is {configured_text}, below the venue's {rules.notional_min}")
-    return problems

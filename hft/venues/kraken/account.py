@@ -1,10 +1,11 @@
 """Kraken account: token, private stream, dead man's timer, queries and reconciliation of one API key.
 
-    GetWebSocketsToken -> connected -> subscribe executions, balances -> their answers and the snapshot -> ready
+    GetWebSocketsToken -> connected -> ping; subscribe executions, balances -> their answers and the snapshot -> ready
 
 Orders go by the socket, questions by signed REST, out of execution's part of the key's REST counter; what does not fit waits. A token is
 good for one connection: each one asks for its own. While ready, the venue's timer that cancels everything is set again and again,
-so that orders of an engine that died do not stay. A message missing in a sequence ends the connection, and the next one reconciles.
+so that orders of an engine that died do not stay; it is the account's, and strikes whoever's orders are there. The first ping is
+answered before orders may leave, because their deadlines are times of the venue's clock. A message missing in a sequence ends the connection, and the next one reconciles.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ class KrakenAccount:
         """Subscribe, if there is a token; else ask for one, and subscribe when it comes."""
         self.ready = self.shutdown = False
         self._connected = True
-        self._ping_ns = now_ns + PING_NS
+        self._ping_ns, self._missing = now_ns, {"time"}
         if self._token and now_ns - self._token_ns > TOKEN_LIFE_NS:
             self._token = ""
         return self._subscribe(now_ns) if self._token else self.prepare(now_ns, utc_ns)
@@ -125,7 +126,7 @@ class KrakenAccount:
         words = self._codec.private.words
         words[EXECUTIONS_SEQUENCE] = words[BALANCES_SEQUENCE] = words[LOST_MESSAGES] = 0
         self._subscribed_ns = now_ns
-        self._missing = {*_CHANNELS, "snapshot"}
+        self._missing |= {*_CHANNELS, "snapshot"}
         wanted = {"snap_orders": True, "snap_trades": True, "order_status": True, "ratecounter": True}
         return [
             self._text("subscribe", {"channel": "executions", **wanted, "token": self._token}),
@@ -164,6 +165,7 @@ class KrakenAccount:
                 self.shutdown = True
         elif method == "pong":
             self._take_time(self._pings.pop(message.get("req_id", 0), None), time_ns(message["time_in"]), now_ns)
+            self._missing.discard("time")
         elif message.get("channel") == "executions":
             self._take_executions(message["data"], now_ns)
             if message.get("type") == "snapshot":

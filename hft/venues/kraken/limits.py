@@ -2,8 +2,9 @@
 
 The counter rises with each request and falls all the time; a new order or an amendment that would lift it over the maximum is refused,
 a cancel only lifts it. What a request costs goes by the age of its order. Ages are not known here, so each is taken as the youngest.
-So the counter kept here is never below the venue's, as long as nobody else trades the pair with this account. New orders and
-amendments leave a part of the counter to cancels.
+So the counter kept here is never below the venue's, as long as nobody else trades the pair with this account; and not above it for
+long, for each execution of the pair tells the venue's own, which then takes its place (`ratecounter`, in `private.py`). New orders and
+amendments leave a part of the counter to cancels, which the venue never refuses.
 """
 
 from __future__ import annotations

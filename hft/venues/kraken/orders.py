@@ -5,10 +5,10 @@
      "deadline":"2026-01-01T00:00:00.000000Z","token":".."},"req_id":123}
     {"method":"amend_order","params":{"cl_ord_id":"..","limit_price":61837.5,"order_qty":0.00200000,"deadline":"..","token":".."},..}
     {"method":"cancel_order","params":{"cl_ord_id":[".."],"token":".."},..}
-    {"method":"cancel_all","params":{"token":".."},..}
 
-REPLACE amends in place: `order_qty` is the whole size, what was filled included, and the order keeps its ids. CANCEL_ALL is the
-account's: the venue has none of a single pair. `req_id` is the ORDER's id. Until cold code has put a token in, nothing can be sent.
+REPLACE amends in place: `order_qty` is the whole size, what was filled included, and the order keeps its ids. CANCEL_ALL cannot be
+said: the venue's `cancel_all` ends every order of the account, whoever's. `req_id` is the ORDER's id. Until cold code has put a token
+in, nothing can be sent.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ TOKEN_BYTES_MAX = 256
 REQUEST_BYTES_MAX = 1024
 
 # Rows of KrakenCodec.pieces.
-_PRICE, _QTY, _CLIENT, _DEADLINE, _TOKEN, _TOKEN_ONLY, _REQUEST, _AMEND, _CANCEL_ONE, _CANCEL_EVERY = range(10)
+_PRICE, _QTY, _CLIENT, _DEADLINE, _TOKEN, _REQUEST, _AMEND, _CANCEL_ONE = range(8)
 _PIECE_BYTES = 64
 
 # Heads of new orders, by instrument, side and variant; a variant is a time in force or post-only, and with 4 more reduce-only.
@@ -50,8 +50,7 @@ _HEAD_BYTES = 224
 # Cells of KrakenCodec.words.
 TOKEN_BYTES, DEADLINE_NS = 0, 1
 
-_NEW, _CANCEL, _CANCEL_ALL = int(IntentKind.NEW), int(IntentKind.CANCEL), int(IntentKind.CANCEL_ALL)
-_REPLACE = int(IntentKind.REPLACE)
+_NEW, _CANCEL, _REPLACE = int(IntentKind.NEW), int(IntentKind.CANCEL), int(IntentKind.REPLACE)
 _GTC, _IOC, _FOK = int(TimeInForce.GTC), int(TimeInForce.IOC), int(TimeInForce.FOK)
 _BUY, _POST_ONLY, _REDUCE_ONLY = int(Side.BUY), int(OrderFlag.POST_ONLY), int(OrderFlag.REDUCE_ONLY)
 _NOT_EXPRESSIBLE = int(Encoded.NOT_EXPRESSIBLE)
@@ -122,11 +121,9 @@ def _pieces() -> list[bytes]:
         b',"cl_ord_id":"',
         b',"deadline":"',
         b',"token":"',
-        b'"token":"',
         b'"},"req_id":',
         b'{"method":"amend_order","params":{"cl_ord_id":"',
         b'{"method":"cancel_order","params":{"cl_ord_id":["',
-        b'{"method":"cancel_all","params":{',
     ]
 
 
@@ -145,7 +142,7 @@ def encode(
 ) -> int:
     """Write the request of ORDER row `i` at `out[at:]`, which has REQUEST_BYTES_MAX bytes; the offset after it, or an Encoded.
 
-    NEW uses `wire_id`, CANCEL and REPLACE `ref_wire_id`; CANCEL_ALL cancels every order of the account.
+    NEW uses `wire_id`, CANCEL and REPLACE `ref_wire_id`; CANCEL_ALL is NOT_EXPRESSIBLE.
     """
     kind = as_int(orders[i]["kind"])
     if codec.words[TOKEN_BYTES] == 0:
@@ -168,9 +165,6 @@ def encode(
         at = put_hex(ref_wire_id, out, at)
         out[at], out[at + 1] = _QUOTE, 93
         at = _put_piece(codec, _TOKEN, out, at + 2)
-    elif kind == _CANCEL_ALL:
-        at = _put_piece(codec, _CANCEL_EVERY, out, at)
-        at = _put_piece(codec, _TOKEN_ONLY, out, at)
     else:
         return _NOT_EXPRESSIBLE
     at = _put(codec.token, codec.words[TOKEN_BYTES], out, at)

@@ -40,7 +40,7 @@ def read_reply(codec: KrakenCodec, method: int, data: NDArray[Any], end: int, re
     request_id = request_id_of(data, places[t.REQUEST], end) if places[t.REQUEST] >= 0 else 0
     if not taken:
         return _read_refusal(codec, method, request_id, data, end, received_ns, out)
-    if method == t.CANCEL_ORDER or method == t.CANCEL_ALL:
+    if method == t.CANCEL_ORDER:
         return _IGNORED
     result = places[t.RESULT]
     row = codec.private.places[_ROW]

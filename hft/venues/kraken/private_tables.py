@@ -32,11 +32,11 @@ CHANNEL, TYPE, DATA, SEQUENCE, METHOD, SUCCESS, ERROR, RESULT, REQUEST = range(1
 VALUES = (
     *("pending_new", "new", "trade", "filled", "iceberg_refill", "canceled", "expired", "amended", "restated", "status"),
     *("partially_filled", "buy", "sell", "m", "t", "executions", "balances", "heartbeat", "snapshot", "update"),
-    *("add_order", "amend_order", "cancel_order", "cancel_all"),
+    *("add_order", "amend_order", "cancel_order"),
 )
 PENDING_NEW, NEW, TRADE, FILLED, ICEBERG_REFILL, CANCELED, EXPIRED, AMENDED, RESTATED, STATUS = range(10)
 PARTIALLY_FILLED, BUY, SELL, MAKER, TAKER, EXECUTIONS, BALANCES, HEARTBEAT, SNAPSHOT, UPDATE = range(10, 20)
-ADD_ORDER, AMEND_ORDER, CANCEL_ORDER, CANCEL_ALL = range(20, 24)
+ADD_ORDER, AMEND_ORDER, CANCEL_ORDER = range(20, 23)
 
 _K, _R = VenueEventKind, VenueReason
 

@@ -51,6 +51,16 @@ def test_orders_go_to_a_simulator_without_keys_and_to_this_machine_with_them() -
     assert parse(live(real)).engine.mode == "live"
 
 
+def kraken(more: str) -> str:
+    return venue_execution(more=more).replace("binance", "kraken").replace("BINANCE", "KRAKEN")
+
+
+@pytest.mark.parametrize("seconds", [0, 30, 60])
+def test_krakens_timer_is_none_or_longer_than_what_sets_it_again(seconds: int) -> None:
+    found = parse(kraken(f'dead_man_s = {seconds}\ntier = "pro"')).execution["kraken"]
+    assert (found.dead_man_s, found.tier) == (seconds, "pro")
+
+
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.name)
 def test_load_accepts_every_shipped_config(path: Path) -> None:
     config = load(path)
@@ -76,6 +86,9 @@ def test_hash_changes_with_any_value_and_not_with_comments() -> None:
         (without_simulator(venue_execution(order_url="wss://ws-api.example.com/")), "orders to this machine only"),
         (without_simulator(venue_execution(rest_url="https://127.0.0.1.example.com/")), "orders to this machine only"),
         (without_simulator(venue_execution()), "credentials: missing"),
+        (kraken(""), "execution.kraken.dead_man_s: missing: expected 0, or at least 30"),
+        (kraken("dead_man_s = 20"), "execution.kraken.dead_man_s: found 20"),
+        (kraken('dead_man_s = 0\ntier = "gold"'), "tier"),
         (venue_execution(more="order_latency_us = 1"), "unknown field `order_latency_us`"),
         (with_line("mode", 'mode = "paper"\nmood = 1'), "unknown field `mood`"),
         (with_line("mode", 'mode = "paper"\nmode = "paper"'), "not TOML"),

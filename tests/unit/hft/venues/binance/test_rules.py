@@ -1,18 +1,15 @@
-"""Rules: the whole recorded exchangeInfo, and every way a configured instrument can differ from it."""
+"""Binance rules: the whole recorded exchangeInfo."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
 
-from hft.records import INSTRUMENT
 from hft.venues.binance.limits import Limit
-from hft.venues.binance.rules import check_instrument, parse_limits, parse_rules
+from hft.venues.binance.rules import parse_limits, parse_rules
 from hft.venues.interface import InstrumentRules
 
 BTC = InstrumentRules("BTCUSDT", "BTC", "USDT", "trading", "0.01", "0.00001", "0.01", "1000000", "0.00001", "9000", "10", "", 200)
@@ -21,14 +18,6 @@ BTC = InstrumentRules("BTCUSDT", "BTC", "USDT", "trading", "0.01", "0.00001", "0
 @pytest.fixture
 def body(recorded: Callable[[str], Path]) -> bytes:
     return recorded("binance_spot/short_2021/exchange_info.http").read_bytes().partition(b"\n")[0].partition(b": ")[2]
-
-
-def row(**changes: Any) -> np.ndarray:
-    found = np.zeros(1, INSTRUMENT)
-    fields = {"tick_units": 1, "price_decimals": 2, "lot_units": 1, "qty_decimals": 5, "price_ticks_max": 100_000_000}
-    for name, value in (fields | {"qty_lots_max": 900_000_000, "notional_min_e8": 10 * 10**8} | changes).items():
-        found[name] = value
-    return found[0]
 
 
 def test_recorded_file_gives_every_symbol(body: bytes) -> None:
@@ -56,24 +45,3 @@ def test_newer_filters_and_members_are_taken_or_stepped_over() -> None:
 def test_another_document_is_an_error(broken: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         parse_rules(broken)
-
-
-def test_instrument_as_the_venue_has_it_differs_in_nothing() -> None:
-    assert check_instrument(row(), BTC) == []
-    assert check_instrument(row(tick_units=10, price_decimals=3, price_ticks_max=1, qty_lots_max=1, notional_min_e8=11 * 10**8), BTC) == []
-
-
-@pytest.mark.parametrize(
-    ("changes", "rules", "named"),
-    [
-        ({"tick_units": 2, "price_ticks_max": 1}, BTC, "tick: configured 0.02, the venue has 0.01"),
-        ({"qty_decimals": 4, "qty_lots_max": 1}, BTC, "lot: configured 0.0001, the venue has 0.00001"),
-        ({"price_ticks_max": 100_000_001}, BTC, "price_max: configured 1000000.01, the venue takes at most 1000000"),
-        ({"qty_lots_max": 900_000_001}, BTC, "qty_max: configured 9000.00001, the venue takes at most 9000"),
-        ({"notional_min_e8": 10 * 10**8 - 1}, BTC, "min_notional: configured 9.99999999, the venue wants 10"),
-        ({}, BTC._replace(status="HALT"), "does not trade: HALT"),
-    ],
-)
-def test_each_difference_is_named(changes: dict[str, int], rules: InstrumentRules, named: str) -> None:
-    (found,) = check_instrument(row(**changes), rules)
-    assert found == f"BTCUSDT {named}"

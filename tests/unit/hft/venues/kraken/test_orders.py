@@ -75,7 +75,11 @@ def test_amendment_and_cancels_name_the_order_by_its_client_id() -> None:
     }
     cancel = exact(encoded(order(IntentKind.CANCEL)))
     assert cancel == {"method": "cancel_order", "params": {"cl_ord_id": [client_id], "token": "thetoken"}, "req_id": ORDER_ID}
-    assert exact(encoded(order(IntentKind.CANCEL_ALL))) == {"method": "cancel_all", "params": {"token": "thetoken"}, "req_id": ORDER_ID}
+
+
+def test_all_orders_of_the_account_are_never_canceled_at_once() -> None:
+    out = np.zeros(REQUEST_BYTES_MAX, np.uint8)
+    assert encode(codec(), order(IntentKind.CANCEL_ALL), 0, 1, 2, UTC_NS, out, 0) == Encoded.NOT_EXPRESSIBLE
 
 
 @pytest.mark.parametrize("tif", [TimeInForce.IOC, TimeInForce.FOK])
@@ -134,4 +138,3 @@ def test_simulated_venue_carries_the_requests_out() -> None:
     assert told["success"] and told["result"]["amend_id"], told
     assert ask(IntentKind.CANCEL)["success"]
     assert ask(IntentKind.CANCEL)["error"] == "EOrder:Unknown order"
-    assert ask(IntentKind.CANCEL_ALL)["result"] == {"count": 0}

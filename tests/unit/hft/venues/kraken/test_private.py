@@ -157,7 +157,6 @@ def test_an_amendment_on_the_stream_is_ours_if_it_has_the_terms_we_asked_for() -
 def test_answers_to_cancels_are_events_only_if_refused() -> None:
     of = codec()
     assert read(of, reply("cancel_order", {"order_id": TXID}))[0] == Scanned.IGNORED
-    assert read(of, reply("cancel_all", {"count": 3}))[0] == Scanned.IGNORED
     found = event(of, reply("cancel_order", error="EOrder:Unknown order"))
     assert (found["kind"], found["reason"]) == (VenueEventKind.CANCEL_REJECTED, VenueReason.UNKNOWN_ORDER)
 
