@@ -6,20 +6,18 @@ import os
 from pathlib import Path
 
 from hft.sim.binance import keys as binance
+from hft.sim.coinbase import keys as coinbase
 from hft.sim.kraken import keys as kraken
 from hft.venues.interface import Credentials
 
 _PEM = "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n"
-
-#: Base64 of 64 times "a": the secret of a well-known test vector of Coinbase's signature.
-_COINBASE_SECRET = b"YWFh" * 21 + b"YQ=="
 
 
 def simulated_credentials(venue: str) -> Credentials:
     """The key of a customer of a venue's simulator. Raises KeyError for a venue that has no simulator with customers."""
     known = {
         "binance": Credentials(binance.BOB_KEY, _PEM.format(binance.BOB_PRIVATE_KEY).encode()),
-        "coinbase": Credentials("alice-trade", _COINBASE_SECRET, "alice"),
+        "coinbase": Credentials(coinbase.ALICE_KEY, coinbase.secret_of(coinbase.ALICE_KEY).encode(), "alice"),
         "kraken": Credentials(kraken.ALICE_KEY, kraken.ALICE_SECRET.encode()),
     }
     return known[venue]

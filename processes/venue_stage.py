@@ -99,7 +99,7 @@ class VenueStage(ReportingStage):
     def desk(self) -> Desk:
         """The venue's codec and account session."""
         if self._desk is None:
-            order = DeskOrder(self.section, self.tables, self.rows, self._credentials(), _installation())
+            order = DeskOrder(self.section, self.tables, self.rows, self._credentials(), installation())
             self._desk = open_desk(self.spec.subject, order)
         return self._desk
 
@@ -362,7 +362,7 @@ class VenueStage(ReportingStage):
         self._calls.close()
 
 
-def _installation() -> int:
+def installation() -> int:
     """63 bits that stand for this host: ids of orders carry them where the venue wants more than 64."""
     machine = Path("/etc/machine-id")
     text = machine.read_text().strip() if machine.exists() else os.uname().nodename

@@ -26,23 +26,23 @@ STAGE = "feed.kraken"
 DEEP = "market.kraken.mm"
 
 
-def to_kraken(sections: dict[str, Any]) -> None:
-    """Put Kraken's BTC/USD in the place of Binance's pairs."""
-    venue = sections["venues"].pop("binance") | {"transport": "picows", "depth": 100}
+def to_venue(sections: dict[str, Any], venue: str, symbol: str, tick: str, **keys: Any) -> None:
+    """Put a venue and its BTC-USD in the place of Binance and its pairs; `keys` are the venue's own."""
+    name = f"BTC-USD.{venue.upper()}"
     instrument, limits = sections["instruments"]["BTC-USDT.BINANCE"], sections["limits"]["BTC-USDT.BINANCE"]
-    sections["venues"] = {"kraken": venue}
-    sections["instruments"] = {"BTC-USD.KRAKEN": instrument | {"symbol": "BTC/USD", "tick": "0.1", "lot": "0.00000001", "qty_max": "10"}}
-    sections["limits"] = {"BTC-USD.KRAKEN": limits}
+    sections["venues"] = {venue: sections["venues"]["binance"] | {"transport": "picows"} | keys}
+    sections["instruments"] = {name: instrument | {"symbol": symbol, "tick": tick, "lot": "0.00000001", "qty_max": "10"}}
+    sections["limits"] = {name: limits}
     sections["firm"] |= {"base_currency": "USD", "rates": {"USD": "1"}}
-    sections["strategies"]["mm"]["instruments"] = ["BTC-USD.KRAKEN"]
-    sections["execution"] = {"kraken": sections["execution"]["binance"]}
+    sections["strategies"]["mm"]["instruments"] = [name]
+    sections["execution"] = {venue: sections["execution"]["binance"]}
     for process in sections["placement"]["processes"].values():
-        process["stages"] = [name.replace("binance", "kraken") for name in process["stages"]]
+        process["stages"] = [stage.replace("binance", venue) for stage in process["stages"]]
 
 
 def kraken_config() -> Config:
     """paper.toml with Kraken only."""
-    return paper_config(to_kraken)
+    return paper_config(lambda sections: to_venue(sections, "kraken", "BTC/USD", "0.1", depth=100))
 
 
 class KrakenFeedDesk(Bench):

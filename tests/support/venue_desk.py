@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
+from types import SimpleNamespace, TracebackType
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from processes.venue_stage import VenueStage
 from support.binance_stream import deliver
 from support.engine import Bench
 from support.feed_fakes import FakeLink
+from support.http_carrier import HttpCarrier
 from support.venue_sides import Side
 from support.virtual_venue import WALL_NS
 
@@ -47,8 +49,28 @@ class VenueDesk(Bench):
         self.calls = side.calls()
         self.execution._calls = self.calls  # type: ignore[assignment]
         self.session: Any = None
+        self._opened = False  #: whether HTTP connections that end are opened again
         self.told: list[NDArray[Any]] = []
-        self.hears = True  #: whether what the venue says arrives
+        self._hears = True
+        self.http: HttpCarrier | None = None
+        if self.execution.desk.http_orders:
+            self.http = HttpCarrier(self.execution.context.line.pool, side.request)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        super().__exit__(kind, error, trace)
+        if self.http is not None:
+            self.http.close()
+
+    @property
+    def hears(self) -> bool:
+        """Whether what the venue says of orders arrives."""
+        return self._hears
+
+    @hears.setter
+    def hears(self, hears: bool) -> None:
+        self._hears = hears
+        if self.http is not None:
+            self.http.hears = hears
 
     @property
     def ready(self) -> bool:
@@ -56,6 +78,9 @@ class VenueDesk(Bench):
 
     def open(self) -> None:
         """The connection is there."""
+        if self.http is not None:
+            self.http.open()
+            self._opened = True
         self.session = self.side.open()
         open_wire(self.execution.wire, -1, 1)
         self.link.brings(LinkEvent.OPENED)
@@ -95,9 +120,13 @@ class VenueDesk(Bench):
                 return
 
     def _exchange(self) -> int:
-        """Carry frames both ways; how many."""
+        """Carry requests and frames both ways; how many."""
+        requests = 0
+        if self.http is not None and self._opened:
+            requests = self.http.carry()
+            self.http.open()
         if self.session is None:
-            return 0
+            return requests
         sent = self.texts()
         for text in sent:
             self.side.receive(self.session, text)
@@ -105,7 +134,20 @@ class VenueDesk(Bench):
         for payload in heard:
             if self.hears:
                 deliver(self.execution.wire, payload, self.now_ns)
-        return len(sent) + len(heard)
+        return requests + len(sent) + len(heard)
+
+    @contextmanager
+    def lost_requests(self) -> Iterator[None]:
+        """While this lasts, bytes leave and reach nobody."""
+        session, self.session = self.session, None
+        if self.http is not None:
+            self.http.arrives = False
+        yield
+        self.step()
+        self.texts()
+        self.session = session
+        if self.http is not None:
+            self.http.arrives = True
 
     def texts(self) -> list[bytes]:
         """Take what the stage has queued, unmasked."""
@@ -145,6 +187,10 @@ class VenueDesk(Bench):
     def open_orders(self) -> list[str]:
         """Client ids of what is open at the venue."""
         return [order["client_id"] for order in self.side.held()["open_orders"]]
+
+    def clients(self, *orders: int) -> list[str]:
+        """What the venue calls these orders."""
+        return [self.side.client_id(order) for order in orders]
 
     def filled(self) -> Any:
         """Net size of every fill reported, in the base asset."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, ClassVar
 
 from hft.config import Config
 from hft.sim.synthetic import SPECS, SyntheticMarket
-from hft.sim.venue import Opcode
+from hft.sim.venue import Opcode, Response
+from hft.venues.coinbase.account_rows import client_oid
 from hft.venues.interface import Call
 from processes.calls import Answer
+from processes.venue_stage import installation
+from support.coinbasesim import CoinbaseDriver
 from support.engine import paper_config
-from support.feed_desk import to_kraken
+from support.feed_desk import to_venue
 from support.krakensim import KrakenDriver
 from support.virtual_venue import VirtualVenue
 
@@ -33,6 +36,7 @@ class Side:
     lots: int  #: a small order
     lot: Decimal
     amends = False  #: whether a REPLACE changes the order in place, which keeps its first id
+    answered_s = 5  #: how long it may take until all that is known of an order was asked
     driver: Any
 
     @property
@@ -67,7 +71,11 @@ class Side:
 
     def open(self) -> Any:
         """The venue's end of a new connection."""
-        raise NotImplementedError
+        return self.driver.open()
+
+    def client_id(self, order_id: int) -> str:
+        """What the venue calls an order of ours."""
+        return f"{order_id:016x}"
 
     def receive(self, session: Any, text: bytes) -> None:
         """Give the venue a message."""
@@ -75,7 +83,14 @@ class Side:
 
     def heard(self, session: Any) -> list[bytes]:
         """Take the messages that the venue sent since the last look."""
-        raise NotImplementedError
+        self.driver.collect()
+        heard, self.driver.sent[session.number] = self.driver.sent[session.number], []
+        return list(heard)
+
+    def request(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Response:
+        """Make a REST request; `headers` has lower-case names."""
+        response: Response = self.driver.venue.request(method, target, headers, body, self.now_ns)
+        return response
 
     def held(self) -> Sections:
         """What the venue itself holds of the account."""
@@ -104,7 +119,7 @@ class SideCalls:
         for call in calls:
             self.made.append(call)
             headers = {name.lower(): value for name, value in call.headers}
-            response = self._side.driver.venue.request(call.method, call.target, headers, call.body, self._side.now_ns)
+            response = self._side.request(call.method, call.target, headers, call.body)
             self._answers.append(Answer(call.tag, response.status, response.body) if self.hears else Answer(call.tag, 0, b""))
 
     def poll(self, now_ns: int) -> list[Answer]:
@@ -141,20 +156,30 @@ class KrakenSide(Side):
     name, account, symbol, path = "kraken", "alice", "BTC/USD", "/v2"
     options: ClassVar[Sections] = {"tier": "pro", "dead_man_s": 60}
     far_bid, near_ask, lots, lot, amends = 500_000, 700_000, 1_000_000, Decimal("0.00000001"), True
+    answered_s = 12  # What is asked goes by the REST counter.
 
     def __init__(self) -> None:
         self.driver = KrakenDriver()
 
     def to_venue(self, sections: Sections) -> None:
-        to_kraken(sections)
-
-    def open(self) -> Any:
-        return self.driver.open()
-
-    def heard(self, session: Any) -> list[bytes]:
-        self.driver.collect()
-        heard, self.driver.sent[session.number] = self.driver.sent[session.number], []
-        return list(heard)
+        to_venue(sections, "kraken", "BTC/USD", "0.1", depth=100)
 
 
-SIDES: dict[str, Callable[[], Side]] = {"binance": BinanceSide, "kraken": KrakenSide}
+class CoinbaseSide(Side):
+    """The simulated Coinbase and alice's account; orders are HTTP requests."""
+
+    name, account, symbol, path = "coinbase", "alice", "BTC-USD", "/"
+    far_bid, near_ask, lots, lot = 5_000_000, 7_000_000, 1_000_000, Decimal("0.00000001")
+    answered_s = 40  # A request may arrive for half a minute.
+
+    def __init__(self) -> None:
+        self.driver = CoinbaseDriver()
+
+    def to_venue(self, sections: Sections) -> None:
+        to_venue(sections, "coinbase", "BTC-USD", "0.01")
+
+    def client_id(self, order_id: int) -> str:
+        return client_oid(installation(), order_id)
+
+
+SIDES: dict[str, Callable[[], Side]] = {"binance": BinanceSide, "coinbase": CoinbaseSide, "kraken": KrakenSide}

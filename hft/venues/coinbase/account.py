@@ -1,6 +1,6 @@
 """Coinbase account: the `user` channel, queries and reconciliation of one API key.
 
-    connected -> subscribe (signed) -> subscriptions with `user` -> ready
+    time -> connected -> subscribe (signed) -> subscriptions with `user` -> ready
 
 Orders and questions go by REST. The stream has no replay and no sequence of its own, so whoever reconnects reconciles, and GET /fills
 is what counts. The venue has no dead man's switch over REST: an engine that dies leaves its orders to the guardian.
@@ -34,8 +34,8 @@ ANSWER_NS = 5 * _SECOND_NS
 #: A question without an answer for this long gets none.
 QUESTION_NS = 30 * _SECOND_NS
 
-#: How often the venue's clock is asked, and how many answers count: the quickest of them is right.
-TIME_NS, TIME_SAMPLES = 60 * _SECOND_NS, 8
+#: How often the venue's clock is asked, and again if there was no answer; how many answers count: the quickest of them is right.
+TIME_NS, RETRY_NS, TIME_SAMPLES = 60 * _SECOND_NS, 2 * _SECOND_NS, 8
 
 #: Parts of refusals, in lower case, that no repetition mends.
 _FATAL = ("authentication", "api key", "signature", "passphrase", "permission", "forbidden")
@@ -70,6 +70,7 @@ class CoinbaseAccount:
         #: Connect anew: the subscription was not answered, or not with the account's stream.
         self.shutdown = False
         self._subscribed_ns = 0
+        self._streams = False  #: whether the account's stream is subscribed
         self._tag = 0
         self._waiting: list[Query] = []
         self._asked: dict[int, tuple[Query, int, int]] = {}  # tag -> query, and when it was sent by both clocks
@@ -106,7 +107,7 @@ class CoinbaseAccount:
 
     def lost(self, now_ns: int) -> None:
         """The connection is gone. REST questions stay asked."""
-        self.ready = self.shutdown = False
+        self.ready = self.shutdown = self._streams = False
         self._subscribed_ns = 0
 
     def take(self, data: bytes, now_ns: int, utc_ns: int) -> list[Outgoing]:
@@ -115,14 +116,19 @@ class CoinbaseAccount:
         kind = message.get("type")
         if kind == "subscriptions":
             channels = message.get("channels") or []
-            self.ready = any(isinstance(channel, dict) and channel.get("name") == "user" for channel in channels)
-            self.shutdown = not self.ready
+            self._streams = any(isinstance(channel, dict) and channel.get("name") == "user" for channel in channels)
+            self.shutdown = not self._streams
+            self._note_ready()
         elif kind == "error":
-            self.ready, self.shutdown = False, True
+            self.ready, self._streams, self.shutdown = False, False, True
             self._refuse(f"{message.get('message', '')} {message.get('reason', '')}")
         elif kind == "match":
             self._ask_fills(str(message.get("product_id")))
         return self._flush(now_ns, utc_ns)
+
+    def _note_ready(self) -> None:
+        """Orders are signed at the venue's time, so it must be known too."""
+        self.ready = self._streams and bool(self._samples) and not self.fatal
 
     def _refuse(self, why: str) -> None:
         """Remember a refusal that no repetition mends. One of the clock is mended by the clock."""
@@ -138,7 +144,7 @@ class CoinbaseAccount:
 
     def tick(self, now_ns: int, utc_ns: int) -> list[Outgoing]:
         """What waited for the request rate, and giving up on what was not answered."""
-        if self._subscribed_ns and not self.ready and now_ns - self._subscribed_ns >= ANSWER_NS:
+        if self._subscribed_ns and not self._streams and now_ns - self._subscribed_ns >= ANSWER_NS:
             self.shutdown = True
         if self._time_due_ns and now_ns >= self._time_due_ns:
             self._ask_time(now_ns)
@@ -211,6 +217,7 @@ class CoinbaseAccount:
         """One look at the venue's clock."""
         self._samples.append((round_trip_ns, venue_utc_ns - (sent_utc_ns + round_trip_ns // 2)))
         self.clock_offset_ns = min(self._samples)[1]
+        self._note_ready()
 
     def _take_order(self, question: _Question, order: dict[str, Any], now_ns: int) -> None:
         status = status_of(self._codec.instruments, question.row, order, question.order_id, now_ns)
@@ -243,6 +250,8 @@ class CoinbaseAccount:
 
     def _fail(self, query: Query) -> None:
         """A question without an answer: whoever wants to know asks again."""
+        if query.what == "time":
+            self._time_due_ns += RETRY_NS - TIME_NS
         if isinstance(query.about, _Question):
             self._questions.discard(query.about.order_id)
         elif query.about is not None and query.about is self._reconciliation:

@@ -16,8 +16,6 @@ from support.venue_desk import VenueDesk
 from support.venue_sides import SIDES
 
 AT_KRAKEN = pytest.mark.parametrize("desk", ["kraken"], indirect=True)
-#: How long a venue may take to answer for an order: what Kraken is asked goes by its REST counter.
-ANSWERED_S = 12
 
 
 @pytest.fixture(params=list(SIDES))
@@ -51,7 +49,7 @@ def test_orders_may_leave_once_the_account_is_reconciled(desk: VenueDesk) -> Non
 def test_an_order_rests_and_is_canceled(ready: VenueDesk) -> None:
     order = ready.send()
     ready.run(0.05)
-    assert ready.reports(order) == ["ACK"] and ready.open_orders() == [f"{order:016x}"]
+    assert ready.reports(order) == ["ACK"] and ready.open_orders() == ready.clients(order)
     ready.cancel(order)
     ready.run(0.05)
     assert ready.reports(order) == ["ACK", "PENDING_CANCEL", "CANCELED"] and ready.open_orders() == []
@@ -78,7 +76,7 @@ def test_a_replaced_order_never_fills_beside_the_new_one(ready: VenueDesk) -> No
     second = ready.send(price_ticks=ready.side.far_bid + 100, kind=IntentKind.REPLACE, ref_order_id=first)
     ready.run(0.05)
     assert ready.state(first) is OrderState.CANCELED and ready.state(second) is OrderState.NEW
-    assert ready.open_orders() == [f"{first if ready.side.amends else second:016x}"]
+    assert ready.open_orders() == ready.clients(first if ready.side.amends else second)
     third = ready.send(kind=IntentKind.REPLACE, ref_order_id=first)
     ready.run(0.05)
     if ready.side.amends:
@@ -111,8 +109,8 @@ def test_an_order_whose_connection_is_lost_is_unknown_until_the_next_one_tells(r
     assert ready.reports(refused) == ["NOT_SENT"]
     ready.hears = True
     ready.open()
-    ready.run_until(lambda: ready.ready, ANSWERED_S)
-    assert ready.state(order) is OrderState.NEW and ready.open_orders() == [f"{order:016x}"]
+    ready.run_until(lambda: ready.ready, ready.side.answered_s)
+    assert ready.state(order) is OrderState.NEW and ready.open_orders() == ready.clients(order)
 
 
 def test_a_fill_that_no_connection_told_is_found_after_the_next_one(ready: VenueDesk) -> None:
@@ -123,20 +121,17 @@ def test_a_fill_that_no_connection_told_is_found_after_the_next_one(ready: Venue
     ready.run(0.2)
     ready.hears = True
     ready.open()
-    ready.run_until(lambda: ready.ready, ANSWERED_S)
+    ready.run_until(lambda: ready.ready, ready.side.answered_s)
     assert ready.filled() == ready.side.traded() > 0
     assert ready.state(order) in (OrderState.FILLED, OrderState.PARTIALLY_FILLED, OrderState.NEW)
 
 
 def test_an_order_that_never_arrived_is_rejected_only_on_the_venues_proof(ready: VenueDesk) -> None:
-    session, ready.session = ready.session, None
-    order = ready.send()
-    ready.step()
-    ready.texts()  # The bytes left, and reached nobody.
-    ready.session = session
+    with ready.lost_requests():
+        order = ready.send()
     ready.run(1.0)
     assert ready.state(order) is OrderState.UNKNOWN
-    ready.run_until(lambda: ready.state(order) is not OrderState.UNKNOWN, ANSWERED_S)
+    ready.run_until(lambda: ready.state(order) is not OrderState.UNKNOWN, ready.side.answered_s)
     assert ready.state(order) is OrderState.REJECTED and ready.reports(order) == ["UNKNOWN", "REJECTED"]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from hft.records import Liquidity, OrderState, Side, VenueEventKind, VenueReason
 from hft.venues.codecs import Scanned
-from hft.venues.coinbase.account import ANSWER_NS, QUESTION_NS, TIME_NS, CoinbaseAccount
+from hft.venues.coinbase.account import ANSWER_NS, QUESTION_NS, RETRY_NS, TIME_NS, CoinbaseAccount
 from hft.venues.coinbase.account_rows import client_oid, halves, order_id_of, time_ns
 from hft.venues.coinbase.limits import PRIVATE_AT_ONCE, QUESTIONS_PERCENT
 from hft.venues.coinbase.private import scan_private
@@ -100,6 +100,10 @@ def test_connection_subscribes_its_own_orders_and_is_ready_when_the_venue_says_s
     }
     assert not desk.account.ready
     desk.heard(b'{"type":"subscriptions","channels":[{"name":"user","product_ids":["BTC-USD"]},{"name":"heartbeat","product_ids":[]}]}')
+    assert not desk.account.ready and not desk.account.shutdown, "not before its clock is known"
+    desk.answer(desk.account.prepare(desk.now_ns, UTC_NS)[0], 0, b"")
+    assert targets(desk.tick(RETRY_NS)) == ["/time"] and not desk.account.ready
+    desk.answer(desk.account.prepare(desk.now_ns, UTC_NS)[0], 200, b'{"epoch":1700000000.0}')
     assert desk.account.ready and not desk.account.shutdown
     desk.account.lost(desk.now_ns)
     assert not desk.account.ready
