@@ -1,4 +1,5 @@
-"""Fields: reads the parts of market data that every venue has in common: quoted prices and sizes, and writes MARKET records.
+"""Fields: reads the parts of market data that every venue has in common: quoted prices and sizes, and writes MARKET records
+and the beginnings of VENUE_EVENT rows.
 
 Each part was stepped over as valid JSON, or is read strictly here.
 """
@@ -162,3 +163,32 @@ def _skip_utc(data: NDArray[Any], at: int, end: int) -> int:
         return -1
     zero = _read_digits(data, at + 1, end, 2) == 0 and _read_digits(data, at + 4, end, 2) == 0
     return at + 7 if zero else -1
+
+
+@njit
+def begin_event(out: NDArray[Any], n: int, kind: int, source: int, received_ns: int) -> None:
+    """Begin VENUE_EVENT row `n` as one that says nothing yet."""
+    row = out[n]
+    row["order_id"] = 0
+    row["request_id"] = 0
+    row["venue_key"] = 0
+    row["trade_id"] = 0
+    row["price_ticks"] = 0
+    row["qty_lots"] = 0
+    row["cum_lots"] = -1
+    row["last_price_ticks"] = 0
+    row["last_lots"] = 0
+    row["fee_e8"] = 0
+    row["exchange_ns"] = 0
+    row["received_ns"] = received_ns
+    row["retry_after_ns"] = 0
+    row["reason"] = 0
+    row["venue_code"] = 0
+    row["kind"] = kind
+    row["source"] = source
+    row["state"] = 0
+    row["instrument"] = -1
+    row["side"] = 0
+    row["liquidity"] = 0
+    row["fee_asset"] = 0
+    row["reserved4"] = 0

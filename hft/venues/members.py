@@ -28,6 +28,7 @@ from hft.venues.json_bytes import (
     skip_mark,
     skip_name,
     skip_space,
+    skip_string,
     skip_value,
 )
 from hft.venues.symbols import packed
@@ -57,6 +58,15 @@ def word_number(words: Words, data: NDArray[Any], start: int, end: int) -> int:
         if words.sizes[i] == size and is_text(data, start, end, words.texts[i, :size]):
             return i
     return UNKNOWN
+
+
+@njit
+def read_word(words: Words, data: NDArray[Any], at: int, end: int) -> tuple[int, int]:
+    """Read a text of known words: (its number or UNKNOWN, offset past it), or (UNKNOWN, -1) if it is no string."""
+    past = skip_string(data, at, end)
+    if past < 0:
+        return UNKNOWN, -1
+    return word_number(words, data, at + 1, past - 1), past
 
 
 @njit

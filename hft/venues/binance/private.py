@@ -20,7 +20,6 @@ from hft.venues.binance.limits import note_answer
 from hft.venues.binance.orders import ASKED_ID, ASKED_REF, BinanceCodec, asked_place
 from hft.venues.binance.private_fields import (
     BAD,
-    begin_event,
     read_client,
     read_key,
     read_price,
@@ -81,7 +80,7 @@ from hft.venues.binance.private_words import (
     Reader,
     list_of,
 )
-from hft.venues.fields import text_end
+from hft.venues.fields import begin_event, text_end
 from hft.venues.json_bytes import OPEN_BRACE, OPEN_BRACKET, is_mark, is_null, read_integer, skip_space
 from hft.venues.members import UNKNOWN, first_element, next_element, note_members
 from hft.venues.outcomes import Scanned

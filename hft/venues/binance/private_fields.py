@@ -31,34 +31,6 @@ _E8_DECIMALS = 8
 
 
 @njit
-def begin_event(out: NDArray[Any], n: int, kind: int, source: int, received_ns: int) -> None:
-    """Begin row `n` as an event that says nothing yet."""
-    row = out[n]
-    row["order_id"] = 0
-    row["request_id"] = 0
-    row["venue_key"] = 0
-    row["trade_id"] = 0
-    row["price_ticks"] = 0
-    row["qty_lots"] = 0
-    row["cum_lots"] = -1
-    row["last_price_ticks"] = 0
-    row["last_lots"] = 0
-    row["fee_e8"] = 0
-    row["exchange_ns"] = 0
-    row["received_ns"] = received_ns
-    row["retry_after_ns"] = 0
-    row["reason"] = 0
-    row["venue_code"] = 0
-    row["kind"] = kind
-    row["source"] = source
-    row["state"] = 0
-    row["instrument"] = -1
-    row["side"] = 0
-    row["liquidity"] = 0
-    row["fee_asset"] = 0
-
-
-@njit
 def read_word(words: PrivateWords, number: int, data: NDArray[Any], at: int, end: int) -> int:
     """Place of the quoted word at `at` in list `number`; UNKNOWN for another one, BAD for what is no text."""
     if at < 0:

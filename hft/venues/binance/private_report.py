@@ -18,7 +18,6 @@ from hft.venues.binance.limits import note_first_fill
 from hft.venues.binance.orders import ASKED_FILLED, ASKED_ID, ASKED_KEY, asked_place
 from hft.venues.binance.private_fields import (
     BAD,
-    begin_event,
     read_client,
     read_fee,
     read_fee_asset,
@@ -61,6 +60,7 @@ from hft.venues.binance.private_words import (
     X_PREVENTION,
     Reader,
 )
+from hft.venues.fields import begin_event
 from hft.venues.json_bytes import is_false, is_true
 from hft.venues.members import UNKNOWN
 from hft.venues.outcomes import Scanned

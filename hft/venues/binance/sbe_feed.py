@@ -16,7 +16,8 @@ from hft.book import Books, new_books
 from hft.counters import FeedCounter
 from hft.records import MarketFlag
 from hft.venues.binance.sbe_scan import SbeScanner, new_sbe_scanner, scan_sbe
-from hft.venues.binance.scan import DEPTH, QUOTE_FRAME, SNAPSHOT, TRADE_FRAME, scan, scan_snapshot
+from hft.venues.binance.scan import DEPTH, QUOTE_FRAME, TRADE_FRAME, scan
+from hft.venues.binance.snapshot import on_snapshot
 from hft.venues.binance.sync import (
     MALFORMED_BOOK,
     QUOTES_CULLED,
@@ -28,10 +29,9 @@ from hft.venues.binance.sync import (
     on_disconnect,
     on_timer,
     take_quote,
-    take_snapshot,
 )
 from hft.venues.binance.tables import Found, FrameKind, Scanner, new_scanner
-from hft.venues.book_feed import SHUTDOWN, SYNCED, WANTS_SYNC
+from hft.venues.book_feed import SHUTDOWN
 from hft.websocket import Opcode
 from shm.counters import add
 from shm.jit import njit
@@ -68,13 +68,9 @@ def new_sbe_feed(
         scanner=new_scanner(instruments, symbols, rows),
         sbe=new_sbe_scanner(instruments, symbols, rows),
         books=new_books(len(instruments), levels_max),
-        state=arrays.state,
-        buffer_heads=arrays.buffer_heads,
-        buffer_levels=arrays.buffer_levels,
-        quotes=arrays.quotes,
         rows=np.array(rows, np.int64),
-        words=arrays.words,
         counters=counters,
+        **arrays._asdict(),
     )
 
 
@@ -121,16 +117,3 @@ def _on_trades(feed: BinanceSbeFeed, instrument: int, out: NDArray[Any], count: 
     if kept > 0:
         out[kept - 1]["flags"] |= _LAST
     return kept
-
-
-@njit
-def on_snapshot(feed: BinanceSbeFeed, instrument: int, data: NDArray[Any], start: int, end: int, now_ns: int, out: NDArray[Any]) -> int:
-    """Take a REST depth reply; the whole book if the instrument is SYNCED by it, else 0 and WANTS_SYNC says what is next."""
-    state, found = feed.state[instrument], feed.scanner.found
-    if state[SYNCED] != 0:
-        return 0
-    if scan_snapshot(feed.scanner, instrument, data, start, end, now_ns, out) != SNAPSHOT:
-        add(feed.counters, FeedCounter.MALFORMED, 1)
-        state[WANTS_SYNC] = 1
-        return 0
-    return take_snapshot(feed, instrument, found[_LAST_FOUND], now_ns, out, found[_RECORDS])

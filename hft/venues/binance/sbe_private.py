@@ -19,7 +19,6 @@ from hft.records import VenueEventKind, VenueEventSource, VenueReason
 from hft.venues.binance.errors import Errors, classify
 from hft.venues.binance.limits import ORDERS_10S, ORDERS_DAY, RAW, WEIGHT, WINDOW_NS, learn, learn_ban, note_answer
 from hft.venues.binance.orders import ASKED_ID, ASKED_REF, BinanceCodec, asked_place
-from hft.venues.binance.private_fields import begin_event
 from hft.venues.binance.private_report import note_key
 from hft.venues.binance.private_words import Reader
 from hft.venues.binance.sbe import (
@@ -35,6 +34,7 @@ from hft.venues.binance.sbe import (
     skip_text,
 )
 from hft.venues.binance.sbe_report import EXPIRED_IN_MATCH, STATES, client_id, price_of, qty_of, read_report_sbe, side_of
+from hft.venues.fields import begin_event
 from hft.venues.json_bytes import byte_at
 from hft.venues.outcomes import Scanned
 from hft.venues.symbols import find_symbol

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from hft.records import Liquidity, Side, VenueEventKind, VenueEventSource, VenueReason
 from hft.venues.binance.errors import REPORT_REASONS
-from hft.venues.binance.private_fields import begin_event, fee_asset_of
+from hft.venues.binance.private_fields import fee_asset_of
 from hft.venues.binance.private_report import note_fill, note_key
 from hft.venues.binance.private_words import L_REASON, REASONS, Reader, list_of
 from hft.venues.binance.sbe import read_i8, read_i64, skip_text, step_scale, to_steps
+from hft.venues.fields import begin_event
 from hft.venues.json_bytes import byte_at
 from hft.venues.members import UNKNOWN, word_number
 from hft.venues.outcomes import Scanned

@@ -14,6 +14,7 @@ from typing import Any
 from hft.venues.coinbase.feed import CHANNELS
 from hft.venues.coinbase.signing import USER_AGENT, signed_members
 from hft.venues.interface import Call, Credentials, Endpoint, Outgoing, Text
+from hft.venues.pacing import MessageBudget, ResyncLimits, Resyncs
 
 _SECOND_NS = 1_000_000_000
 
@@ -61,10 +62,9 @@ class CoinbaseMarket:
         self._symbols = dict(zip(rows, symbols, strict=True))
         self._url, self._channel, self._ticker = stream_url, channel, ticker
         self._credentials, self._utc_ns = credentials, utc_ns
-        self._waiting: dict[int, int] = {}  # row -> when its resync is due
-        self._newest: dict[int, tuple[int, int]] = {}  # row -> (when it was resynced, how far apart the next must be)
-        self._budget = float(MESSAGES_AT_ONCE)
-        self._budget_ns = 0
+        least_ns = SNAPSHOT_LEAST_NS if channel == "full" else RESYNC_LEAST_NS
+        self._resyncs = Resyncs(ResyncLimits(least_ns, RESYNC_MOST_NS, FORGIVEN_NS))
+        self._budget = MessageBudget(MESSAGES_AT_ONCE, MESSAGES_PER_S)
         self._queue: list[tuple[str, list[str], list[str]]] = []
 
     def endpoint(self) -> Endpoint:
@@ -73,9 +73,8 @@ class CoinbaseMarket:
 
     def hello(self, now_ns: int) -> list[Outgoing]:
         """Every subscription, the first at once: the venue cuts a connection that has not subscribed within 5 seconds."""
-        self._waiting.clear()
-        self._newest.clear()
-        self._budget, self._budget_ns = float(MESSAGES_AT_ONCE), now_ns
+        self._resyncs.clear()
+        self._budget.renew(now_ns)
         channels = [self._channel, "heartbeat"]
         # The full channel has the matches among the rest.
         channels += ["matches"] if self._channel != "full" else []
@@ -86,19 +85,13 @@ class CoinbaseMarket:
 
     def resync(self, row: int, now_ns: int) -> list[Outgoing]:
         """Ask for the whole book of an instrument row; at once, or by `tick` when its turn comes. A Call's tag is the row."""
-        newest_ns, apart_ns = self._newest.get(row, (now_ns - FORGIVEN_NS, 0))
-        self._waiting.setdefault(row, newest_ns + apart_ns if now_ns - newest_ns < FORGIVEN_NS else now_ns)
+        self._resyncs.want(row, now_ns)
         return self.tick(now_ns)
 
     def tick(self, now_ns: int) -> list[Outgoing]:
         """What was held back."""
         calls: list[Outgoing] = []
-        least_ns = SNAPSHOT_LEAST_NS if self._channel == "full" else RESYNC_LEAST_NS
-        for row in [row for row, due_ns in self._waiting.items() if due_ns <= now_ns]:
-            del self._waiting[row]
-            newest_ns, apart_ns = self._newest.get(row, (0, 0))
-            forgiven = apart_ns == 0 or now_ns - newest_ns >= FORGIVEN_NS
-            self._newest[row] = (now_ns, least_ns if forgiven else min(2 * apart_ns, RESYNC_MOST_NS))
+        for row in self._resyncs.due(now_ns):
             symbol = self._symbols[row]
             if self._channel == "full":
                 calls.append(Call(row, "GET", f"/products/{symbol}/book?level=3", (("User-Agent", USER_AGENT),)))
@@ -109,10 +102,7 @@ class CoinbaseMarket:
 
     def _flush(self, now_ns: int) -> list[Outgoing]:
         """As much of what waits as the budget lets through, in order, signed as it leaves."""
-        refill = max(0, now_ns - self._budget_ns) * MESSAGES_PER_S / _SECOND_NS
-        self._budget, self._budget_ns = min(float(MESSAGES_AT_ONCE), self._budget + refill), now_ns
-        count = min(len(self._queue), int(self._budget))
-        self._budget -= count
+        count = self._budget.spend(len(self._queue), now_ns)
         said, self._queue = self._queue[:count], self._queue[count:]
         return [self._text(*message) for message in said]
 

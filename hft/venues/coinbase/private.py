@@ -27,9 +27,9 @@ from hft.venues.coinbase.errors import end_of_cancel_reason, is_refusal, reason_
 from hft.venues.coinbase.limits import learn
 from hft.venues.coinbase.orders import PREFIX, CoinbaseCodec
 from hft.venues.coinbase.remembered import ENDED, LOTS, UNKNOWN_LOTS, order_of, place_of, remember
-from hft.venues.coinbase.scan import read_time, read_word
+from hft.venues.coinbase.scan import read_time
 from hft.venues.coinbase.uuids import read_uuid, venue_key
-from hft.venues.fields import read_ticks, text_end
+from hft.venues.fields import begin_event, read_ticks, text_end
 from hft.venues.json_bytes import (
     JSON_QUOTE,
     OPEN_BRACKET,
@@ -42,7 +42,7 @@ from hft.venues.json_bytes import (
     skip_string,
     skip_value,
 )
-from hft.venues.members import UNKNOWN, note_members
+from hft.venues.members import UNKNOWN, note_members, read_word
 from hft.venues.outcomes import Scanned
 from hft.venues.symbols import find_symbol
 from shm.jit import njit
@@ -81,7 +81,8 @@ def scan_private(codec: CoinbaseCodec, data: NDArray[Any], start: int, end: int,
     row = _read_row(codec, data, places[t.PRODUCT], end)
     if row < 0:
         return _MALFORMED if row < UNKNOWN else _IGNORED
-    _begin(out, 0, _STREAM, row, received_ns)
+    begin_event(out, 0, 0, _STREAM, received_ns)
+    out[0]["instrument"] = row
     if places[t.TIME] < 0 or places[t.SIDE] < 0:
         return _MALFORMED
     out[0]["exchange_ns"] = read_time(data, places[t.TIME], end)
@@ -104,34 +105,6 @@ def scan_private(codec: CoinbaseCodec, data: NDArray[Any], start: int, end: int,
         out[0]["kind"] = _ACK
         return 1
     return _read_done(codec, row, high, low, data, end, out)
-
-
-@njit
-def _begin(out: NDArray[Any], i: int, source: int, row: int, received_ns: int) -> None:
-    """Begin a row that says nothing yet."""
-    event = out[i]
-    event["order_id"] = 0
-    event["request_id"] = 0
-    event["venue_key"] = 0
-    event["trade_id"] = 0
-    event["price_ticks"] = 0
-    event["qty_lots"] = 0
-    event["cum_lots"] = -1
-    event["last_price_ticks"] = 0
-    event["last_lots"] = 0
-    event["fee_e8"] = 0
-    event["exchange_ns"] = 0
-    event["received_ns"] = received_ns
-    event["retry_after_ns"] = 0
-    event["reason"] = 0
-    event["venue_code"] = 0
-    event["kind"] = 0
-    event["source"] = source
-    event["state"] = 0
-    event["instrument"] = row
-    event["side"] = 0
-    event["liquidity"] = 0
-    event["fee_asset"] = 0
 
 
 @njit
@@ -210,7 +183,8 @@ def _read_match(codec: CoinbaseCodec, row: int, data: NDArray[Any], end: int, re
     for maker in range(2):
         if (maker == 1 and not is_maker) or (maker == 0 and not is_taker):
             continue
-        _begin(out, n, _STREAM, row, received_ns)
+        begin_event(out, n, 0, _STREAM, received_ns)
+        out[n]["instrument"] = row
         high, low = (maker_high, maker_low) if maker == 1 else (taker_high, taker_low)
         fee_e8 = _fee_e8(codec, row, maker == 1, ticks, lots, data, places[t.MAKER_RATE if maker == 1 else t.TAKER_RATE], end)
         if fee_e8 < 0 and places[t.MAKER_RATE if maker == 1 else t.TAKER_RATE] >= 0:
@@ -307,7 +281,7 @@ def scan_response(
     How many VENUE_EVENT rows are in `out`. Only documented refusals prove that a request did nothing.
     """
     learn(codec.limits, status, received_ns)
-    _begin(out, 0, _REPLY, -1, received_ns)
+    begin_event(out, 0, 0, _REPLY, received_ns)
     event, places = out[0], codec.places
     event["request_id"] = order_id
     event["order_id"] = order_id if kind == _NEW else 0

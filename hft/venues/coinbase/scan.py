@@ -26,11 +26,11 @@ from hft.venues.coinbase.tables import Found, FrameKind, ScanCount, Scanner, new
 from hft.venues.coinbase.uuids import read_uuid
 from hft.venues.fields import read_lots, read_rfc3339, read_ticks, text_end, write_record
 from hft.venues.json_bytes import byte_at, is_null, read_integer, skip_space, skip_string, skip_value
-from hft.venues.members import UNKNOWN, Words, first_element, first_member, member, next_element, next_member, word_number
+from hft.venues.members import UNKNOWN, first_element, first_member, member, next_element, next_member, read_word
 from hft.venues.symbols import find_symbol
 from shm.jit import njit
 
-__all__ = ["Found", "FrameKind", "Scanner", "new_scanner", "read_level", "read_time", "read_word", "scan"]
+__all__ = ["Found", "FrameKind", "Scanner", "new_scanner", "read_level", "read_time", "scan"]
 
 NO_ROOM_FRAME, MALFORMED, OTHER = int(FrameKind.NO_ROOM), int(FrameKind.MALFORMED), int(FrameKind.OTHER)
 UPDATE, MATCH, OPEN, DONE = int(FrameKind.UPDATE), int(FrameKind.MATCH), int(FrameKind.OPEN), int(FrameKind.DONE)
@@ -112,15 +112,6 @@ def _refused(scanner: Scanner, kind: int) -> int:
     if kind == TICKER or kind == HEARTBEAT or kind == LAST_MATCH:
         scanner.found[INSTRUMENT] = -1
     return MALFORMED
-
-
-@njit
-def read_word(words: Words, data: NDArray[Any], at: int, end: int) -> tuple[int, int]:
-    """Read a text of known words: (its number or UNKNOWN, offset past it), or (UNKNOWN, -1) if it is no string."""
-    past = skip_string(data, at, end)
-    if past < 0:
-        return UNKNOWN, -1
-    return word_number(words, data, at + 1, past - 1), past
 
 
 @njit

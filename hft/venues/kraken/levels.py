@@ -14,22 +14,13 @@ from hft.venues.fields import read_rfc3339, text_end, write_record
 from hft.venues.json_bytes import read_integer, read_number, skip_string, skip_value, to_decimals
 from hft.venues.kraken import tables as t
 from hft.venues.kraken.tables import Found, ScanCount, Scanner
-from hft.venues.members import UNKNOWN, Words, first_element, first_member, member, next_element, next_member, word_number
+from hft.venues.members import first_element, first_member, member, next_element, next_member, read_word
 from hft.venues.symbols import find_symbol
 from shm.jit import njit
 
 INSTRUMENT, EXCHANGE_NS, RECORDS = int(Found.INSTRUMENT), int(Found.EXCHANGE_NS), int(Found.RECORDS)
 NO_ROOM, OFF_LOT, UNKNOWN_KEYS = int(Found.NO_ROOM), int(ScanCount.OFF_LOT), int(ScanCount.UNKNOWN_KEYS)
 _TRADE, _LAST, _BID = int(MarketKind.TRADE), int(MarketFlag.LAST), int(MarketFlag.BID)
-
-
-@njit
-def read_word(words: Words, data: NDArray[Any], at: int, end: int) -> tuple[int, int]:
-    """Read a text of known words: (its number or UNKNOWN, offset past it), or (UNKNOWN, -1) if it is no string."""
-    past = skip_string(data, at, end)
-    if past < 0:
-        return UNKNOWN, -1
-    return word_number(words, data, at + 1, past - 1), past
 
 
 @njit

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hft.venues.interface import Endpoint, Outgoing, Text
+from hft.venues.pacing import MessageBudget, ResyncLimits, Resyncs
 
 _SECOND_NS = 1_000_000_000
 
@@ -46,10 +47,8 @@ class KrakenMarket:
         self._url = stream_endpoint(stream_url)
         self._depth, self._trades, self._instruments = depth, trades, instruments
         self._request = 0
-        self._waiting: dict[int, int] = {}  # row -> when its resync is due
-        self._newest: dict[int, tuple[int, int]] = {}  # row -> (when it was resynced, how far apart the next must be)
-        self._budget = float(MESSAGES_AT_ONCE)
-        self._budget_ns = 0
+        self._resyncs = Resyncs(ResyncLimits(RESYNC_LEAST_NS, RESYNC_MOST_NS, FORGIVEN_NS))
+        self._budget = MessageBudget(MESSAGES_AT_ONCE, MESSAGES_PER_S)
         self._ping_ns = 0
         self._queue: list[Text] = []
 
@@ -59,9 +58,8 @@ class KrakenMarket:
 
     def hello(self, now_ns: int) -> list[Outgoing]:
         """Every subscription; what is over the budget follows by `tick`."""
-        self._waiting.clear()
-        self._newest.clear()
-        self._budget, self._budget_ns = float(MESSAGES_AT_ONCE), now_ns
+        self._resyncs.clear()
+        self._budget.renew(now_ns)
         self._ping_ns = now_ns + PING_NS
         self._queue = []
         if self._instruments:
@@ -75,8 +73,7 @@ class KrakenMarket:
 
     def resync(self, row: int, now_ns: int) -> list[Outgoing]:
         """Subscribe the book of an instrument row anew; at once, or by `tick` when its turn comes."""
-        newest_ns, apart_ns = self._newest.get(row, (now_ns - FORGIVEN_NS, 0))
-        self._waiting.setdefault(row, newest_ns + apart_ns if now_ns - newest_ns < FORGIVEN_NS else now_ns)
+        self._resyncs.want(row, now_ns)
         return self._due(now_ns)
 
     def tick(self, now_ns: int) -> list[Outgoing]:
@@ -87,11 +84,7 @@ class KrakenMarket:
         return self._due(now_ns)
 
     def _due(self, now_ns: int) -> list[Outgoing]:
-        for row in [row for row, due_ns in self._waiting.items() if due_ns <= now_ns]:
-            del self._waiting[row]
-            newest_ns, apart_ns = self._newest.get(row, (0, 0))
-            forgiven = apart_ns == 0 or now_ns - newest_ns >= FORGIVEN_NS
-            self._newest[row] = (now_ns, RESYNC_LEAST_NS if forgiven else min(2 * apart_ns, RESYNC_MOST_NS))
+        for row in self._resyncs.due(now_ns):
             symbol = self._symbols[row]
             self._say("unsubscribe", {"channel": "book", "symbol": [symbol], "depth": self._depth})
             self._say("subscribe", self._book([symbol]))
@@ -107,9 +100,6 @@ class KrakenMarket:
 
     def _flush(self, now_ns: int) -> list[Outgoing]:
         """As much of what waits as the budget lets through, in order."""
-        refill = max(0, now_ns - self._budget_ns) * MESSAGES_PER_S / _SECOND_NS
-        self._budget, self._budget_ns = min(float(MESSAGES_AT_ONCE), self._budget + refill), now_ns
-        count = min(len(self._queue), int(self._budget))
-        self._budget -= count
+        count = self._budget.spend(len(self._queue), now_ns)
         said, self._queue = self._queue[:count], self._queue[count:]
         return list(said)

@@ -31,14 +31,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from hft.records import FeeAsset, Liquidity, OrderState, Side, VenueEventKind, VenueEventSource
-from hft.venues.fields import read_rfc3339, text_end
+from hft.venues.fields import begin_event, read_rfc3339, text_end
 from hft.venues.json_bytes import MINUS, byte_at, read_integer, read_number, skip_space, to_decimals
 from hft.venues.kraken import private_tables as t
 from hft.venues.kraken.errors import classify
 from hft.venues.kraken.ids import id_bits
 from hft.venues.kraken.limits import COUNTER, FELL_NS
 from hft.venues.kraken.orders import KrakenCodec
-from hft.venues.kraken.private_fields import begin, client_id_of, fee_e8_of, lots_of, ticks_of, word_of
+from hft.venues.kraken.private_fields import client_id_of, fee_e8_of, lots_of, ticks_of, word_of
 from hft.venues.kraken.private_reply import read_reply
 from hft.venues.kraken.private_tables import PrivateTables
 from hft.venues.members import UNKNOWN, first_element, next_element, note_members
@@ -138,7 +138,7 @@ def _read_execution(codec: KrakenCodec, data: NDArray[Any], end: int, received_n
     exchange_ns, time_end = read_rfc3339(data, row[t.TIMESTAMP], end)
     if past < 0 or key_end < 0 or time_end < 0:
         return _MALFORMED
-    begin(out, i, _STATUS, _STREAM, received_ns)
+    begin_event(out, i, _STATUS, _STREAM, received_ns)
     event = out[i]
     event["venue_key"] = id_bits(data, row[t.ORDER_ID] + 1, key_end)
     event["exchange_ns"] = exchange_ns

@@ -1,4 +1,4 @@
-"""Kraken private fields: reads the parts that replies and executions have in common, and begins VENUE_EVENT rows.
+"""Kraken private fields: reads the parts that replies and executions have in common.
 
 Each part was stepped over as valid JSON.
 """
@@ -24,35 +24,6 @@ def word_of(words: Words, data: NDArray[Any], at: int, end: int) -> tuple[int, i
     """Number of a text that was stepped over, or UNKNOWN, and the offset of its closing quote; -1 there if it is no plain text."""
     past = text_end(data, at, end)
     return (word_number(words, data, at + 1, past), past) if past >= 0 else (UNKNOWN, -1)
-
-
-@njit
-def begin(out: NDArray[Any], i: int, kind: int, source: int, received_ns: int) -> None:
-    """Begin a row that says nothing yet."""
-    event = out[i]
-    event["order_id"] = 0
-    event["request_id"] = 0
-    event["venue_key"] = 0
-    event["trade_id"] = 0
-    event["price_ticks"] = 0
-    event["qty_lots"] = 0
-    event["cum_lots"] = -1
-    event["last_price_ticks"] = 0
-    event["last_lots"] = 0
-    event["fee_e8"] = 0
-    event["exchange_ns"] = 0
-    event["received_ns"] = received_ns
-    event["retry_after_ns"] = 0
-    event["reason"] = 0
-    event["venue_code"] = 0
-    event["kind"] = kind
-    event["source"] = source
-    event["state"] = 0
-    event["instrument"] = -1
-    event["side"] = 0
-    event["liquidity"] = 0
-    event["fee_asset"] = 0
-    event["reserved4"] = 0
 
 
 @njit

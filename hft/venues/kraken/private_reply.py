@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 
 from hft.records import VenueEventKind, VenueEventSource, VenueReason
 from hft.units import as_int
-from hft.venues.fields import text_end
+from hft.venues.fields import begin_event, text_end
 from hft.venues.json_bytes import OPEN_BRACE, is_false, is_mark, is_true
 from hft.venues.kraken import private_tables as t
 from hft.venues.kraken.errors import classify
 from hft.venues.kraken.ids import id_bits
 from hft.venues.kraken.limits import learn
 from hft.venues.kraken.orders import KrakenCodec
-from hft.venues.kraken.private_fields import begin, client_id_of, request_id_of
+from hft.venues.kraken.private_fields import client_id_of, request_id_of
 from hft.venues.kraken.private_tables import PrivateTables
 from hft.venues.members import note_members
 from hft.venues.outcomes import Scanned
@@ -46,7 +46,7 @@ def read_reply(codec: KrakenCodec, method: int, data: NDArray[Any], end: int, re
     row = codec.private.places[_ROW]
     if result < 0 or not is_mark(data, result, end, OPEN_BRACE) or note_members(codec.private.keys, data, result, end, row) < 0:
         return _MALFORMED
-    begin(out, 0, _ACK if method == t.ADD_ORDER else _AMENDED, _REPLY, received_ns)
+    begin_event(out, 0, _ACK if method == t.ADD_ORDER else _AMENDED, _REPLY, received_ns)
     event = out[0]
     event["request_id"] = request_id
     if row[t.CLIENT_ID] >= 0:
@@ -96,12 +96,12 @@ def _read_refusal(
         kind = _REJECTED
         if place >= 0:
             # Whether it was filled or canceled must be found out.
-            begin(out, 1, _CANCEL_REJECTED, _REPLY, received_ns)
+            begin_event(out, 1, _CANCEL_REJECTED, _REPLY, received_ns)
             out[1]["order_id"] = tables.amends[place, t.AMEND_WIRE]
             out[1]["request_id"] = request_id
             out[1]["reason"] = reason
             out[1]["instrument"] = row
-    begin(out, 0, kind, _REPLY, received_ns)
+    begin_event(out, 0, kind, _REPLY, received_ns)
     out[0]["request_id"] = request_id
     out[0]["reason"] = reason
     out[0]["instrument"] = row

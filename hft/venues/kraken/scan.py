@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from hft.venues.fields import read_rfc3339
 from hft.venues.json_bytes import OPEN_BRACE, is_false, is_mark, is_true, read_integer, skip_space, skip_value
 from hft.venues.kraken import tables as t
-from hft.venues.kraken.levels import EXCHANGE_NS, INSTRUMENT, NO_ROOM, RECORDS, UNKNOWN_KEYS, read_levels, read_row, read_trades, read_word
+from hft.venues.kraken.levels import EXCHANGE_NS, INSTRUMENT, NO_ROOM, RECORDS, UNKNOWN_KEYS, read_levels, read_row, read_trades
 from hft.venues.kraken.tables import Found, FrameKind, PairStatus, Scanner, new_scanner
-from hft.venues.members import UNKNOWN, first_element, first_member, member, next_element, next_member
+from hft.venues.members import UNKNOWN, first_element, first_member, member, next_element, next_member, read_word
 from shm.jit import njit
 
 __all__ = ["Found", "FrameKind", "Scanner", "new_scanner", "scan"]
