@@ -2,34 +2,87 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
-from hft.config import load
+from hft.config import Config, PaperExecution, load
 from processes.logs import silence
 from processes.run import warm_process
 
 _CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
-def build_all(config_files: tuple[Path, ...]) -> dict[str, Any]:
-    """Warm every process of every config; the cache then serves any later start."""
+class Job(NamedTuple):
+    """One process of one config."""
+
+    file: Path
+    config: Config
+    process: str
+
+    def alike(self) -> tuple[str, ...]:
+        """Equal for processes of which the second finds the first one's kernels: those are not compiled at the same time."""
+        kinds = []
+        for stage in self.config.placement.processes[self.process].stages:
+            role, _, subject = stage.partition(".")
+            if role == "execution":
+                kinds.append(f"{role} paper" if isinstance(self.config.execution[subject], PaperExecution) else f"{role} {subject}")
+            elif role == "feed":
+                kinds.append(f"{role} {subject} {self.config.venues[subject].codec}")
+            else:
+                kinds.append(self.config.strategies[subject].code if role == "strategy" else role)
+        return tuple(kinds)
+
+
+def build_all(config_files: tuple[Path, ...], workers: int = 1) -> dict[str, Any]:
+    """Warm every process of every config, so many at a time; the cache then serves any later start. A worker takes up to 3 GB."""
     silence()
     files = config_files or tuple(sorted(_CONFIGS.glob("*.toml")))
-    jobs = [(file, config, name) for file in files for config in [load(file)] for name in config.placement.processes]
-    built = []
+    jobs = [Job(file, config, name) for file in files for config in [load(file)] for name in config.placement.processes]
     started_s = time.monotonic()
-    for done, (file, config, name) in enumerate(jobs):
-        _show(done, len(jobs), f"{file.name} {name}")
-        at_s = time.monotonic()
-        warm_process(config, name)
-        built.append({"config": file.name, "process": name, "seconds": round(time.monotonic() - at_s, 2)})
+    seconds = dict(_warm_one_by_one(jobs) if workers == 1 else _warm_beside(jobs, workers))
     _show(len(jobs), len(jobs), "")
+    built = [{"config": job.file.name, "process": job.process, "seconds": seconds[n]} for n, job in enumerate(jobs)]
     return {"built": built, "seconds": round(time.monotonic() - started_s, 2)}
+
+
+def _warm_one_by_one(jobs: list[Job]) -> Iterator[tuple[int, float]]:
+    for n, job in enumerate(jobs):
+        _show(n, len(jobs), f"{job.file.name} {job.process}")
+        yield n, _warm(job)
+
+
+def _warm_beside(jobs: list[Job], workers: int) -> Iterator[tuple[int, float]]:
+    """Place of each job and its seconds, as they are done."""
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for n, job in enumerate(jobs):
+        groups.setdefault(job.alike(), []).append(n)
+    _show(0, len(jobs), f"{len(jobs)} processes")
+    done = 0
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("fork")) as pool:
+        futures = {pool.submit(_warm_all, [jobs[n] for n in group]): group for group in groups.values()}
+        for future in as_completed(futures):
+            group = futures[future]
+            yield from zip(group, future.result(), strict=True)
+            done += len(group)
+            if done < len(jobs):
+                _show(done, len(jobs), f"{jobs[group[0]].file.name} {jobs[group[0]].process} is done")
+
+
+def _warm_all(jobs: list[Job]) -> list[float]:
+    return [_warm(job) for job in jobs]
+
+
+def _warm(job: Job) -> float:
+    at_s = time.monotonic()
+    warm_process(job.config, job.process)
+    return round(time.monotonic() - at_s, 2)
 
 
 def _show(done: int, of: int, what: str) -> None:

@@ -306,12 +306,13 @@ def doctor(config_file: Path | None, as_json: bool) -> None:
 
 @main.command()
 @click.option("--config", "config_files", multiple=True, type=click.Path(path_type=Path), help="Which placements to compile for.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Compile so many at a time, in up to 3 GB each.")
 @json_option
-def build(config_files: tuple[Path, ...], as_json: bool) -> None:
+def build(config_files: tuple[Path, ...], workers: int, as_json: bool) -> None:
     """Compile every kernel that the configs need, with a progress bar."""
     from processes.build import build_all, print_build
 
-    emit(build_all(config_files), as_json, print_build)
+    emit(build_all(config_files, workers), as_json, print_build)
 
 
 if __name__ == "__main__":

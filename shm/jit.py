@@ -27,6 +27,8 @@ import numpy as np
 from numba.core import config
 from numba.core.errors import NumbaExperimentalFeatureWarning
 
+from shm.cache_lock import lock_saves
+
 #: False when `NUMBA_DISABLE_JIT=1`: kernels then run as plain Python.
 JIT_ENABLED: bool = not config.DISABLE_JIT
 
@@ -52,6 +54,7 @@ def cache_folder(root: Path) -> Path:
 def _configure() -> None:
     # Function types are marked experimental by Numba; strategies are passed as such on purpose.
     warnings.filterwarnings("ignore", category=NumbaExperimentalFeatureWarning)
+    lock_saves()
     if JIT_ENABLED and not os.environ.get("NUMBA_CACHE_DIR"):
         config.CACHE_DIR = str(cache_folder(Path(__file__).resolve().parent.parent))
 

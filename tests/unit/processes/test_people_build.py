@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from hft.config import Config, ConfigError
+from hft.config import Config, ConfigError, load
 from processes import build
-from processes.build import build_all, print_build
+from processes.build import Job, build_all, print_build
 from processes.config_check import check, print_check
 from support.engine import PAPER, ROOT
 
@@ -49,6 +49,40 @@ def test_build_without_configs_takes_all_that_come_with_the_project(warmed: list
     assert [row["config"] for row in document["built"]] == sorted(row["config"] for row in document["built"])
     assert {row["config"] for row in document["built"]} == {path.name for path in (ROOT / "configs").glob("*.toml")}
     assert len(warmed) == len(document["built"])
+
+
+def test_build_with_workers_compiles_the_same_and_tells_what_is_done(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def warm(config: Config, name: str) -> None:
+        (tmp_path / f"{config.hash()[:8]}.{name}").touch()
+
+    monkeypatch.setattr(build, "warm_process", warm)
+    document = build_all((), workers=2)
+    configs = sorted((ROOT / "configs").glob("*.toml"))
+    expected = [(path.name, name) for path in configs for name in load(path).placement.processes]
+    assert [(row["config"], row["process"]) for row in document["built"]] == expected
+    assert len(list(tmp_path.iterdir())) == len(expected)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].split()[-2:] == [str(len(expected)), "processes"] and lines[-1].split()[-1] == f"{len(expected)}/{len(expected)}"
+    assert all(line.endswith(" is done") for line in lines[1:-1])
+
+
+def test_build_with_workers_tells_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def warm(config: Config, name: str) -> None:
+        raise ConfigError(f"{name} cannot be")
+
+    monkeypatch.setattr(build, "warm_process", warm)
+    with pytest.raises(ConfigError, match="market cannot be"):
+        build_all((PAPER,), workers=2)
+
+
+def test_processes_with_the_same_kernels_are_compiled_by_one_worker() -> None:
+    orders = load(ROOT / "configs" / "paper-orders.toml")
+    paper, live = load(PAPER), load(ROOT / "configs" / "live.example.toml")
+    jobs = [Job(PAPER, config, "trade") for config in (paper, orders, live)]
+    assert jobs[1].alike() == jobs[2].alike() != jobs[0].alike()
+    assert Job(PAPER, paper, "market").alike() == Job(PAPER, orders, "market").alike()
 
 
 def test_build_on_a_terminal_is_one_line(warmed: list[tuple[list[str], str]], monkeypatch: pytest.MonkeyPatch) -> None:
