@@ -21,14 +21,16 @@ import msgspec
 
 from hft.sim.binance.venue import BinanceVenue
 from hft.sim.coinbase import products as coinbase_products
+from hft.sim.coinbase.recording import products_of as coinbase_products_of
+from hft.sim.coinbase.recording import scan as coinbase_scan
 from hft.sim.coinbase.venue import CoinbaseVenue
 from hft.sim.exchange.customers import Customer, CustomersError, decode_customers
 from hft.sim.kraken import pairs as kraken_pairs
-from hft.sim.kraken.recording import RecordedKraken
 from hft.sim.kraken.recording import scan as kraken_scan
 from hft.sim.kraken.venue import KrakenVenue
 from hft.sim.market import Market, SimError
 from hft.sim.player import Settings
+from hft.sim.recorded_frames import RecordedFrames
 from hft.sim.recording import RecordedMarket
 from hft.sim.recording_index import RecordingFile, scan
 from hft.sim.synthetic import SPECS, FlowSpec, SyntheticMarket
@@ -128,16 +130,21 @@ def _binance(options: Options) -> Venue:
         raise EngineError(f"accounts {options.accounts}: {error}") from error
 
 
+def _only_recording(venue: str, options: Options) -> RecordingFile:
+    """Return the one recording of a venue that plays one. Raises EngineError."""
+    _refuse_two_markets(options)
+    if len(options.recording) > 1:
+        raise EngineError(f"{venue} plays one recording, found {len(options.recording)}")
+    return open_recording(Path(options.recording[0]))
+
+
 def _kraken(options: Options) -> Venue:
     settings = Settings(pace_per_mille(options.pace), options.loop, options.no_limits)
     symbols = options.symbols or kraken_pairs.SYMBOLS_DEFAULT
     make_market: Callable[[], Market]
     if options.recording:
-        _refuse_two_markets(options)
-        if len(options.recording) > 1:
-            raise EngineError(f"kraken plays one recording, found {len(options.recording)}")
-        recording = kraken_scan(open_recording(Path(options.recording[0])))
-        symbols, make_market = tuple(recording.first), partial(RecordedKraken, recording)
+        recording = kraken_scan(_only_recording("kraken", options))
+        symbols, make_market = tuple(recording.first), partial(RecordedFrames, recording)
     else:
         specs = {name: kraken_pairs.flow(pair) for name, pair in kraken_pairs.PAIRS.items()}
         make_market = synthetic_maker(options, specs, symbols)
@@ -149,12 +156,18 @@ def _kraken(options: Options) -> Venue:
 
 def _coinbase(options: Options) -> Venue:
     settings = Settings(pace_per_mille(options.pace), options.loop, options.no_limits)
-    symbols = options.symbols or coinbase_products.SYMBOLS_DEFAULT
-    specs = {name: coinbase_products.flow(product) for name, product in coinbase_products.PRODUCTS.items()}
-    make_market = synthetic_maker(options, specs, symbols)
-    products = [coinbase_products.PRODUCTS[symbol] for symbol in symbols]
+    make_market: Callable[[], Market]
+    if options.recording:
+        recording = coinbase_scan(_only_recording("coinbase", options))
+        products, make_market = coinbase_products_of(recording), partial(RecordedFrames, recording)
+    else:
+        symbols = options.symbols or coinbase_products.SYMBOLS_DEFAULT
+        specs = {name: coinbase_products.flow(product) for name, product in coinbase_products.PRODUCTS.items()}
+        make_market = synthetic_maker(options, specs, symbols)
+        products = [coinbase_products.PRODUCTS[symbol] for symbol in symbols]
+    wall_offset_ns = time.time_ns() - time.monotonic_ns()
     try:
-        return CoinbaseVenue(make_market, settings, time.time_ns() - time.monotonic_ns(), products, customers(options))
+        return CoinbaseVenue(make_market, settings, wall_offset_ns, products, customers(options), trades_take=not options.recording)
     except CustomersError as error:
         raise EngineError(f"accounts {options.accounts}: {error}") from error
 

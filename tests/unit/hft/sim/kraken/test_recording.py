@@ -4,11 +4,12 @@ import json
 
 import pytest
 
-from hft.sim.kraken.recording import RecordedKraken, RecordingError, scan
+from hft.sim.kraken.recording import scan
 from hft.sim.kraken.venue import KrakenVenue
 from hft.sim.market import EventKind
 from hft.sim.player import Settings
-from hft.sim.recording_index import RecordingFile
+from hft.sim.recorded_frames import RecordedFrames
+from hft.sim.recording_index import RecordingError, RecordingFile
 from support.krakensim import WALL_NS, BookFollower, KrakenDriver
 
 
@@ -29,7 +30,7 @@ def recording(*lines):
 
 def driver_of(found):
     driver = KrakenDriver()
-    driver.venue = KrakenVenue(lambda: RecordedKraken(found), Settings(), WALL_NS, tuple(found.first))
+    driver.venue = KrakenVenue(lambda: RecordedFrames(found), Settings(), WALL_NS, tuple(found.first))
     return driver
 
 
@@ -54,7 +55,7 @@ def test_a_recorded_book_is_served_with_the_venues_own_checksums(recorded):
 
 def test_messages_come_at_their_own_times_and_receive_times_are_skipped():
     lines = [b"1 " + frame("snapshot", 10, BIDS, ASKS), b"", b"2 " + frame("update", 13, [(100, 3)], []), b'{"channel":"heartbeat"}']
-    market = RecordedKraken(recording(*lines))
+    market = RecordedFrames(recording(*lines))
     assert market.due_ns() == 0 and market.advance(0, 9) == [] and market.due_ns() == 3_000_000_000
     (event,) = market.advance(3_000_000_000, 9)
     assert event.kind is EventKind.DEPTH and event.at_ns == 3_000_000_000 and market.due_ns() is None
@@ -62,21 +63,21 @@ def test_messages_come_at_their_own_times_and_receive_times_are_skipped():
 
 
 def test_levels_that_fall_out_of_the_recorded_depth_leave_the_book():
-    market = RecordedKraken(recording(frame("snapshot", 10, BIDS, ASKS), frame("update", 11, [(100.5, 1)], [])))
+    market = RecordedFrames(recording(frame("snapshot", 10, BIDS, ASKS), frame("update", 11, [(100.5, 1)], [])))
     (event,) = market.advance(2**62, 9)
     assert json.loads(event.body)["b"] == [["91.00000000", "0.00000000"], ["100.50000000", "1.00000000"]]
     assert len(market.book("BTC/USD").bids) == 10
 
 
 def test_a_second_snapshot_is_what_changed_since():
-    market = RecordedKraken(recording(frame("snapshot", 10, BIDS, ASKS), frame("snapshot", 12, BIDS[1:], ASKS)))
+    market = RecordedFrames(recording(frame("snapshot", 10, BIDS, ASKS), frame("snapshot", 12, BIDS[1:], ASKS)))
     (event,) = market.advance(2**62, 9)
     update = json.loads(event.body)
     assert update["b"] == [["100.00000000", "0.00000000"]] and update["a"] == []
 
 
 def test_trades_are_played_and_those_of_a_snapshot_are_not():
-    market = RecordedKraken(recording(frame("snapshot", 10, BIDS, ASKS), trade(11, "snapshot"), trade(12)))
+    market = RecordedFrames(recording(frame("snapshot", 10, BIDS, ASKS), trade(11, "snapshot"), trade(12)))
     (event,) = market.advance(2**62, 9)
     body = json.loads(event.body)
     assert (body["p"], body["q"], body["m"], body["t"]) == ("100.50000000", "2.00000000", True, 9)
