@@ -52,6 +52,8 @@ _TURN_S = 0.005
 #: A snapshot is asked for once the connection has delivered for so long: it must not be older than the first message.
 _SNAPSHOT_AFTER_NS = _SECOND_NS
 _RETRY_NS = 2 * _SECOND_NS
+#: How much longer a connection that took over may bring what the one before it did.
+_REPEATS_NS = 2 * _SECOND_NS
 #: How long a connection's orderly end is waited for.
 _CLOSE_NS = 2 * _SECOND_NS
 
@@ -86,6 +88,8 @@ class Recorder:
         self._next: Connection | None = None  # the second one, which is to take over
         self._standby: Standby | None = None  # its link
         self._overlap = Overlap()
+        self._past: Overlap | None = None  # with the connection before this one
+        self._past_until_ns = 0
         self._due_ns: dict[int, int] = {}  # row -> when its whole book is to be asked for
         self._waiting: set[int] = set()  # rows whose whole book was asked for and has not come
         self._asked: dict[int, str] = {}  # row -> what was asked
@@ -118,6 +122,8 @@ class Recorder:
             self.counts["connects"] += 1
             self.writer.note(time.monotonic_ns() if waiting_ns is None else waiting_ns, "connected", url=self._link.url.label)
         for heard in self._now.heard():
+            if self._past is not None and self._past.repeats(heard):
+                continue
             self._write(heard)
             if self._next is not None:
                 self._overlap.first(heard)
@@ -128,6 +134,8 @@ class Recorder:
         """Get on with the connections, the snapshots and the segments. Raises EngineError when the venue is given up."""
         self._follow(now_ns)
         self._replace(now_ns)
+        if now_ns > self._past_until_ns:
+            self._past = None
         if self._link.open:
             self._say(self._opened.session.tick(now_ns), self._now)
             self._snapshots(now_ns)
@@ -235,6 +243,8 @@ class Recorder:
         self.writer.note(now_ns, "connected" if anew else "replaced", url=self._link.url.label)
         for heard in self._overlap.rest():
             self._write(heard)
+        # The first may have been ahead of it.
+        self._past, self._past_until_ns = self._overlap, now_ns + _REPEATS_NS
         self._overlap = Overlap()
         old.drop()
         old.tick(now_ns)

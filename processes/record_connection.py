@@ -71,10 +71,13 @@ class Overlap:
         self._on_second.append(heard)
 
     def rest(self) -> Iterator[Heard]:
-        """What only the second brought, in order."""
-        for heard in self._on_second:
-            key = hash(heard.payload)
-            if self._on_first[key] > 0:
-                self._on_first[key] -= 1
-            else:
-                yield heard
+        """What only the second has brought, in order."""
+        held, self._on_second = self._on_second, []
+        return (heard for heard in held if not self.repeats(heard))
+
+    def repeats(self, heard: Heard) -> bool:
+        """Whether the second brings here what the first did; it is known to have brought it from then on."""
+        key = hash(heard.payload)
+        known = self._on_first[key] > 0
+        self._on_first[key] -= known
+        return known

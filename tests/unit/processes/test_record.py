@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from hft.http_client import Response, UnexpectedStatus
 from hft.sim.recording_index import scan
 from hft.venues.interface import Text
-from processes import calls, cli, record
+from processes import calls, cli, record, standby
 from processes.capture import NOTES, raw_lines, read_capture
 from processes.errors import EngineError
 from processes.record import Order, Recorder, order_of
@@ -234,6 +234,17 @@ def test_a_connection_is_replaced_before_the_venue_cuts_it_and_everything_is_wri
     assert all(not line.connects for line in list(read_capture(desk.recorder.order.folder))[1:])
 
 
+def test_what_the_first_brought_ahead_of_the_second_is_not_written_again_when_that_brings_it(long_desk: RecorderDesk) -> None:
+    desk = long_desk
+    second = overlapping(desk)
+    desk.hears(depth(20, 20), link=second)
+    desk.hears(*[depth(n, n) for n in range(20, 24)])
+    desk.turn(2 * SECOND_NS)
+    assert desk.recorder._link is second
+    desk.hears(*[depth(n, n) for n in range(21, 26)], link=second)
+    assert diffs(desk) == [depth(n, n) for n in range(20, 26)]
+
+
 def test_a_second_connection_that_has_not_delivered_does_not_take_over(long_desk: RecorderDesk) -> None:
     desk = long_desk
     second = overlapping(desk)
@@ -365,6 +376,41 @@ def test_what_was_recorded_of_a_simulator_verifies_and_plays_again(venue: str, s
         index = scan([open_recording(tmp_path)])
         assert set(index.symbols) == set(symbols) and {found.symbol for found in index.snapshots} == set(symbols)
     make_venue(venue, Options(recording=(str(tmp_path),)))
+
+
+def test_connections_that_replace_each_other_leave_one_capture_without_gap_or_repeat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standby, "OVERLAP_NS", 200_000_000)
+
+    async def main() -> Recorder:
+        simulator = Simulator(make_venue("binance", Options(synthetic=5, rate=10.0)), False)
+        urls = await simulator.start(0)
+        recorder = Recorder(order_of("binance", options(tmp_path, url=urls["ws"], rest_url=urls["http"])))
+        recorder._opened.session.life_ns = standby.REPLACE_BEFORE_NS + 200_000_000
+        recorder.connect(asyncio.get_running_loop())
+        try:
+            async with asyncio.timeout(60):
+                while recorder.counts["replaced"] < 6 or recorder.counts["snapshots"] < 2:
+                    recorder.turn(time.monotonic_ns())
+                    await asyncio.sleep(0)
+        finally:
+            await recorder.close()
+            await simulator.stop()
+        return recorder
+
+    recorder = asyncio.run(main())
+    assert recorder.counts["disconnects"] <= 1, "the last one, which was closed"
+    document = verify("binance", tmp_path)
+    assert document["wrong"] == [] and document["compared"] > 10, document
+    lines = [line.payload for line in read_capture(tmp_path) if not line.connects]
+    assert len(lines) == len(set(lines)), "nothing was written twice"
+    assert notes_of(tmp_path).count("replaced") >= 6
+
+
+def notes_of(folder: Path) -> list[str]:
+    bodies = [line.split(b" ", 1)[1] for line in raw_lines(folder)]
+    return [json.loads(body)["recorder"] for body in bodies if body.startswith(b'{"recorder"')]
 
 
 def test_without_a_url_it_is_the_venues_public_market_data(tmp_path: Path) -> None:
