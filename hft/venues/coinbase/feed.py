@@ -347,7 +347,8 @@ def _wait(feed: CoinbaseFeed, now_ns: int) -> None:
         if state[SYNCED] != 0 or state[WANTS_SYNC] != 0:
             continue
         if state[ASKED_NS] == 0:
-            state[ASKED_NS] = now_ns
+            # Orders are asked for once their first message comes (`want_snapshot`); a whole book of levels comes by itself.
+            state[ASKED_NS] = 0 if feed.words[FULL] != 0 else now_ns
         elif now_ns - state[ASKED_NS] > SNAPSHOT_WAIT_NS:
             state[ASKED_NS] = now_ns
             state[WANTS_SYNC] = 1

@@ -374,6 +374,15 @@ def test_snapshot_older_than_the_queue_is_stale_and_another_is_wanted() -> None:
     assert len(desk.snapshot(orders(11))) > 0 and desk.state(LAST_ID) == 12
 
 
+def test_orders_are_asked_for_with_their_first_message_whenever_the_timer_ran() -> None:
+    desk = Desk(channel="full")
+    desk.frame(b'{"type":"subscriptions","channels":[]}')
+    desk.timer()
+    assert desk.state(WANTS_SYNC) == 0, "nothing proves that the subscription is in effect"
+    desk.frame(opened(11))
+    assert desk.state(WANTS_SYNC) == 1
+
+
 def test_gap_inside_the_queue_asks_again() -> None:
     desk = Desk(channel="full")
     desk.frame(opened(11))
