@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import sys
+import time
 import urllib.error
 import urllib.request
 
@@ -19,6 +20,7 @@ from processes.capture import NOTES
 from processes.errors import EngineError
 from processes.venue_server import Simulator
 from processes.venue_sim import Options, make_venue, serve_from_cli
+from support.coinbasesim import signed as coinbase_signed
 from support.naive_follower import NaiveFollower
 
 STREAMS = "/stream?streams=btcusdt@depth@100ms/btcusdt@bookTicker/btcusdt@trade"
@@ -42,7 +44,7 @@ def run(options: Options, client, **serving):
     """Serve in this loop while `client(simulator, urls)` runs."""
 
     async def main():
-        simulator = Simulator(make_venue("binance", options), waits_for_clients=options.pace == "max")
+        simulator = Simulator(make_venue(serving.get("venue", "binance"), options), waits_for_clients=options.pace == "max")
         urls = await simulator.start(serving.get("port", 0))
         try:
             async with asyncio.timeout(60):
@@ -116,6 +118,53 @@ def test_a_real_recording_reaches_the_client_whole_and_unchanged(recorded, pace)
     received, state = run(Options(recording=(str(path),), pace=pace, as_recorded=True), client)
     assert received == expected
     assert state["finished"] and state["counters"]["frames"] == len(expected)
+
+
+@pytest.mark.parametrize("pace", ["max", "20"])
+def test_a_real_coinbase_recording_reaches_the_client_change_by_change(recorded, pace):
+    path = recorded("coinbase/level2_ticker_matches_2021.ws")
+    lines = [json.loads(line.partition(b" ")[2]) for line in path.read_bytes().splitlines() if line[:1].isdigit()]
+    products = [line["product_id"] for line in lines if line["type"] == "snapshot"]
+    expected = {product: [] for product in products}
+    for line in lines:
+        if line["type"] == "l2update":
+            expected[line["product_id"]] += [(side, float(price), float(size)) for side, price, size in line["changes"]]
+
+    async def client(simulator, urls):
+        told = {product: [] for product in products}
+        headers = coinbase_signed("alice-view", "GET", "/users/self/verify", b"", time.time_ns())
+        keys = {
+            "key": "cb-access-key",
+            "signature": "cb-access-sign",
+            "timestamp": "cb-access-timestamp",
+            "passphrase": "cb-access-passphrase",
+        }
+        ask = {"type": "subscribe", "product_ids": products, "channels": ["level2"], **{name: headers[of] for name, of in keys.items()}}
+        async with connect(urls["ws"], max_size=None) as stream:
+            await stream.send(json.dumps(ask))
+            while sum(map(len, told.values())) < changed:
+                message = json.loads(await stream.recv())
+                if message["type"] == "l2update":
+                    told[message["product_id"]] += [(side, float(price), float(size)) for side, price, size in message["changes"]]
+        return told
+
+    # A change to what a level is already is none.
+    books = {
+        (line["product_id"], side, float(price)): float(size)
+        for line in lines
+        if line["type"] == "snapshot"
+        for side, name in (("buy", "bids"), ("sell", "asks"))
+        for price, size in line[name]
+    }
+    wanted = {product: [] for product in products}
+    for product, changes in expected.items():
+        for side, price, size in changes:
+            if books.get((product, side, price), 0.0) != size:
+                books[product, side, price] = size
+                wanted[product].append((side, price, size))
+    changed = sum(map(len, wanted.values()))
+    told = run(Options(recording=(str(path),), pace=pace), client, venue="coinbase")
+    assert told == wanted
 
 
 def test_subscriptions_limits_and_a_clean_close_work_over_the_wire():
@@ -286,6 +335,9 @@ def test_ports_are_next_to_each_other_and_a_taken_one_is_an_error():
         ("kraken", {"symbols": "BTCUSDT"}, "symbols must be some of BTC/USD"),
         ("kraken", {"symbols": None, "recording": __file__}, "test_venue_sim.py line 1: "),
         ("kraken", {"symbols": None, "recording": "/x", "synthetic": 1}, "found both"),
+        ("coinbase", {"symbols": "BTCUSDT"}, "symbols must be some of BTC-USD"),
+        ("coinbase", {"symbols": None, "recording": __file__}, "test_venue_sim.py line 1: "),
+        ("coinbase", {"symbols": None, "recording": "/x", "synthetic": 1}, "found both"),
         ("binance", {"pace": "fast"}, "pace must be"),
         ("binance", {"symbols": "BTCUSDT,NOPE"}, "symbols must be some of BTCUSDT, ETHUSDT, SOLUSDT"),
         ("binance", {"symbols": ""}, "symbols must be"),
@@ -310,6 +362,7 @@ KRAKEN_BOOK = (
 BINANCE_TRADE = (
     b'1723161253937085768 {"stream":"btcusdt@trade","data":{"e":"trade","E":1,"s":"BTCUSDT","t":1,"p":"1","q":"1","T":1,"m":true}}\n'
 )
+COINBASE_BOOK = b'{"type":"snapshot","product_id":"BTC-USD","bids":[["1.00","1"]],"asks":[]}\n'
 #: What a recording cannot be, and what is said of it.
 DAMAGED = {
     "cut": (lambda packed, plain: packed[: len(packed) // 2], r"unreadable.*the file is cut off after line"),
@@ -323,7 +376,9 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("damage", DAMAGED)
-@pytest.mark.parametrize(("venue", "line"), [("binance", BINANCE_TRADE), ("kraken", KRAKEN_BOOK % (b"snapshot", b"1"))])
+@pytest.mark.parametrize(
+    ("venue", "line"), [("binance", BINANCE_TRADE), ("kraken", KRAKEN_BOOK % (b"snapshot", b"1")), ("coinbase", COINBASE_BOOK)]
+)
 def test_damaged_recordings_are_refused_with_the_file_and_the_line(capsys, tmp_path, venue, line, damage):
     plain = line * 100
     damaged, complaint = DAMAGED[damage]
