@@ -10,6 +10,7 @@ import pytest
 from hft.counters import FeedCounter
 from hft.records import IntentKind, Liquidity, OrderFlag, OrderState, Side, TimeInForce, VenueEventKind, VenueReason
 from hft.venues.coinbase.account_rows import order_id_of
+from hft.venues.coinbase.capture import Player, survey
 from support.coinbase_desk import PREFIX
 from support.coinbase_trader import FeedClient, Trader
 from support.coinbasesim import CoinbaseDriver
@@ -139,6 +140,24 @@ def test_rewinding_begins_anew() -> None:
     client.driver.venue.control("POST", "/rewind", b"", client.driver.now_ns)
     client.run(6)
     assert client.connects == 2 and agrees(client)
+
+
+@pytest.mark.parametrize("channel", ["level2", "full"])
+def test_what_the_venue_says_is_consistent_by_the_oracle_of_captures(channel: str) -> None:
+    driver = CoinbaseDriver(seed=6)
+    session = driver.followed(channel, "ticker", "matches", "heartbeat", key="alice-view")
+    first = driver.request("GET", "/products/BTC-USD/book?level=3").body
+    driver.run(10)
+    payloads = driver.sent[session.number]
+    player = Player(survey(payloads, [("BTC-USD", first)] if channel == "full" else []))
+    for place, payload in enumerate(payloads):
+        assert player.take(payload), payload
+        if place == 5 and channel == "full":
+            player.snapshot("BTC-USD", first)
+    report = player.report()
+    assert report["gaps"] == report["crossed"] == report["refused"] == report["missed_trades"] == report["strange_makers"] == 0
+    assert report["sides"]["opposite"] > 100 and report["sides"]["same"] == 0
+    assert report["equal"] == report["compared"] and (report["compared"] > 100 or channel == "full")
 
 
 # --- orders
