@@ -7,7 +7,9 @@ events end in the same state:
 - An end that counts more fills than were seen waits for them: first the fills, then the end.
 - UNKNOWN is full exposure. It ends by evidence only: a status, a fill, or two answers NOT_FOUND that were given after the
   request can no longer arrive (`WINDOW_NS`).
-- An order changed in place keeps its first id on the wire; `NEXT` leads from there to the order that it is now.
+- An order changed in place keeps its first id on the wire; `NEXT` leads from there to the order that it is now. What the venue counts
+  as filled under that id is the sum over all of them, so `BASE_LOTS` of earlier ones are taken off. A fill that was on its way when the
+  order was changed leaves less of the later one, which then ends without being filled in full.
 
 Events come in as VENUE_EVENT rows, reports go out as REPORT rows; who journals and publishes them is the stage.
 """
@@ -22,6 +24,7 @@ from hft.live_orders import (
     ACKED,
     ASK,
     ASKED_NS,
+    BASE_LOTS,
     END_KIND,
     END_LOTS,
     END_REASON,
@@ -221,16 +224,23 @@ def _begin_orphan(events: NDArray[Any], i: int, now_ns: int, reports: NDArray[An
 
 
 @njit
+def _cum_lots(book: LiveOrders, slot: int, events: NDArray[Any], i: int) -> int:
+    """What an event counts as filled of the order that its wire id means now; negative if it does not say."""
+    cum_lots = as_int(events[i]["cum_lots"])
+    return cum_lots if cum_lots < 0 else max(as_int(cum_lots - book.live[slot, BASE_LOTS]), as_int(0))
+
+
+@njit
 def _on_end(book: LiveOrders, slot: int, report_kind: int, events: NDArray[Any], i: int, now_ns: int, reports: NDArray[Any], k: int) -> int:
     """The order has ended; told at once, or once the fills came that the venue counts."""
-    row = book.orders.rows[slot]
+    row, cum_lots = book.orders.rows[slot], _cum_lots(book, slot, events, i)
     if not is_working(row["state"]):
         return k
-    if events[i]["cum_lots"] <= row["cum_lots"]:
+    if cum_lots <= row["cum_lots"]:
         return tell(book, slot, report_kind, events, i, now_ns, reports, k)
     live = book.live[slot]
     live[END_KIND] = report_kind
-    live[END_LOTS] = events[i]["cum_lots"]
+    live[END_LOTS] = cum_lots
     live[END_REASON] = events[i]["reason"]
     live[ASK] = 1
     return k
@@ -256,6 +266,10 @@ def _on_amended(book: LiveOrders, slot: int, events: NDArray[Any], i: int, now_n
         return 0
     book.live[new_slot, WIRE_ID] = book.live[slot, WIRE_ID]
     book.live[new_slot, VENUE_KEY] = book.live[slot, VENUE_KEY]
+    book.live[new_slot, BASE_LOTS] = book.live[slot, BASE_LOTS] + book.orders.rows[slot]["cum_lots"]
+    if not is_working(book.orders.rows[slot]["state"]):
+        # What ended it may have been the end of the later one.
+        book.live[new_slot, ASK] = 1
     k = tell(book, slot, _CANCELED, events, i, now_ns, reports, 0)
     book.live[slot, NEXT] = book.orders.rows[new_slot]["order_id"]
     return _on_live(book, new_slot, events, i, now_ns, reports, k)
@@ -273,7 +287,11 @@ def _on_status(book: LiveOrders, slot: int, events: NDArray[Any], i: int, now_ns
         return _on_end(book, slot, _CANCELED, events, i, now_ns, reports, k)
     if state == _STATE_EXPIRED:
         return _on_end(book, slot, _EXPIRED, events, i, now_ns, reports, k)
-    missing = is_working(row["state"]) and (events[i]["cum_lots"] > row["cum_lots"] or state == _STATE_FILLED)
+    cum_lots = _cum_lots(book, slot, events, i)
+    if state == _STATE_FILLED and cum_lots >= 0:
+        # Its own fills end it, if they make it whole.
+        return _on_end(book, slot, _CANCELED, events, i, now_ns, reports, k)
+    missing = is_working(row["state"]) and (cum_lots > row["cum_lots"] or state == _STATE_FILLED)
     book.live[slot, ASK] = 1 if missing else 0
     return k
 

@@ -29,6 +29,7 @@ END_LOTS = 7  #: size filled in all, by that end
 END_REASON = 8
 FOLLOWER = 9  #: order id that is sent when this one has ended; 0 if none is
 ACKED = 10  #: 1 once the venue said that the order was live
+BASE_LOTS = 11  #: filled under the wire id before this order took it over: the venue counts it too
 LIVE_COLUMNS = 16
 
 # Cells of LiveOrders.words.

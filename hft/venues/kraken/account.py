@@ -28,6 +28,7 @@ from hft.venues.kraken.private_tables import (
     EXECUTIONS_SEQUENCE,
     LOST_MESSAGES,
     amend_place,
+    note_filled,
     remember,
 )
 from hft.venues.kraken.reconcile import Query, Reconciliation
@@ -193,6 +194,7 @@ class KrakenAccount:
                 states.append(event)
                 if event["order_id"]:
                     remember(self._codec.private.living, int(event["order_id"]), row)
+                    note_filled(self._codec.private.living, int(event["order_id"]), int(event["cum_lots"]))
         if self.ready:
             # A snapshot before is followed by a reconciliation, which says all this and more.
             self.events += [*sorted(trades, key=lambda trade: int(trade["exchange_ns"])), *states]
@@ -297,6 +299,7 @@ class KrakenAccount:
             self._not_found(question, now_ns)
             return
         status = status_of(self._codec.instruments[question.row], question.row, txid, order, question.wire_id, now_ns)
+        note_filled(self._codec.private.living, question.wire_id, int(status["cum_lots"]))
         if question.wire_id != question.order_id:
             self._tell_amendment(question, status, now_ns)
         trades = [str(trade) for trade in order.get("trades") or []]

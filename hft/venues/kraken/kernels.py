@@ -12,7 +12,7 @@ from hft.venues.kraken import orders as requests
 from hft.venues.kraken.limits import may_send_within, note_sent_within
 from hft.venues.kraken.orders import KrakenCodec
 from hft.venues.kraken.private import scan_private
-from hft.venues.kraken.private_tables import note_amend, remember
+from hft.venues.kraken.private_tables import filled_of, note_amend, remember
 from shm.jit import njit
 
 __all__ = ["encode", "may_send", "note_sent", "scan_private"]
@@ -24,15 +24,21 @@ _NEW, _REPLACE = int(IntentKind.NEW), int(IntentKind.REPLACE)
 def encode(
     codec: KrakenCodec, orders: NDArray[Any], i: int, wire_id: int, ref_wire_id: int, utc_ns: int, out: NDArray[Any], at: int
 ) -> int:
-    """Write a request as `orders.encode` does, and remember of it what its answers do not say."""
+    """Write a request as `orders.encode` does, and remember of it what its answers do not say.
+
+    A REPLACE asks for its own size; the venue counts what was filled before, so that much is added for it.
+    """
+    kind, row = as_int(orders[i]["kind"]), as_int(orders[i]["instrument"])
+    filled_lots = as_int(filled_of(codec.private.living, ref_wire_id) if kind == _REPLACE else 0)
+    orders[i]["qty_lots"] += filled_lots
     end = requests.encode(codec, orders, i, wire_id, ref_wire_id, utc_ns, out, at)
+    orders[i]["qty_lots"] -= filled_lots
     if end < 0:
         return end
-    kind, row = as_int(orders[i]["kind"]), as_int(orders[i]["instrument"])
     if kind == _NEW:
         remember(codec.private.living, wire_id, row)
     elif kind == _REPLACE:
-        price_ticks, qty_lots = as_int(orders[i]["price_ticks"]), as_int(orders[i]["qty_lots"])
+        price_ticks, qty_lots = as_int(orders[i]["price_ticks"]), as_int(orders[i]["qty_lots"]) + filled_lots
         note_amend(codec.private.amends, as_int(orders[i]["order_id"]), ref_wire_id, price_ticks, qty_lots, row)
     return end
 

@@ -31,6 +31,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from hft.records import FeeAsset, Liquidity, OrderState, Side, VenueEventKind, VenueEventSource
+from hft.units import as_int
 from hft.venues.fields import begin_event, read_rfc3339, text_end
 from hft.venues.json_bytes import MINUS, byte_at, read_integer, read_number, skip_space, to_decimals
 from hft.venues.kraken import private_tables as t
@@ -155,6 +156,7 @@ def _read_execution(codec: KrakenCodec, data: NDArray[Any], end: int, received_n
     event["instrument"] = instrument
     if not _read_terms(codec, instrument, data, end, received_ns, out, i):
         return _MALFORMED
+    t.note_filled(tables.living, order_id, as_int(event["cum_lots"]))
     if exec_type == t.TRADE:
         return _read_trade(codec, instrument, data, end, out, i)
     return _read_state(codec, exec_type, data, end, out, i)

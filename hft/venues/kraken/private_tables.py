@@ -1,7 +1,7 @@
 """Kraken private tables: the words of replies and of `executions`, and what a codec remembers of its own requests.
 
 Short executions (`new`, `canceled`, `filled`) name the order only, neither pair nor terms; and an amendment leaves the order its ids. So
-the codec remembers the pair of each of our living orders, and the terms of the newest amendments.
+the codec remembers the pair of each of our living orders and what was filled of it, and the terms of the newest amendments.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class PrivateTables(NamedTuple):
     asset_rows: NDArray[Any]  #: int64 [instrument, (number of the quote asset, of the base asset)]
     ends: Errors  #: END_REASONS
     places: NDArray[Any]  #: int64 [3, key]: offsets of values at the top, in a row, in a row's fee
-    living: NDArray[Any]  #: int64 [set, way, (wire id, instrument row)]; wire id 0 is a free place
+    living: NDArray[Any]  #: int64 [set, way, (wire id, instrument row, lots filled)]; wire id 0 is a free place
     amends: NDArray[Any]  #: int64 [AMENDS, column], at the place of the request's id
     words: NDArray[Any]  #: int64, see the cells above
 
@@ -92,7 +92,7 @@ def new_private_tables(instruments: int, symbols: Sequence[str], rows: Sequence[
         asset_rows=asset_rows,
         ends=Errors(texts, sizes, np.array([(int(kind), int(reason)) for kind, reason in END_REASONS.values()], np.int64)),
         places=np.full((3, len(KEYS)), -1, np.int64),
-        living=np.zeros((SETS, WAYS, 2), np.int64),
+        living=np.zeros((SETS, WAYS, 3), np.int64),
         amends=np.zeros((AMENDS, 5), np.int64),
         words=np.zeros(8, np.int64),
     )
@@ -109,8 +109,29 @@ def remember(living: NDArray[Any], wire_id: int, row: int) -> None:
             break
         if places[k, 0] < places[chosen, 0]:
             chosen = k
+    if places[chosen, 0] != wire_id:
+        places[chosen, 2] = 0
     places[chosen, 0] = wire_id
     places[chosen, 1] = row
+
+
+@njit
+def note_filled(living: NDArray[Any], wire_id: int, cum_lots: int) -> None:
+    """Remember how much of an order was filled in all, if the order is remembered."""
+    places = living[(wire_id ^ (wire_id >> 32)) & (SETS - 1)]
+    for k in range(WAYS):
+        if wire_id != 0 and places[k, 0] == wire_id and cum_lots > places[k, 2]:
+            places[k, 2] = cum_lots
+
+
+@njit
+def filled_of(living: NDArray[Any], wire_id: int) -> int:
+    """How much of an order was filled, as far as that was told."""
+    places = living[(wire_id ^ (wire_id >> 32)) & (SETS - 1)]
+    for k in range(WAYS):
+        if wire_id != 0 and places[k, 0] == wire_id:
+            return places[k, 2]
+    return 0
 
 
 @njit
@@ -132,13 +153,14 @@ def forget(living: NDArray[Any], wire_id: int) -> None:
             for later in range(k, WAYS - 1):
                 places[later, 0] = places[later + 1, 0]
                 places[later, 1] = places[later + 1, 1]
+                places[later, 2] = places[later + 1, 2]
             places[WAYS - 1, 0] = 0
             return
 
 
 @njit
 def note_amend(amends: NDArray[Any], request_id: int, wire_id: int, price_ticks: int, qty_lots: int, row: int) -> None:
-    """Remember what an amendment asks for."""
+    """Remember what an amendment asks for; `qty_lots` is the whole size, what was filled before included."""
     amend = amends[request_id & (AMENDS - 1)]
     amend[AMEND_ID] = request_id
     amend[AMEND_WIRE] = wire_id

@@ -264,6 +264,47 @@ def test_a_change_in_place_ends_the_old_order_and_keeps_its_id_on_the_wire() -> 
     assert desk.say(SAYS.AMENDED, request_id=SECOND) == 0
 
 
+def test_what_was_filled_before_a_change_in_place_is_not_counted_twice() -> None:
+    desk = Desk()
+    desk.say(SAYS.ACK)
+    desk.trade(1, 30)
+    desk.send(SECOND, IntentKind.REPLACE, FIRST)
+    desk.say(SAYS.AMENDED, request_id=SECOND)
+    assert desk.say(SAYS.STATUS, state=OrderState.PARTIALLY_FILLED, cum_lots=30) == 0 and desk.live(ASK, SECOND) == 0
+    desk.say(SAYS.STATUS, state=OrderState.PARTIALLY_FILLED, cum_lots=50)
+    assert desk.live(ASK, SECOND) == 1, "20 of its own are missing"
+    desk.trade(2, 20)
+    assert desk.say(SAYS.CANCELED, cum_lots=50) == 1 and desk.state(SECOND) is OrderState.CANCELED
+
+
+@pytest.mark.parametrize("fills_first", [True, False])
+def test_a_change_in_place_that_a_fill_overtook_leaves_less_of_the_new_order(fills_first: bool) -> None:
+    desk = Desk()
+    desk.say(SAYS.ACK)
+    desk.send(SECOND, IntentKind.REPLACE, FIRST)
+    desk.trade(1, 30)
+    desk.say(SAYS.AMENDED, request_id=SECOND)
+    if fills_first:
+        desk.trade(2, 70)
+    desk.say(SAYS.STATUS, state=OrderState.FILLED, cum_lots=100)
+    if not fills_first:
+        assert desk.state(SECOND) is OrderState.NEW and desk.live(ASK, SECOND) == 1
+        desk.trade(2, 70)
+    assert desk.told[-2:] == [(SECOND, ReportKind.TRADE, 70), (SECOND, ReportKind.CANCELED, 0)]
+
+
+def test_an_order_changed_in_place_is_asked_for_if_its_end_was_told_before_its_change() -> None:
+    desk = Desk()
+    desk.say(SAYS.ACK)
+    desk.send(SECOND, IntentKind.REPLACE, FIRST)
+    desk.trade(1, 100)
+    assert desk.state() is OrderState.FILLED
+    desk.say(SAYS.AMENDED, request_id=SECOND)
+    assert desk.state(SECOND) is OrderState.NEW and desk.live(ASK, SECOND) == 1
+    desk.say(SAYS.STATUS, state=OrderState.FILLED, cum_lots=100)
+    assert desk.state(SECOND) is OrderState.CANCELED
+
+
 def test_a_refused_change_in_place_ends_only_the_new_order() -> None:
     desk = Desk()
     desk.say(SAYS.ACK)

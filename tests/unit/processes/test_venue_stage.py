@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -232,6 +233,43 @@ def test_orders_of_others_at_the_account_are_left_alone(ready: VenueDesk, killed
         ready.send(kind=IntentKind.CANCEL_ALL)
     ready.run(0.05)
     assert ready.state(ours) is OrderState.CANCELED and ready.open_orders() == [""]
+
+
+def sold_into(desk: VenueDesk, price_ticks: int, qty: str) -> None:
+    """Another customer sells at a price of ours."""
+    driver = desk.side.driver
+    sale = {"order_type": "limit", "side": "sell", "symbol": "BTC/USD", "time_in_force": "ioc"}
+    numbers = {"limit_price": Decimal(price_ticks) / 10, "order_qty": Decimal(qty)}
+    (reply,) = driver.trade(driver.open(), "add_order", driver.token("bob-trade"), **sale, **numbers)
+    assert reply["success"], reply
+
+
+@AT_KRAKEN
+@pytest.mark.parametrize("overtaken", [False, True])
+def test_an_order_that_is_changed_after_a_fill_has_its_own_size_or_what_the_fill_left(ready: VenueDesk, overtaken: bool) -> None:
+    bid, ask = ready.side.driver.best()
+    while ask - bid < Decimal("0.2"):
+        ready.run(0.5)
+        bid, ask = ready.side.driver.best()
+    inside = int(ask * 10) - 1
+    first = ready.send(price_ticks=inside)
+    ready.step()
+    sold_into(ready, inside, "0.004")
+    if not overtaken:
+        ready.step()
+        assert ready.reports(first) == ["ACK", "TRADE"]
+    second = ready.send(price_ticks=inside, qty_lots=900_000, kind=IntentKind.REPLACE, ref_order_id=first)
+    ready.step()
+    ready.step()
+    (order,) = ready.side.held()["open_orders"]
+    assert (order["qty"], order["filled"]) == ("0.00900000" if overtaken else "0.01300000", "0.00400000")
+    assert ready.state(first) is OrderState.CANCELED and ready.state(second) is OrderState.NEW
+    sold_into(ready, inside, order["qty"])
+    ready.step()
+    ready.step()
+    assert ready.open_orders() == [] and ready.filled() == ready.side.traded() == Decimal(order["qty"])
+    assert ready.state(second) is (OrderState.CANCELED if overtaken else OrderState.FILLED)
+    assert ready.count(ExecutionCounter.WORKING) == 0
 
 
 @AT_KRAKEN

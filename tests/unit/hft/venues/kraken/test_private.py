@@ -15,7 +15,7 @@ from hft.venues.kraken.ids import bits_of
 from hft.venues.kraken.kernels import encode, may_send, scan_private
 from hft.venues.kraken.limits import COUNTER
 from hft.venues.kraken.orders import REQUEST_BYTES_MAX, KrakenCodec, new_codec, set_token
-from hft.venues.kraken.private_tables import AMENDS, LOST_MESSAGES, SETS, WAYS, forget, remember, row_of
+from hft.venues.kraken.private_tables import AMENDS, LOST_MESSAGES, SETS, WAYS, filled_of, forget, note_filled, remember, row_of
 from hft.venues.outcomes import Scanned
 from support.kraken_trader import instruments
 
@@ -309,13 +309,19 @@ def test_ids_stand_for_their_texts() -> None:
 
 
 def test_living_orders_are_remembered_until_they_end() -> None:
-    living = np.zeros((SETS, WAYS, 2), np.int64)
+    living = np.zeros((SETS, WAYS, 3), np.int64)
     ids = [1 + k * SETS for k in range(WAYS + 1)]
     for k, identity in enumerate(ids[:WAYS]):
         remember(living, identity, k)
+        note_filled(living, identity, 10 * k)
     forget(living, ids[1])
+    note_filled(living, ids[1], 7)
     remember(living, ids[WAYS], 9)
     assert [int(row_of(living, identity)) for identity in ids] == [0, -1, 2, 3, 9]
+    assert [int(filled_of(living, identity)) for identity in ids] == [0, 0, 20, 30, 0]
+    remember(living, ids[2], 2)
+    note_filled(living, ids[2], 5)
+    assert filled_of(living, ids[2]) == 20, "what was filled never falls"
     remember(living, ids[0] + 10 * SETS * (WAYS + 1), 8)
     assert row_of(living, ids[0]) == -1, "in a full set the lowest id gives way"
     assert AMENDS & (AMENDS - 1) == 0
