@@ -79,7 +79,8 @@ class Recorder:
         credentials = None if section.credentials is None else read_credentials(Path(section.credentials))
         try:
             parse_url(section.stream_url, ("ws", "wss"))
-            self._opened = open_session(order.venue, SessionOrder(section, list(order.symbols), rows, credentials, time.time_ns))
+            asked = SessionOrder(section, list(order.symbols), rows, credentials, time.time_ns, oracle=True)
+            self._opened = open_session(order.venue, asked)
         except (HttpError, ValueError) as error:
             raise EngineError(str(error)) from error
         self._calls = Calls(section.rest_url, self._tls)

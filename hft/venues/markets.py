@@ -25,6 +25,8 @@ class SessionOrder(NamedTuple):
     rows: list[int]  #: their rows in the instrument table
     credentials: Credentials | None
     utc_ns: Callable[[], int]
+    #: Whether to subscribe to what books can be compared with, too, where they do not have it in themselves.
+    oracle: bool = False
 
 
 class MarketOrder(NamedTuple):
@@ -106,7 +108,13 @@ def _coinbase_session(order: SessionOrder) -> Session:
     section = order.section
     utc_ns = None if order.credentials is None else order.utc_ns
     session = CoinbaseMarket(
-        order.symbols, order.rows, section.stream_url, channel=section.channel, credentials=order.credentials, utc_ns=utc_ns
+        order.symbols,
+        order.rows,
+        section.stream_url,
+        channel=section.channel,
+        ticker=order.oracle,
+        credentials=order.credentials,
+        utc_ns=utc_ns,
     )
     return Session(session, Attempts(10, 2_500_000_000), snapshots_by_call=section.channel == "full")
 

@@ -49,9 +49,12 @@ class ProductFeed:
         self.trades: deque[Trade] = deque(maxlen=TRADES_KEPT)
         self.day = Day()
         self.last_trade_id = 0
-        #: The message of the last match, and of its ticker.
+        #: The message of the last match, and of the last ticker.
         self.last_match = b""
         self.last_ticker = b""
+        #: Position of trades whose ticker is due once nothing more happens then, or -1, and their time.
+        self.traded_at_ns = -1
+        self.traded_stamp = ""
         #: Levels that changed since the last batch, as (side, ticks); when the newest of them did.
         self.batch: dict[tuple[int, int], None] = {}
         self.batch_utc_ns = 0
@@ -86,6 +89,8 @@ class PublicFeed:
         if feed is None:
             return
         book = feed.book
+        if event.at_ns > feed.traded_at_ns:
+            yield from self._tell_ticker(feed)
         if event.kind is EventKind.DEPTH:
             if not event.stream.endswith("@100ms"):
                 return
@@ -104,9 +109,13 @@ class PublicFeed:
             traded |= happened.kind is OrderKind.MATCHED
             yield from self._tell_order(feed, happened, utc_ns, stamp)
         if traded:
-            feed.last_ticker = self._ticker(feed, stamp)
-            yield Frame(("ticker", event.symbol), feed.last_ticker, "public")
+            feed.traded_at_ns, feed.traded_stamp = event.at_ns, stamp
         yield from self._tell_levels(feed, utc_ns, stamp)
+
+    def take_tickers(self) -> Iterator[Frame]:
+        """Yield the tickers of the trades that were followed last."""
+        for feed in self.feeds.values():
+            yield from self._tell_ticker(feed)
 
     def snapshot(self, symbol: str) -> bytes:
         """Return the whole book as the first message of `level2`."""
@@ -157,6 +166,13 @@ class PublicFeed:
         if matched:
             feed.last_match = payload
             yield Frame(("matches", symbol), payload, "public")
+
+    def _tell_ticker(self, feed: ProductFeed) -> Iterator[Frame]:
+        """Yield one ticker for all trades of a moment, with what they left."""
+        if feed.traded_at_ns >= 0:
+            feed.traded_at_ns = -1
+            feed.last_ticker = self._ticker(feed, feed.traded_stamp)
+            yield Frame(("ticker", feed.product.product_id), feed.last_ticker, "public")
 
     def _tell_levels(self, feed: ProductFeed, utc_ns: int, stamp: str) -> Iterator[Frame]:
         bids, asks = feed.book.take_changes()

@@ -118,6 +118,8 @@ class CoinbaseVenue(PlayedVenue):
     def work(self, now_ns: int, budget: int) -> int:
         """Do what is due: timers, then up to about `budget` events; return how many events were played."""
         played = super().work(now_ns, budget)
+        for frame in self._feed.take_tickers():
+            self._publish(frame, now_ns)
         if now_ns >= self._batch_due_ns:
             self._batch_due_ns = IDLE_NS
             for frame in self._feed.take_batches():

@@ -7,9 +7,10 @@ for payload in payloads:                     # and once more
 player.report()
 
 The oracle: a `ticker` says the best prices at its time. Once the book moves on past that time, they must be those of a state that the
-book had at it: several matches may share a time. A ticker from before the first change, or after the last, is not compared. With the
-`full` channel and no snapshot of it, a book is made of the orders that the capture itself opens; it then has fewer levels than the
-venue's, and tickers are not compared.
+book had at it: several matches may share a time. A ticker from before the first change, or after the last, is not compared. Messages of
+`level2_batch` leave out what the book was in between, so there only a ticker that has the time of a batch is. With the `full` channel
+and no snapshot of it, a book is made of the orders that the capture itself opens; it then has fewer levels than the venue's, and tickers
+are not compared.
 """
 
 from __future__ import annotations
@@ -42,7 +43,11 @@ _DECIMALS_MAX = 18
 _SHOWN_MAX = 10
 #: States of a book remembered for the tickers of their time.
 _STATES = 256
+#: Names of the channel that gathers changes.
+BATCHES = ("level2_batch", "level2_50")
 _ORDER_TYPES = ("received", "open", "done", "change")
+#: Those that move a book of orders; they take matches from the same channel.
+_MOVING_ORDERS = ("open", "match", "done", "change")
 
 
 class CaptureEmpty(ValueError):
@@ -69,6 +74,7 @@ class Survey(NamedTuple):
     products: dict[str, Product]
     messages: int
     snapshots: bool = False  #: there are level 3 snapshots among the messages
+    batched: bool = False  #: changes of levels come in batches
 
     @property
     def channel(self) -> str:
@@ -79,7 +85,7 @@ class Survey(NamedTuple):
 def survey(payloads: Iterable[bytes], replies: Iterable[tuple[str, bytes]] = ()) -> Survey:
     """Read messages through. Raises CaptureEmpty if there is no Coinbase market data among them."""
     products: dict[str, Product] = {}
-    messages = 0
+    messages, batched = 0, False
     for payload in payloads:
         messages += 1
         try:
@@ -88,6 +94,9 @@ def survey(payloads: Iterable[bytes], replies: Iterable[tuple[str, bytes]] = ())
             continue
         if not isinstance(message, dict) or not isinstance(message.get("type"), str):
             continue
+        if message["type"] == "subscriptions":
+            channels = message.get("channels") or []
+            batched |= any(isinstance(channel, dict) and channel.get("name") in BATCHES for channel in channels)
         name = message.get("product_id")
         if isinstance(name, str) and 0 < len(name.encode()) <= 64:
             _see(products.setdefault(name, Product()), message)
@@ -98,7 +107,7 @@ def survey(payloads: Iterable[bytes], replies: Iterable[tuple[str, bytes]] = ())
         if name in products:
             snapshots = True
             _see(products[name], _document(payload))
-    return Survey(products, messages, snapshots)
+    return Survey(products, messages, snapshots, batched)
 
 
 def _see(product: Product, message: dict[str, Any]) -> None:
@@ -137,6 +146,8 @@ class Player:
         rows = range(len(self.symbols))
         self.feed: CoinbaseFeed = new_feed(table, self.symbols, rows, LEVELS_MAX, 0, self.counters, found.channel, ORDERS_MAX)
         self.out = np.zeros(2 * max(LEVELS_MAX, CHANGES_MAX) + 8, MARKET)
+        #: Types of messages that move a book of which all levels are known.
+        self._moving: tuple[str, ...] = ("l2update",) if found.channel == "level2" else _MOVING_ORDERS if found.snapshots else ()
         self._data = np.zeros(1 << 20, np.uint8)
         self._tickers: dict[str, list[tuple[str, str, str]]] = {symbol: [] for symbol in self.symbols}
         self._states: dict[str, deque[tuple[str, int, int]]] = {symbol: deque(maxlen=_STATES) for symbol in self.symbols}
@@ -148,7 +159,7 @@ class Player:
         self.counts["messages"] += 1
         message = _document(payload)
         product, time = str(message.get("product_id")), str(message.get("time", ""))
-        moves = message.get("type") == "l2update" and product in self.survey.products
+        moves = message.get("type") in self._moving and product in self.survey.products
         if moves:
             self._compare(product, time)
         before = int(self.counters[FeedCounter.MALFORMED])
@@ -220,7 +231,7 @@ class Player:
         decimals = self.survey.products[product].price_decimals
         for at, bid, ask in (ticker for ticker in waiting if ticker[0] < time):
             before = [state for state in states if state[0] <= at]
-            if not before:
+            if not before or self.survey.batched and before[-1][0] != at:
                 continue
             try:
                 told = (parse_units(bid, decimals), parse_units(ask, decimals))

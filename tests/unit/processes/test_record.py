@@ -344,7 +344,10 @@ def test_books_that_come_on_the_connection_are_subscribed_anew_with_each_segment
     recorder.writer.close()
 
 
-@pytest.mark.parametrize(("venue", "symbols"), [("binance", ("BTCUSDT", "ETHUSDT")), ("kraken", ("BTC/USD", "ETH/USD"))])
+@pytest.mark.parametrize(
+    ("venue", "symbols"),
+    [("binance", ("BTCUSDT", "ETHUSDT")), ("coinbase", ("BTC-USD", "ETH-USD")), ("kraken", ("BTC/USD", "ETH/USD"))],
+)
 def test_what_was_recorded_of_a_simulator_verifies_and_plays_again(venue: str, symbols: tuple[str, ...], tmp_path: Path) -> None:
     async def main() -> Recorder:
         simulator = Simulator(make_venue(venue, Options(synthetic=5, symbols=symbols, rate=10.0)), False)
