@@ -1,7 +1,8 @@
 """A recording of Coinbase's feed as a market: raw messages, one a line, with or without the receive time before them.
 
-Books are those of `level2` or `level2_batch`, trades those of `matches`. Products are those that have a whole book; their increments are
-the finest that were recorded, unless they are known.
+Books are those of `level2` or `level2_batch`, and trades those of `matches`; or both are those of `full`, with the answers to REST requests
+for whole books that a recorder put beside it. Products are those that have a whole book; their increments are the finest that were
+recorded, unless they are known.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import msgspec
 
 from hft.sim.coinbase.products import PRODUCTS, Product
+from hft.sim.coinbase.recorded_orders import MOVING, RecordedOrders
 from hft.sim.market import SymbolInfo
 from hft.sim.recorded_frames import Frame, Recording, Side, Survey, Trade, number_of
 from hft.sim.recording_index import RecordingError, RecordingFile, numbered
@@ -52,24 +54,55 @@ def products_of(recording: Recording) -> list[Product]:
 
 def read_frames(file: RecordingFile) -> Iterator[Frame]:
     """Yield the messages about books and trades in order. Raises RecordingError at a line that is no message of this venue."""
-    at_ns = 0
+    reader = _Reader()
     for number, line in numbered(file):
         text = line.partition(b" ")[2] if line[:1].isdigit() else line
         if text.startswith(ABOUT):
             continue
         try:
             message = decode_json(text)
-            kind = message.get("type") if isinstance(message, dict) else None
-            if kind not in ("snapshot", "l2update", "match"):
-                # Another message, or the answer to a REST request.
-                continue
-            symbol = str(message["product_id"])
-            if "time" in message:
-                at_ns = max(at_ns, parse_rfc3339(message["time"]))
-            trades = [_trade(message)] if kind == "match" else []
-            yield Frame(at_ns, kind == "snapshot", symbol, [] if trades else [_levels(message)], trades)
+            if isinstance(message, dict):
+                yield from reader.take(message)
         except (msgspec.DecodeError, UnicodeDecodeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
             raise RecordingError(f"{file.place(number)}: expected a message of the feed, found {text[:60]!r} ({error})") from error
+
+
+class _Reader:
+    """Makes frames of messages: of levels as they are, of orders as the levels behind them."""
+
+    def __init__(self) -> None:
+        self._at_ns = 0
+        #: Products whose levels are told; their orders are not looked at.
+        self._leveled: set[str] = set()
+        self._orders: defaultdict[str, RecordedOrders] = defaultdict(RecordedOrders)
+        #: Product of the answer to a REST request that the next line is; "" if it is none.
+        self._answered = ""
+
+    def take(self, message: Mapping[str, Any]) -> Iterator[Frame]:
+        """Yield what a message says of a book and of trades."""
+        answered, self._answered = self._answered, ""
+        if message.get("recorder") == "reply":
+            self._answered = str(message["symbol"])
+            return
+        if "time" in message:
+            self._at_ns = max(self._at_ns, parse_rfc3339(message["time"]))
+        kind = message.get("type")
+        if kind is None and answered and answered not in self._leveled:
+            yield Frame(self._at_ns, True, answered, [self._orders[answered].load(message)], [])
+        elif kind in ("snapshot", "l2update"):
+            symbol = str(message["product_id"])
+            self._leveled.add(symbol)
+            yield Frame(self._at_ns, kind == "snapshot", symbol, [_levels(message)], [])
+        elif kind in MOVING:
+            yield from self._order(str(message["product_id"]), message)
+
+    def _order(self, symbol: str, message: Mapping[str, Any]) -> Iterator[Frame]:
+        if message["type"] == "match":
+            yield Frame(self._at_ns, False, symbol, [], [_trade(message)])
+        if symbol not in self._leveled:
+            changed = self._orders[symbol].take(message)
+            if changed is not None:
+                yield Frame(self._at_ns, False, symbol, [changed], [])
 
 
 def _levels(message: Mapping[str, Any]) -> tuple[Side, Side]:

@@ -114,6 +114,70 @@ def test_orders_of_full_add_up_to_the_recorded_levels_through_trades():
     assert [message["trade_id"] for message in driver.messages(session, "match")] == [7, 8]
 
 
+def test_recorded_orders_are_served_as_the_levels_behind_them():
+    """What a recorder has of `full`: the book comes while messages of it go on."""
+    live = CoinbaseDriver(seed=8)
+    session = live.followed("full", key="alice-view")
+    live.run(2)
+    body = live.request("GET", "/products/BTC-USD/book?level=3").body
+    live.run(0.5)
+    early = len(live.sent[session.number])
+    live.run(10)
+    payloads = live.sent[session.number]
+    lines = [b"1 " + payload for payload in payloads]
+    lines[early:early] = [b'1 {"recorder":"reply","symbol":"BTC-USD","target":"/products/BTC-USD/book?level=3"}', b"1 " + body]
+    found = recording(*lines)
+    driver = driver_of(found)
+    assert products_of(found) == [driver.venue._products["BTC-USD"]] and driver.venue._products["BTC-USD"].quote_increment == "0.01"
+    again = driver.followed("level2", "matches", key="alice-view")
+    driver.run(15)
+    assert driver.state()["finished"] and levels_of(driver.book()) == levels_of(live.book())
+    follower = LevelFollower()
+    for payload in driver.payloads(again, "snapshot", "l2update"):
+        follower.message(payload)
+    assert follower.levels() == levels_of(live.book()) and follower.crossed == 0 and follower.updates > 100
+    told = live.messages(session, "match")
+    served = driver.messages(again, "match")
+    assert [message["trade_id"] for message in served] == [message["trade_id"] for message in told][-len(served) :] and len(served) > 50
+
+
+def test_a_later_whole_book_of_orders_is_what_changed_since():
+    def order(kind, sequence, **said):
+        common = {"type": kind, "product_id": "BTC-USD", "sequence": sequence, "side": "buy", "time": "2026-08-24T22:21:10.000000Z"}
+        return json.dumps({**common, **said}).encode()
+
+    reply = b'{"recorder":"reply","symbol":"BTC-USD"}'
+
+    def whole(sequence, *bids):
+        return json.dumps({"sequence": sequence, "bids": bids, "asks": [["101.00", "1", "c"]]}).encode()
+
+    lines = [
+        order("open", 4, order_id="a", price="99.00", remaining_size="1"),
+        order("open", 6, order_id="b", price="98.00", remaining_size="2"),
+        reply,
+        whole(5, ["99.00", "1", "a"]),
+        order("change", 7, order_id="b", new_size="1.5", old_size="2"),
+        order("change", 8, order_id="b", new_price="97.00", old_price="98.00", new_size="1.5"),
+        order("done", 9, order_id="never", reason="canceled"),
+        order("match", 10, maker_order_id="a", taker_order_id="t", trade_id=3, size="0.4", price="99.00"),
+        order("done", 11, order_id="a", reason="canceled", remaining_size="0.6"),
+        reply,
+        whole(12, ["97.00", "1.5", "b"], ["96.00", "5", "d"]),
+    ]
+    market = RecordedFrames(recording(*lines))
+    assert market.book("BTC-USD").bids == [("99.00000000", "1.00000000"), ("98.00000000", "2.00000000")]
+    events = market.advance(2**62, 99)
+    bids = [json.loads(event.body)["b"] for event in events if event.kind is EventKind.DEPTH]
+    assert bids == [
+        [["98.00000000", "1.50000000"]],
+        [["98.00000000", "0.00000000"], ["97.00000000", "1.50000000"]],
+        [["99.00000000", "0.60000000"]],
+        [["99.00000000", "0.00000000"]],
+        [["96.00000000", "5.00000000"]],
+    ]
+    assert [json.loads(event.body)["t"] for event in events if event.kind is EventKind.TRADE] == [3]
+
+
 def test_accounts_trade_against_a_recorded_book():
     driver = driver_of(recording(snapshot()))
     row = driver.place(price="101.00", size="0.2")
