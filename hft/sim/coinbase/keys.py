@@ -22,6 +22,8 @@ from hft.sim.texts import SECOND_NS
 
 #: How far a request's time may be from the venue's.
 WINDOW_NS = 30 * SECOND_NS
+#: Digits that a time may have before or behind its point.
+DIGITS_MAX = 20
 VERIFY_PATH = "/users/self/verify"
 HEADERS = ("cb-access-key", "cb-access-sign", "cb-access-timestamp", "cb-access-passphrase")
 ALICE_KEY = "alice-trade"
@@ -100,6 +102,17 @@ def sign(secret: str, timestamp: str, method: str, target: str, body: bytes = b"
     return base64.b64encode(hmac.digest(base64.b64decode(secret), message, "sha256")).decode()
 
 
+def _time_ns(text: str) -> int:
+    """Return a time given in seconds. Raises CoinbaseError."""
+    try:
+        seconds = Decimal(text)
+        if not seconds.is_finite() or abs(seconds.adjusted()) > DIGITS_MAX:
+            raise CoinbaseError(401, "invalid timestamp")
+    except InvalidOperation as error:
+        raise CoinbaseError(401, "invalid timestamp") from error
+    return int(seconds * SECOND_NS)
+
+
 class Keyring:
     """All keys."""
 
@@ -121,11 +134,7 @@ class Keyring:
         return self._check(key, signature, timestamp, passphrase, ("GET", VERIFY_PATH, b""), now_ns)
 
     def _check(self, name: str, signature: str, timestamp: str, passphrase: str, request: tuple[str, str, bytes], now_ns: int) -> Key:
-        try:
-            at_ns = int(Decimal(timestamp) * SECOND_NS)
-        except (InvalidOperation, ValueError, OverflowError) as error:
-            raise CoinbaseError(401, "invalid timestamp") from error
-        if abs(now_ns - at_ns) > WINDOW_NS:
+        if abs(now_ns - _time_ns(timestamp)) > WINDOW_NS:
             raise CoinbaseError(401, "request timestamp expired")
         key = self._keys.get(name)
         if key is None:

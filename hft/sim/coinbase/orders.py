@@ -168,7 +168,7 @@ class OrderDesk:
             (fields.get("side") in ("buy", "sell"), "side"),
             (isinstance(tif, str) and tif in TIFS, "time_in_force"),
             (isinstance(stp, str) and stp in STP_FLAGS, "stp"),
-            ((tif == "GTT") == (life is not None) and (life is None or life in LIVES_NS), "cancel_after"),
+            ((tif == "GTT") == (life is not None) and (life is None or isinstance(life, str) and life in LIVES_NS), "cancel_after"),
             (isinstance(fields.get("post_only", False), bool), "post_only"),
             (fields.get("profile_id") in (None, "", profile_id(account.name)), "profile_id"),
         )

@@ -31,7 +31,10 @@ class RecordedOrders:
         self._waiting: list[Mapping[str, Any]] | None = []
 
     def load(self, book: Mapping[str, Any]) -> tuple[Side, Side]:
-        """Take a whole book, with what came before it and is newer; return its levels. Raises LookupError, ValueError and ArithmeticError."""
+        """Take a whole book, with what came before it and is newer; return its levels.
+
+        Raises LookupError, ValueError or ArithmeticError for what is none.
+        """
         waiting, self._waiting = self._waiting or [], None
         self._orders, self._levels = {}, ({}, {})
         for side, name in enumerate(("bids", "asks")):

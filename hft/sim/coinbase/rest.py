@@ -36,6 +36,15 @@ def refused(status: int, message: str) -> Response:
     return json_response({"message": message}, status)
 
 
+def _parts(target: str) -> tuple[list[str], Query]:
+    """Return the segments of a path and its query. Raises CoinbaseError."""
+    try:
+        parts = urlsplit(target)
+        return [unquote(segment) for segment in parts.path.strip("/").split("/")], parse_qs(parts.query, keep_blank_values=True)
+    except ValueError as error:
+        raise CoinbaseError(400, "Bad Request") from error
+
+
 class RestDesk:
     """Answers REST requests."""
 
@@ -57,15 +66,13 @@ class RestDesk:
         try:
             if not headers.get("user-agent"):
                 raise CoinbaseError(400, "User-Agent header is required.")
-            parts = urlsplit(target)
-            segments = [unquote(segment) for segment in parts.path.strip("/").split("/")]
+            segments, query = _parts(target)
             if segments[0] in PRIVATE:
-                query = parse_qs(parts.query, keep_blank_values=True)
                 return self._private.answer(method, target, segments, query, headers, body, now_ns)
             self._rates.public(now_ns)
             if method != "GET":
                 raise CoinbaseError(404, "NotFound")
-            return self._public(segments, Asked(parse_qs(parts.query, keep_blank_values=True), now_ns))
+            return self._public(segments, Asked(query, now_ns))
         except CoinbaseError as error:
             return refused(error.status, str(error))
 
