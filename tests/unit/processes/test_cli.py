@@ -159,7 +159,7 @@ def test_replay_without_journals_exits_1(idle_shell: Shell) -> None:
 def test_stage_build_top_and_venue_sim_hand_their_options_on(idle_shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
     monkeypatch.setattr(run, "run_single_stage", lambda instance, config, name: calls.append((str(config), name)))
-    monkeypatch.setattr(build, "build_all", lambda files: calls.append(files) or {"built": [], "seconds": 0.0})
+    monkeypatch.setattr(build, "build_all", lambda files, workers: calls.append(files) or {"built": [], "seconds": 0.0})
     monkeypatch.setattr(top, "watch", lambda instance, interval, once: calls.append((interval, once)))
     monkeypatch.setattr(venue_sim, "serve_from_cli", lambda venue, options: calls.append((venue, options["synthetic"], options["loop"])))
     assert idle_shell("stage", "risk", "--config", "x.toml").exit_code == 0

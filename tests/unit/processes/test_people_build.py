@@ -73,7 +73,7 @@ def test_build_with_workers_tells_what_failed(monkeypatch: pytest.MonkeyPatch) -
         raise ConfigError(f"{name} cannot be")
 
     monkeypatch.setattr(build, "warm_process", warm)
-    with pytest.raises(ConfigError, match="market cannot be"):
+    with pytest.raises(ConfigError, match="(market|trade) cannot be"):
         build_all((PAPER,), workers=2)
 
 
