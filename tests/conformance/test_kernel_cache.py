@@ -32,7 +32,7 @@ print(json.dumps({
 
 @pytest.mark.skipif(not JIT_ENABLED, reason="nothing is compiled")
 def test_a_second_process_of_the_paper_placement_has_no_cache_miss() -> None:
-    command = [sys.executable, "-W", "ignore", "-c", _COUNT, str(ROOT / "configs" / "paper.toml")]
+    command = [sys.executable, "-W", "ignore", "-c", _COUNT, str(ROOT / "tests" / "support" / "paper.toml")]
     runs = [subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True) for _ in range(2)]
     second = json.loads(runs[1].stdout.splitlines()[-1])
     assert second["misses"] == []

@@ -6,12 +6,12 @@ import tomllib
 
 import pytest
 
-from support.live_engine import ROOT, Sections, live_engine
+from support.live_engine import ROOT, Sections, live_engine, only
 
 
 def orders_over_tls(transport: str) -> Sections:
-    """configs/paper-orders.toml: market data, orders and REST all go to the simulator's sockets."""
-    sections: Sections = tomllib.loads((ROOT / "configs" / "paper-orders.toml").read_text())
+    """configs/paper-orders.toml with Binance only: market data, orders and REST all go to the simulator's sockets."""
+    sections: Sections = only(tomllib.loads((ROOT / "configs" / "paper-orders.toml").read_text()), "binance")
     sections["engine"]["journal_file_mb"] = 4
     venue = sections["venues"]["binance"]
     venue["transport"] = transport

@@ -1,4 +1,4 @@
-"""Engine: the stages of configs/paper.toml on private memory, driven one turn at a time with fabricated records."""
+"""Engine: the stages of tests/support/paper.toml on private memory, driven one turn at a time with fabricated records."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ from shm.pinned import pin
 from shm.ring import Ring, available, publish_many, release_many, room, slot_at, slot_of
 
 ROOT = Path(__file__).resolve().parents[2]
-PAPER = ROOT / "configs" / "paper.toml"
+PAPER = Path(__file__).with_name("paper.toml")
 BUY, SELL = int(Side.BUY), int(Side.SELL)
 BTC, ETH = 0, 1
 BID, ASK = 6_000_000, 6_000_100
 
 
 def paper_config(change: Callable[[dict[str, Any]], None] | None = None) -> Config:
-    """The config of configs/paper.toml after `change` to its sections."""
+    """The config of paper.toml after `change` to its sections."""
     sections = tomllib.loads(PAPER.read_text())
     if change is not None:
         change(sections)

@@ -20,7 +20,7 @@ from processes.status import read_status
 from support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
-PAPER = ROOT / "configs" / "paper.toml"
+PAPER = Path(__file__).with_name("paper.toml")
 HFTCTL = (sys.executable, "-m", "processes.cli")
 #: Kernels may have to be compiled first.
 START_S = 240.0
@@ -31,12 +31,34 @@ Sections = dict[str, Any]
 
 
 def paper(change: Callable[[Sections], None] | None = None) -> Sections:
-    """configs/paper.toml as sections, changed by `change`; journal files are small, because restarts make many."""
+    """paper.toml as sections, changed by `change`; journal files are small, because restarts make many."""
     sections = tomllib.loads(PAPER.read_text())
     sections["engine"]["journal_file_mb"] = 4
     if change is not None:
         change(sections)
     return sections
+
+
+def only(sections: Sections, venue: str) -> Sections:
+    """The sections with one venue left: its instruments, its limits and its stages."""
+    kept = dict(sections)
+    for key in ("venues", "execution"):
+        kept[key] = {venue: sections[key][venue]}
+    for key in ("instruments", "limits"):
+        kept[key] = {name: section for name, section in sections[key].items() if name.endswith(f".{venue.upper()}")}
+    strategies = sections["strategies"].items()
+    kept["strategies"] = {
+        name: strategy | {"instruments": [each for each in strategy["instruments"] if each in kept["instruments"]]}
+        for name, strategy in strategies
+        if any(each in kept["instruments"] for each in strategy["instruments"])
+    }
+    gone = {name for name in sections["strategies"] if name not in kept["strategies"]}
+    gone_stages = {f"{kind}.{name}" for kind in ("feed", "execution") for name in sections["venues"] if name != venue}
+    gone_stages |= {f"strategy.{name}" for name in gone}
+    processes = sections["placement"]["processes"].items()
+    left = {name: process | {"stages": [each for each in process["stages"] if each not in gone_stages]} for name, process in processes}
+    kept["placement"] = sections["placement"] | {"processes": {name: process for name, process in left.items() if process["stages"]}}
+    return kept
 
 
 def write_config(path: Path, sections: Sections) -> Path:
@@ -147,9 +169,9 @@ class LiveEngine:
         document: dict[str, Any] = json.loads(self.stdout.read_text())
         return document
 
-    def simulator(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Ask the Binance simulator's control port: GET, or POST with a body."""
-        url = self.engine()["simulators"]["binance"]["control"] + path
+    def simulator(self, path: str, body: dict[str, Any] | None = None, venue: str = "binance") -> dict[str, Any]:
+        """Ask a simulator's control port: GET, or POST with a body."""
+        url = self.engine()["simulators"][venue]["control"] + path
         data = None if body is None else json.dumps(body).encode()
         with urllib.request.urlopen(url, data=data, timeout=10) as answer:
             document: dict[str, Any] = json.loads(answer.read())

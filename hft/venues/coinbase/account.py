@@ -3,7 +3,7 @@
     time -> connected -> subscribe (signed) -> subscriptions with `user` -> ready
 
 Orders and questions go by REST. The stream has no replay and no sequence of its own, so whoever reconnects reconciles, and GET /fills
-is what counts. The venue has no dead man's switch over REST: an engine that dies leaves its orders to the guardian.
+is what counts. The venue has no dead man's switch over REST: what an engine that dies leaves open stays until its next reconciliation.
 
 Questions come out of their slice of the profile's request rate (`limits.py`); what does not fit waits.
 """

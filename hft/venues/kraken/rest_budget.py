@@ -1,6 +1,6 @@
 """Kraken REST budget: execution's part of a key's REST counter, which rises with each call and falls all the time.
 
-History calls cost 2, others 1. The counter is the key's, whoever asks, so each part of the engine has a fixed part of it, never lent.
+History calls cost 2, others 1. The counter is the key's, whoever asks, so execution leaves a part of it alone.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ _SECOND_NS = 1_000_000_000
 #: tier -> (maximum, fall a second in thousandths), as the venue documents
 TIERS = {"starter": (15, 330), "intermediate": (20, 500), "pro": (20, 1000)}
 
-#: Parts of the counter, in per cent.
-FEED_PERCENT, EXECUTION_PERCENT, GUARDIAN_PERCENT = 30, 40, 30
+#: Execution's part of the counter, in per cent. Feeds ask nothing of an account; the rest is for people, and their tools.
+EXECUTION_PERCENT = 70
 
 
 class Budget:

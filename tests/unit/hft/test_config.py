@@ -9,8 +9,9 @@ import pytest
 
 from hft.config import Config, ConfigError, load, parse
 
-CONFIGS = Path(__file__).resolve().parents[3] / "configs"
-PAPER = (CONFIGS / "paper.toml").read_text()
+ROOT = Path(__file__).resolve().parents[3]
+CONFIGS = ROOT / "configs"
+PAPER = (ROOT / "tests" / "support" / "paper.toml").read_text()
 
 
 def refused(text: str) -> str:

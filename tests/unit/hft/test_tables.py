@@ -9,7 +9,7 @@ import pytest
 from hft.config import ConfigError, parse
 from hft.tables import build_tables, decimals_of
 
-PAPER = (Path(__file__).resolve().parents[3] / "configs" / "paper.toml").read_text()
+PAPER = (Path(__file__).resolve().parents[2] / "support" / "paper.toml").read_text()
 
 
 def test_build_tables_scales_ticks_lots_and_money_exactly() -> None:

@@ -263,8 +263,8 @@ def test_nonces_rise_though_the_clock_does_not() -> None:
 
 def test_questions_stay_within_the_counter_of_the_key() -> None:
     budget = Budget("pro")
-    assert [budget.spend(2, 0) for _ in range(5)] == [True] * 4 + [False]
-    assert not budget.spend(1, 2 * SECOND_NS) and budget.spend(1, 5 * SECOND_NS // 2), "0.4 a second"
+    assert [budget.spend(2, 0) for _ in range(8)] == [True] * 7 + [False]
+    assert not budget.spend(1, SECOND_NS) and budget.spend(1, 3 * SECOND_NS // 2), "0.7 a second"
     budget.fill(3 * SECOND_NS)
     assert not budget.spend(1, 3 * SECOND_NS)
 
