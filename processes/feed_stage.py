@@ -108,14 +108,19 @@ class FeedStage(Stage):
             book=self._market.feed,
             out=tuple(resources.producer(ring) for ring in outputs),
             depth=np.array([ring.kind == "market" for ring in outputs], np.int64),
-            # New rings know nothing: each instrument begins as lost, and is given as it stands.
-            lost=np.ones((len(outputs), len(self.tables.instruments)), np.int64),
+            lost=self._all_lost(len(outputs)),
             staging=staging,
             staging_bytes=staging.view(np.uint8),
             words=words,
             kills=self.kills,
             direct=np.array([not self.uses_event_loop], np.int64),
         )
+
+    def _all_lost(self, outputs: int) -> Any:
+        """New rings know nothing: each instrument of this venue begins as lost at each of them, and is given as it stands."""
+        lost = np.zeros((outputs, len(self.tables.instruments)), np.int64)
+        lost[:, self.rows] = 1
+        return lost
 
     def warm(self) -> None:
         if self.uses_event_loop:

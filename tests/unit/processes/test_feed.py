@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hft.config import load
 from hft.counters import FeedCounter
 from hft.http_client import Response, UnexpectedStatus
 from hft.journal import append
@@ -29,7 +30,7 @@ from processes.transport.stream import TransportError
 from processes.transport.wire import MESSAGES_IN, next_message, open_wire
 from shm.ring import room
 from support.binance_stream import SHUTDOWN, deliver, depth, quote, snapshot, trade
-from support.engine import Bench, paper_config
+from support.engine import ROOT, Bench, paper_config
 from support.feed_fakes import FakeLink, FakeRequests
 
 STAGE = "feed.binance"
@@ -563,3 +564,14 @@ def test_event_that_no_journal_file_can_take_stops_the_stage(synced: FeedBench) 
     synced.hears(depth(11, 11, many(7000), many(7000, 200)))
     with pytest.raises(EngineError, match="rather than act unrecorded"):
         synced.feed.cold(synced.now_ns)
+
+
+@pytest.mark.parametrize("venue", ["binance", "coinbase", "kraken"])
+def test_a_feed_says_nothing_of_the_instruments_of_other_venues(tmp_path: Path, venue: str) -> None:
+    config = load(ROOT / "configs" / "paper.toml")
+    with Bench(tmp_path, config, [f"feed.{venue}"]) as bench:
+        for _ in range(2 * len(config.instruments)):
+            bench.turn(f"feed.{venue}")
+        for consumer in ("mm", "risk", "portfolio", "execution"):
+            told = {list(config.instruments)[record["instrument"]] for record in bench.take(f"market.{venue}.{consumer}")}
+            assert told == {name for name in config.instruments if name.endswith(venue.upper())}
