@@ -38,10 +38,9 @@ test: setup ## Run the whole test suite with its samples of each campaign
 	@failed=0; \
 	$(MAKE) --no-print-directory --keep-going --jobs 2 --output-sync=target build test-nojit || failed=1; \
 	$(MAKE) --no-print-directory --keep-going --jobs 2 --output-sync=target $(UNIT_PARTS) || failed=1; \
-	$(BIN)/pytest $(REAL) || failed=1; \
+	$(BIN)/pytest --ignore=tests/unit || failed=1; \
 	exit $$failed
 
-REAL := tests/integration tests/conformance tests/chaos
 UNIT_PARTS := unit-of-venues unit-of-the-rest
 VENUES := tests/unit/hft/venues
 
@@ -59,7 +58,7 @@ test-nojit: setup ## Run the unit tests as plain Python, with coverage
 	$(BIN)/coverage report --fail-under=90
 
 test-integration: build ## Run the tests that start real processes
-	$(BIN)/pytest $(REAL)
+	$(BIN)/pytest tests/integration tests/conformance tests/chaos
 
 test-load: build ## Run the full campaigns: fuzz, rings, journals
 	$(BIN)/pytest -m load tests
