@@ -29,7 +29,7 @@ build: setup ## Compile all kernels into the cache
 	$(BIN)/hftctl build --workers 2
 
 run-paper: setup ## Trade on paper against the bundled simulator until Ctrl-C (FOR=20 stops after 20 s)
-	$(BIN)/hftctl build --config $(CONFIG)
+	$(BIN)/hftctl build --workers 2 --config $(CONFIG)
 	$(BIN)/hftctl start --config $(CONFIG) $(if $(FOR),--for $(FOR))
 
 # What needs no real time runs two at a time, each one's output in one piece; what starts real processes has the machine for itself.
