@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -344,25 +344,22 @@ def test_books_that_come_on_the_connection_are_subscribed_anew_with_each_segment
     recorder.writer.close()
 
 
-@pytest.mark.parametrize(
-    ("venue", "symbols"),
-    [("binance", ("BTCUSDT", "ETHUSDT")), ("coinbase", ("BTC-USD", "ETH-USD")), ("kraken", ("BTC/USD", "ETH/USD"))],
-)
-def test_what_was_recorded_of_a_simulator_verifies_and_plays_again(venue: str, symbols: tuple[str, ...], tmp_path: Path) -> None:
+def recorded_of_a_simulator(
+    venue: str, symbols: tuple[str, ...], folder: Path, limits: SegmentLimits, until: Callable[[Recorder], bool], life_ns: int | None = None
+) -> Recorder:
+    """A recorder that has recorded a busy simulator until it had enough; `life_ns` is for how long a connection lives."""
+
     async def main() -> Recorder:
         simulator = Simulator(make_venue(venue, Options(synthetic=5, symbols=symbols, rate=10.0)), False)
         urls = await simulator.start(0)
-        limits = SegmentLimits(bytes_max=20_000)
-        order = order_of(venue, options(tmp_path, url=urls["ws"], rest_url=urls["http"], symbols=",".join(symbols)))
+        order = order_of(venue, options(folder, url=urls["ws"], rest_url=urls["http"], symbols=",".join(symbols)))
         recorder = Recorder(order._replace(limits=limits))
-
-        def snapshots() -> int:
-            return recorder.counts["snapshots"] if venue == "binance" else 4
-
+        if life_ns is not None:
+            recorder._opened.session.life_ns = life_ns
         recorder.connect(asyncio.get_running_loop())
         try:
             async with asyncio.timeout(60):
-                while recorder.writer.segments < 3 or min(recorder.counts["messages"] - 1500, snapshots() - 4) < 0:
+                while not until(recorder):
                     recorder.turn(time.monotonic_ns())
                     await asyncio.sleep(0)
         finally:
@@ -370,7 +367,19 @@ def test_what_was_recorded_of_a_simulator_verifies_and_plays_again(venue: str, s
             await simulator.stop()
         return recorder
 
-    recorder = asyncio.run(main())
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("venue", "symbols"),
+    [("binance", ("BTCUSDT", "ETHUSDT")), ("coinbase", ("BTC-USD", "ETH-USD")), ("kraken", ("BTC/USD", "ETH/USD"))],
+)
+def test_what_was_recorded_of_a_simulator_verifies_and_plays_again(venue: str, symbols: tuple[str, ...], tmp_path: Path) -> None:
+    def is_enough(recorder: Recorder) -> bool:
+        books = recorder.counts["snapshots"] if venue == "binance" else 4
+        return recorder.writer.segments >= 3 and recorder.counts["messages"] >= 1500 and books >= 4
+
+    recorder = recorded_of_a_simulator(venue, symbols, tmp_path, SegmentLimits(bytes_max=20_000), is_enough)
     document = verify(venue, tmp_path)
     assert document["compared"] == document["equal"] > 10, document
     assert [document[name] for name in ("gaps", "crossed", "checksum_bad", "refused", "torn")] == [0] * 5
@@ -386,28 +395,16 @@ def test_connections_that_replace_each_other_leave_one_capture_without_gap_or_re
 ) -> None:
     monkeypatch.setattr(standby, "OVERLAP_NS", 200_000_000)
 
-    async def main() -> Recorder:
-        simulator = Simulator(make_venue("binance", Options(synthetic=5, rate=10.0)), False)
-        urls = await simulator.start(0)
-        recorder = Recorder(order_of("binance", options(tmp_path, url=urls["ws"], rest_url=urls["http"])))
-        recorder._opened.session.life_ns = standby.REPLACE_BEFORE_NS + 200_000_000
-        recorder.connect(asyncio.get_running_loop())
-        try:
-            async with asyncio.timeout(60):
-                while recorder.counts["replaced"] < 6 or recorder.counts["snapshots"] < 2:
-                    recorder.turn(time.monotonic_ns())
-                    await asyncio.sleep(0)
-        finally:
-            await recorder.close()
-            await simulator.stop()
-        return recorder
+    def is_enough(recorder: Recorder) -> bool:
+        return recorder.counts["replaced"] >= 6 and recorder.counts["snapshots"] >= 2
 
-    recorder = asyncio.run(main())
+    life_ns = standby.REPLACE_BEFORE_NS + 200_000_000
+    recorder = recorded_of_a_simulator("binance", ("BTCUSDT", "ETHUSDT"), tmp_path, SegmentLimits(), is_enough, life_ns)
     assert recorder.counts["disconnects"] <= 1, "the last one, which was closed"
     document = verify("binance", tmp_path)
     assert document["wrong"] == [] and document["compared"] > 10, document
-    lines = [line.payload for line in read_capture(tmp_path) if not line.connects]
-    assert len(lines) == len(set(lines)), "nothing was written twice"
+    told = [line.payload for line in read_capture(tmp_path) if not line.connects and not line.reply]
+    assert len(told) == len(set(told)), "nothing was written twice"
     assert notes_of(tmp_path).count("replaced") >= 6
 
 
