@@ -26,18 +26,28 @@ class Job(NamedTuple):
     config: Config
     process: str
 
-    def alike(self) -> tuple[str, ...]:
-        """Equal for processes of which the second finds the first one's kernels: those are not compiled at the same time."""
-        kinds = []
+    def costly(self) -> set[str]:
+        """Names of what takes long to compile in it: feeds and executions, by venue and encoding; its own stages if there are none."""
+        kinds = set()
         for stage in self.config.placement.processes[self.process].stages:
             role, _, subject = stage.partition(".")
             if role == "execution":
-                kinds.append(f"{role} paper" if isinstance(self.config.execution[subject], PaperExecution) else f"{role} {subject}")
+                kinds.add("paper" if isinstance(self.config.execution[subject], PaperExecution) else f"orders {subject}")
             elif role == "feed":
-                kinds.append(f"{role} {subject} {self.config.venues[subject].codec}")
-            else:
-                kinds.append(self.config.strategies[subject].code if role == "strategy" else role)
-        return tuple(kinds)
+                kinds.add(f"feed {subject} {self.config.venues[subject].codec}")
+        return kinds or set(self.config.placement.processes[self.process].stages)
+
+
+def one_after_another(jobs: list[Job]) -> list[list[int]]:
+    """Places of jobs in groups: those of a group are not compiled at the same time, for each finds kernels of the ones before it."""
+    groups: list[tuple[set[str], list[int]]] = []
+    for n, job in enumerate(jobs):
+        kinds, places = job.costly(), [n]
+        for other in [other for other in groups if other[0] & kinds]:
+            groups.remove(other)
+            kinds, places = kinds | other[0], other[1] + places
+        groups.append((kinds, sorted(places)))
+    return [places for _, places in groups]
 
 
 def build_all(config_files: tuple[Path, ...], workers: int = 1) -> dict[str, Any]:
@@ -60,13 +70,10 @@ def _warm_one_by_one(jobs: list[Job]) -> Iterator[tuple[int, float]]:
 
 def _warm_beside(jobs: list[Job], workers: int) -> Iterator[tuple[int, float]]:
     """Place of each job and its seconds, as they are done."""
-    groups: dict[tuple[str, ...], list[int]] = {}
-    for n, job in enumerate(jobs):
-        groups.setdefault(job.alike(), []).append(n)
     _show(0, len(jobs), f"{len(jobs)} processes")
     done = 0
     with ProcessPoolExecutor(workers, multiprocessing.get_context("fork")) as pool:
-        futures = {pool.submit(_warm_all, [jobs[n] for n in group]): group for group in groups.values()}
+        futures = {pool.submit(_warm_all, [jobs[n] for n in group]): group for group in one_after_another(jobs)}
         for future in as_completed(futures):
             group = futures[future]
             yield from zip(group, future.result(), strict=True)

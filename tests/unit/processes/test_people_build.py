@@ -7,11 +7,12 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from hft.config import Config, ConfigError, load
 from processes import build
-from processes.build import Job, build_all, print_build
+from processes.build import Job, build_all, one_after_another, print_build
 from processes.config_check import check, print_check
 from support.engine import PAPER, ROOT
 
@@ -77,12 +78,25 @@ def test_build_with_workers_tells_what_failed(monkeypatch: pytest.MonkeyPatch) -
         build_all((PAPER,), workers=2)
 
 
-def test_processes_with_the_same_kernels_are_compiled_by_one_worker() -> None:
-    orders = load(ROOT / "configs" / "paper-orders.toml")
-    paper, live = load(PAPER), load(ROOT / "configs" / "live.example.toml")
-    jobs = [Job(PAPER, config, "trade") for config in (paper, orders, live)]
-    assert jobs[1].alike() == jobs[2].alike() != jobs[0].alike()
-    assert Job(PAPER, paper, "market").alike() == Job(PAPER, orders, "market").alike()
+def test_processes_that_share_costly_kernels_are_compiled_one_after_another() -> None:
+    def job(*stages: str, sbe: bool = False, config: str = "paper-orders.toml") -> Job:
+        raw = tomllib.loads((ROOT / "configs" / config).read_text())
+        raw["placement"]["processes"] = {"some": {"stages": list(stages), "idle": "backoff"}}
+        raw["venues"]["binance"]["codec"] = "sbe" if sbe else "json"
+        return Job(PAPER, msgspec.convert(raw, Config), "some")
+
+    jobs = [
+        job("feed.binance"),
+        job("risk"),
+        job("execution.binance", "strategy.mm"),
+        job("execution.kraken"),
+        job("feed.binance", sbe=True),
+        job("feed.kraken"),
+        job("execution.binance", "execution.kraken"),
+        job("execution.binance", config="paper.toml"),
+        job("feed.binance", "feed.kraken", "portfolio"),
+    ]
+    assert sorted(one_after_another(jobs)) == [[0, 5, 8], [1], [2, 3, 6], [4], [7]]
 
 
 def test_build_on_a_terminal_is_one_line(warmed: list[tuple[list[str], str]], monkeypatch: pytest.MonkeyPatch) -> None:
