@@ -8,6 +8,7 @@ from pathlib import Path
 from hft.journal_reader import JournalReader
 from hft.records import JournalKind, ReportKind
 from support.live_engine import ROOT, live_engine
+from support.waiting import wait_until
 
 
 def test_the_workstations_config_trades_at_every_venue_and_replays(tmp_path: Path) -> None:
@@ -15,8 +16,8 @@ def test_the_workstations_config_trades_at_every_venue_and_replays(tmp_path: Pat
     assert set(sections["venues"]) == {"binance", "coinbase", "kraken"}
     with live_engine(tmp_path, sections) as engine:
         engine.start("--for", 20)
-        status = engine.await_running()
-        assert {venue["name"]: venue["books_valid"] for venue in status["venues"]} == dict.fromkeys(sections["venues"], 2)
+        engine.await_running()
+        wait_until(lambda: [venue["books_valid"] for venue in engine.status()["venues"]] == [2, 2, 2], 20, "all books are valid")
         engine.await_orders("filled", 5)
         assert engine.process is not None and engine.process.wait(90) == 0, engine.log_text()
         report = engine.report()
