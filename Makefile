@@ -60,7 +60,7 @@ test-nojit: setup ## Run the unit tests as plain Python, with coverage
 test-integration: build ## Run the tests that start real processes
 	$(BIN)/pytest tests/integration tests/conformance tests/chaos
 
-test-load: build ## Run the full campaigns: fuzz, rings, journals
+test-load: build ## Run the full campaigns: fuzz, rings, journals, ten minutes of faults at each simulator
 	$(BIN)/pytest -m load tests
 
 bench: build ## Run every benchmark against its reference

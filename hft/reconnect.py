@@ -93,3 +93,27 @@ class Reconnect:
         jittered_ns = delay_ns - int(delay_ns * self._generator.random() / 2)
         self._due_ns = now_ns + max(jittered_ns, wait_ns)
         return self.due_ns(now_ns)
+
+
+class Retries:
+    """Requests that are made again when they fail, each known by a tag: at first soon, then later and later until one is answered."""
+
+    def __init__(self, first_ns: int = 250_000_000, max_ns: int = 8_000_000_000) -> None:
+        self._first_ns, self._max_ns = first_ns, max_ns
+        self._failures: dict[int, int] = {}
+        self._due_ns: dict[int, int] = {}
+
+    def due(self, tag: int, now_ns: int) -> bool:
+        """Whether the request may be made now."""
+        return now_ns >= self._due_ns.get(tag, now_ns)
+
+    def failed(self, tag: int, now_ns: int, wait_ns: int = 0) -> None:
+        """It failed; `wait_ns` is what the venue asked for (Retry-After), which is never undercut."""
+        failures = self._failures.get(tag, 0)
+        self._failures[tag] = failures + 1
+        self._due_ns[tag] = now_ns + max(min(self._first_ns << min(failures, 40), self._max_ns), wait_ns)
+
+    def answered(self, tag: int) -> None:
+        """It was answered: its next failure is a first one."""
+        self._failures.pop(tag, None)
+        self._due_ns.pop(tag, None)

@@ -284,6 +284,38 @@ def bench(name: str, rounds: int | None, as_json: bool) -> None:
         raise SystemExit(1)
 
 
+@main.command()
+@click.option("--venue", required=True, type=click.Choice(["binance", "coinbase", "kraken"]), help="Whose simulator.")
+@click.option("--for", "seconds", type=Numbers(min=1), default=600.0, show_default=True, help="Trade for S seconds.")
+@click.option("--every", "every_s", type=Numbers(min=0.5), default=5.0, show_default=True, help="A strike about every S seconds.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True, help="Of the schedule.")
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    default=Path("configs/paper-orders.toml"),
+    show_default=True,
+    help="Trades through the venue's order entry at its simulator; other venues in it are left out.",
+)
+@click.option(
+    "--out", "folder", type=click.Path(path_type=Path, file_okay=False), help="Folder of its files; one that has some is gone on with."
+)
+@click.option("--replay/--no-replay", "replays", default=True, show_default=True, help="Replay the session at the end.")
+@json_option
+def chaos(
+    venue: str, seconds: float, every_s: float, seed: int, config_file: Path, folder: Path | None, replays: bool, as_json: bool
+) -> None:
+    """Trade at a simulator that misbehaves every few seconds, and compare engine and venue after each fault."""
+    from processes.chaos.command import chaos as run
+    from processes.chaos.report import print_chaos
+    from processes.chaos.rows import Plan
+
+    document = run(Plan(venue, seed, seconds, every_s), config_file, folder, replays)
+    emit(document, as_json, print_chaos)
+    if not document["passed"]:
+        raise SystemExit(1)
+
+
 @main.command("config-check")
 @click.argument("config_file", type=click.Path(path_type=Path))
 @json_option

@@ -20,7 +20,7 @@ import numpy as np
 
 from hft.config import Config
 from hft.counters import FeedCounter
-from hft.reconnect import AttemptWindow, Reconnect
+from hft.reconnect import AttemptWindow, Reconnect, Retries
 from hft.records import MARKET
 from hft.tables import Tables
 from hft.topology import StageSpec
@@ -51,8 +51,6 @@ _OVERLAP_REST_NS = 2_000_000_000
 #: Turns that the second connection is given at once.
 _TURNS_BESIDE = 16
 _OFFSET_EVERY_NS = 1_000_000_000
-#: After a request for a whole book failed, the next follows this much later.
-_RETRY_NS = 2_000_000_000
 
 
 class FeedStage(Stage):
@@ -74,7 +72,7 @@ class FeedStage(Stage):
         self._beside: tuple[Any, Pinned] | None = None
         self._opened_ns = 0
         self._offset_due_ns = 0
-        self._not_before_ns: dict[int, int] = {}
+        self._retries = Retries()
 
     @property
     def uses_event_loop(self) -> bool:
@@ -295,16 +293,17 @@ class FeedStage(Stage):
         state, session = self._market.feed.state, self._market.session
         done = 0
         for row in self.rows:
-            if state[row, WANTS_SYNC] and now_ns >= self._not_before_ns.get(row, 0):
+            if state[row, WANTS_SYNC] and self._retries.due(row, now_ns):
                 state[row, WANTS_SYNC] = 0
                 self._say(session.resync(row, now_ns), self.wire)
         for answer in self._calls.poll(now_ns):
             done += 1
             if answer.status == 200:
+                self._retries.answered(answer.tag)
                 self._hand_over(answer.tag, answer.body)
                 continue
             state[answer.tag, WANTS_SYNC] = 1
-            self._not_before_ns[answer.tag] = now_ns + max(answer.retry_after_ns, _RETRY_NS)
+            self._retries.failed(answer.tag, now_ns, answer.retry_after_ns)
             log("snapshot failed", instrument=self.tables.instruments[answer.tag], why=answer.why or f"status {answer.status}")
         return done
 

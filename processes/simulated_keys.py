@@ -10,6 +10,9 @@ from hft.sim.coinbase import keys as coinbase
 from hft.sim.kraken import keys as kraken
 from hft.venues.interface import Credentials
 
+#: venue -> the customer of its simulator whose key `simulated_credentials` is
+CUSTOMERS = {"binance": "bob", "coinbase": "alice", "kraken": "alice"}
+
 _PEM = "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n"
 
 

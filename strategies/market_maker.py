@@ -8,7 +8,7 @@
 Both orders only rest. A quote moves by one REPLACE, when its target has moved by more than the threshold or the inventory has
 changed, at most once an interval, and not while anything about its side is unanswered. A refusal of any kind makes the
 instrument quiet for a while that doubles with each refusal in a row. At the inventory limit the growing side is withdrawn.
-On an invalid book or a halt everything is withdrawn, and quoting resumes after the warm-up.
+On an invalid book or a halt everything is withdrawn, and quoting resumes after the warm-up; on a silent book until its next event.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ PARAMS = (
     Param("duplicate_ms", 250, 0, 6e4, "ms", "Least time before the same quote of one side is sent again."),
     Param("backoff_ms", 250, 1, 6e4, "ms", "How long a first refusal quiets the instrument."),
     Param("warmup_ms", 1000, 0, 6e5, "ms", "How long a book must have been valid before it is quoted on."),
+    Param("book_age_max_ms", 1000, 1, 6e5, "ms", "Quotes are withdrawn when the newest event of their book is older."),
 )
 (
     SIZE_QUOTE,
@@ -50,7 +51,8 @@ PARAMS = (
     DUPLICATE_MS,
     BACKOFF_MS,
     WARMUP_MS,
-) = range(12)
+    BOOK_AGE_MAX_MS,
+) = range(13)
 
 # Cells of view.ints. Those of a side are two: + 0 for the bid, + 1 for the ask.
 QUOTED_NS = 0  #: when the side was last quoted; 0 never
@@ -62,7 +64,8 @@ QUIET_UNTIL_NS = 10
 REFUSALS = 11  #: in a row
 VALID_SINCE_NS = 12  #: first event of the valid book; 0 if none
 EVENT_NS = 13  #: newest event
-RECENT = 14  #: [side, RECENT_MAX, (ns, ticks, lots)]: the side's newest quotes
+WITHDRAWN_NS = 14  #: when everything was withdrawn last
+RECENT = 15  #: [side, RECENT_MAX, (ns, ticks, lots)]: the side's newest quotes
 
 #: Quotes of a side that are remembered; more within the duplicate window are held back.
 RECENT_MAX = 7
@@ -73,11 +76,8 @@ _UNKNOWN = int(OrderState.UNKNOWN)
 _ACK, _TRADE, _REJECTED = int(ReportKind.ACK), int(ReportKind.TRADE), int(ReportKind.REJECTED)
 _REFUSED, _NOT_SENT = int(ReportKind.REFUSED), int(ReportKind.NOT_SENT)
 
-#: An unanswered cancel or replace is asked again after this.
+#: An unanswered cancel or replace, and a withdrawal while orders work, is asked again after this.
 _PATIENCE_NS = 1_000_000_000
-
-#: On a timer, a book is acted on only if its newest event is no older than this.
-_BOOK_AGE_MAX_NS = 1_000_000_000
 
 #: The quiet time doubles at most this often.
 _DOUBLINGS_MAX = 6
@@ -87,8 +87,9 @@ _NS_PER_S = 1e9
 
 
 @njit(forceinline=True)
-def withdraw(view: View, instrument: int) -> int:
+def withdraw(view: View, instrument: int, now_ns: int) -> int:
     """Ask for the end of all orders in the instrument."""
+    view.ints[instrument, WITHDRAWN_NS] = now_ns
     if view.orders.counts[instrument] == 0:
         return 0
     cancel_all(view, instrument)
@@ -298,11 +299,17 @@ def on_report(cell: Any, instrument: int, now_ns: int) -> int:
 
 @callback
 def on_timer(cell: Any, instrument: int, now_ns: int) -> int:
-    """Bring the quotes to their targets when what held them back has passed."""
+    """Bring the quotes to their targets when what held them back has passed; withdraw them when the book is of no use.
+
+    A venue that says nothing of a book leaves it valid where that can be its way. And a withdrawal can be lost: the order entry may have
+    been down.
+    """
     view = view_of(cell)
-    if now_ns - view.ints[instrument, EVENT_NS] > _BOOK_AGE_MAX_NS:
+    if view.valid[instrument] != 0 and now_ns - view.ints[instrument, EVENT_NS] <= int(view.params[BOOK_AGE_MAX_MS] * _NS_PER_MS):
+        return requote(view, instrument, now_ns)
+    if now_ns - view.ints[instrument, WITHDRAWN_NS] < _PATIENCE_NS:
         return 0
-    return requote(view, instrument, now_ns)
+    return withdraw(view, instrument, now_ns)
 
 
 @callback
@@ -311,7 +318,7 @@ def on_disconnect(cell: Any, instrument: int, now_ns: int) -> int:
     view = view_of(cell)
     view.ints[instrument, VALID_SINCE_NS] = 0
     forget_mid(view.floats, instrument)
-    return withdraw(view, instrument)
+    return withdraw(view, instrument, now_ns)
 
 
 @callback
@@ -319,4 +326,4 @@ def on_halt(cell: Any, instrument: int, now_ns: int) -> int:
     """Withdraw everything; what is tried before the halt ends is refused, and backs off."""
     view = view_of(cell)
     view.ints[instrument, VALID_SINCE_NS] = 0
-    return withdraw(view, instrument)
+    return withdraw(view, instrument, now_ns)

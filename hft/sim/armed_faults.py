@@ -66,6 +66,10 @@ class ArmedFaults:
         """Return whether no fault waits and no period runs."""
         return not self._waiting and now_ns >= self._calm_from_ns
 
+    def pending(self, now_ns: int) -> dict[str, int]:
+        """Return how many strikes wait, and how long the last period still runs, in milliseconds."""
+        return {"waiting": sum(left for _, left in self._waiting), "runs_ms": -(-max(0, self._calm_from_ns - now_ns) // MS)}
+
     def silent(self, channel: Channel, now_ns: int) -> bool:
         """Return whether a channel is silenced now."""
         return any(now_ns < until_ns and _covers(silenced, channel) for silenced, until_ns in self._silent)

@@ -17,13 +17,23 @@ from hft.sim.exchange.background import Background
 from hft.sim.exchange.exchange import NEVER_NS, Exchange
 from hft.sim.exchange.records import Account, FeeAsset, Instrument, Status
 from hft.sim.exchange.records import Event as AccountEvent
+from hft.sim.exchange.view import account_now
 from hft.sim.exchange.view import state as exchange_state
 from hft.sim.faults import ClockSkew, Disconnect, Fault, FaultError, HalfOpen, InstrumentStatus, ServerShutdown, decode_fault
 from hft.sim.market import BookText, Event, Level, Market
 from hft.sim.player import Player, Settings
 from hft.sim.venue import IDLE_NS, MS, Close, Opcode, Response, VenueSession, json_response
 
-ROUTES: Mapping[str, str] = {"/state": "GET", "/book": "GET", "/fault": "POST", "/rewind": "POST"}
+ROUTES: Mapping[str, str] = {"/state": "GET", "/account": "GET", "/book": "GET", "/fault": "POST", "/rewind": "POST"}
+
+
+def account_page(exchange: Exchange, faults: ArmedFaults, query: str, now_ns: int) -> Response:
+    """Return what `GET /account?name=` says: one account as it is now, and the faults that wait or run."""
+    name = dict(parse_qsl(query)).get("name", "")
+    found = account_now(exchange, name)
+    if found is None:
+        return json_response({"error": f"name must be one of {', '.join(exchange.accounts)}, was {name[:40]!r}"}, 400)
+    return json_response({"account": found, "faults": faults.pending(now_ns)})
 
 
 class PlayedSession(VenueSession, Protocol):
@@ -115,11 +125,13 @@ class PlayedVenue(ABC):
             session.close = session.close or Close(1001, reason)
 
     def control(self, method: str, target: str, body: bytes, now_ns: int) -> Response:
-        """Answer a request on the control port: GET /state, GET /book, POST /fault, POST /rewind."""
+        """Answer a request on the control port: GET /state, GET /account, GET /book, POST /fault, POST /rewind."""
         parts = urlsplit(target)
         route = (method, parts.path)
         if route == ("GET", "/state"):
             return json_response(self.state())
+        if route == ("GET", "/account"):
+            return account_page(self._exchange, self._faults, parts.query, now_ns)
         if route == ("GET", "/book"):
             return self._control_book(dict(parse_qsl(parts.query)).get("symbol", ""))
         if route == ("POST", "/fault"):

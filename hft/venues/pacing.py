@@ -41,7 +41,7 @@ class Resyncs:
 
     def __init__(self, limits: ResyncLimits) -> None:
         self._limits = limits
-        self._waiting: dict[int, int] = {}  # row -> when its resync is due
+        self._waiting: dict[int, tuple[int, bool]] = {}  # row -> (when its resync is due, whether the one before held)
         self._newest: dict[int, tuple[int, int]] = {}  # row -> (when it was resynced, how far apart the next must be)
 
     def clear(self) -> None:
@@ -52,14 +52,15 @@ class Resyncs:
     def want(self, row: int, now_ns: int) -> None:
         """Have a row resynced, at once or when its turn comes."""
         newest_ns, apart_ns = self._newest.get(row, (now_ns - self._limits.forgiven_ns, 0))
-        self._waiting.setdefault(row, newest_ns + apart_ns if now_ns - newest_ns < self._limits.forgiven_ns else now_ns)
+        # What held is the time until the resync failed, without that for which the next one had to wait.
+        held = now_ns - newest_ns >= self._limits.forgiven_ns
+        self._waiting.setdefault(row, (now_ns if held else newest_ns + apart_ns, held))
 
     def due(self, now_ns: int) -> list[int]:
         """The rows whose turn it is; they are taken for resynced."""
-        rows = [row for row, due_ns in self._waiting.items() if due_ns <= now_ns]
+        rows = [row for row, (due_ns, _) in self._waiting.items() if due_ns <= now_ns]
         for row in rows:
-            del self._waiting[row]
-            newest_ns, apart_ns = self._newest.get(row, (0, 0))
-            forgiven = apart_ns == 0 or now_ns - newest_ns >= self._limits.forgiven_ns
-            self._newest[row] = (now_ns, self._limits.least_ns if forgiven else min(2 * apart_ns, self._limits.most_ns))
+            held = self._waiting.pop(row)[1]
+            apart_ns = self._newest.get(row, (0, 0))[1]
+            self._newest[row] = (now_ns, self._limits.least_ns if held else min(2 * apart_ns, self._limits.most_ns))
         return rows

@@ -12,7 +12,8 @@ import pytest
 
 from hft.journal_reader import JournalReader
 from hft.records import JournalKind, ReportKind
-from support.live_engine import ROOT, LiveEngine, Sections, live_engine, only
+from processes.chaos.sections import only
+from support.live_engine import ROOT, LiveEngine, Sections, live_engine
 from support.waiting import wait_until
 
 #: venue -> the simulator's customer whose key the engine has, and one who has as much and never trades

@@ -6,7 +6,8 @@ import tomllib
 
 import pytest
 
-from support.live_engine import ROOT, Sections, live_engine, only
+from processes.chaos.sections import only
+from support.live_engine import ROOT, Sections, live_engine
 
 
 def orders_over_tls(transport: str) -> Sections:

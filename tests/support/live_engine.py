@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from processes.chaos.sections import Sections, write_config
 from processes.instance import Instance
 from processes.status import read_status
 from support.waiting import wait_until
@@ -27,8 +28,6 @@ START_S = 240.0
 #: Names this engine in the environment of every process that it starts, whoever its parent is by now.
 _MARK = "HFT_TEST_INSTANCE"
 
-Sections = dict[str, Any]
-
 
 def paper(change: Callable[[Sections], None] | None = None) -> Sections:
     """paper.toml as sections, changed by `change`; journal files are small, because restarts make many."""
@@ -37,45 +36,6 @@ def paper(change: Callable[[Sections], None] | None = None) -> Sections:
     if change is not None:
         change(sections)
     return sections
-
-
-def only(sections: Sections, venue: str) -> Sections:
-    """The sections with one venue left: its instruments, its limits and its stages."""
-    kept = dict(sections)
-    for key in ("venues", "execution"):
-        kept[key] = {venue: sections[key][venue]}
-    for key in ("instruments", "limits"):
-        kept[key] = {name: section for name, section in sections[key].items() if name.endswith(f".{venue.upper()}")}
-    strategies = sections["strategies"].items()
-    kept["strategies"] = {
-        name: strategy | {"instruments": [each for each in strategy["instruments"] if each in kept["instruments"]]}
-        for name, strategy in strategies
-        if any(each in kept["instruments"] for each in strategy["instruments"])
-    }
-    gone = {name for name in sections["strategies"] if name not in kept["strategies"]}
-    gone_stages = {f"{kind}.{name}" for kind in ("feed", "execution") for name in sections["venues"] if name != venue}
-    gone_stages |= {f"strategy.{name}" for name in gone}
-    processes = sections["placement"]["processes"].items()
-    left = {name: process | {"stages": [each for each in process["stages"] if each not in gone_stages]} for name, process in processes}
-    kept["placement"] = sections["placement"] | {"processes": {name: process for name, process in left.items() if process["stages"]}}
-    return kept
-
-
-def write_config(path: Path, sections: Sections) -> Path:
-    """Write sections as TOML."""
-    path.write_text("\n".join(_lines("", sections)) + "\n")
-    return path
-
-
-def _lines(prefix: str, table: Sections) -> Iterator[str]:
-    plain = {key: value for key, value in table.items() if not isinstance(value, dict)}
-    if prefix and (plain or not table):
-        yield f"[{prefix}]"
-    for key, value in plain.items():
-        yield f"{json.dumps(key)} = {json.dumps(value)}"
-    for key, value in table.items():
-        if isinstance(value, dict):
-            yield from _lines(f"{prefix}.{json.dumps(key)}".lstrip("."), value)
 
 
 def hftctl(*arguments: object, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:

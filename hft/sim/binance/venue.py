@@ -25,6 +25,7 @@ from hft.sim.exchange.records import Status
 from hft.sim.exchange.view import state as exchange_state
 from hft.sim.faults import Channel, ClockSkew, Disconnect, Fault, FaultError, HalfOpen, InstrumentStatus, ServerShutdown, decode_fault
 from hft.sim.market import BookText, Event, EventKind, Market, decode_depth, depth_body
+from hft.sim.played_venue import ROUTES, account_page
 from hft.sim.player import Player, Settings
 from hft.sim.venue import MS, SECOND_NS, Close, Opcode, RefusedError, Response, json_response
 
@@ -133,11 +134,13 @@ class BinanceVenue:
         return response
 
     def control(self, method: str, target: str, body: bytes, now_ns: int) -> Response:
-        """Answer a request on the control port: GET /state, GET /book, POST /fault, POST /rewind."""
+        """Answer a request on the control port: GET /state, GET /account, GET /book, POST /fault, POST /rewind."""
         parts = urlsplit(target)
         route = (method, parts.path)
         if route == ("GET", "/state"):
             return json_response(self.state(now_ns))
+        if route == ("GET", "/account"):
+            return account_page(self._desk.exchange, self._faults, parts.query, now_ns)
         if route == ("GET", "/book"):
             symbol = dict(parse_qsl(parts.query)).get("symbol", "")
             if symbol not in self._player.market.symbols():
@@ -155,7 +158,7 @@ class BinanceVenue:
         if route == ("POST", "/rewind"):
             self.rewind()
             return json_response({"ok": True})
-        known = {"/state": "GET", "/book": "GET", "/fault": "POST", "/rewind": "POST"}.get(parts.path)
+        known = ROUTES.get(parts.path)
         return json_response(
             {"error": f"{parts.path[:80]} takes {known}" if known else f"no such path: {parts.path[:80]}"}, 405 if known else 404
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from decimal import Decimal
 
 from hft.sim.exchange.book import Book
@@ -51,21 +51,41 @@ def fill_state(fill: Fill) -> dict[str, object]:
     }
 
 
+def _balances(account: Account) -> dict[str, dict[str, str]]:
+    return {asset: {"free": text_e8(free), "hold": text_e8(account.hold[asset])} for asset, free in account.free.items()}
+
+
 def account_state(account: Account) -> dict[str, object]:
     """Return balances, open orders, remembered closed orders' count, and fills of an account.
 
-    `traded` is bought minus sold base of every order remembered, before fees: what a follower's position must equal.
+    `traded` is bought minus sold base of every order remembered, before fees: what a follower's position must equal;
+    `repeated_client_ids` are those that more than one order remembered has.
     """
     traded: defaultdict[str, Decimal] = defaultdict(Decimal)
+    names = Counter(order.client_id for order in account.orders.values() if order.client_id)
     for order in account.orders.values():
         if order.cum_lots:
             traded[order.instrument.symbol] += order.side * order.cum_lots * order.instrument.lot
     return {
-        "balances": {asset: {"free": text_e8(free), "hold": text_e8(account.hold[asset])} for asset, free in account.free.items()},
+        "balances": _balances(account),
         "open_orders": [order_state(order) for order in account.open.values()],
+        "repeated_client_ids": sorted(client_id for client_id, count in names.items() if count > 1),
         "closed_count": len(account.closed),
         "fills": [fill_state(fill) for fill in account.fills],
         "traded": {symbol: _decimal(amount) for symbol, amount in traded.items()},
+    }
+
+
+def account_now(exchange: Exchange, name: str) -> dict[str, object] | None:
+    """Return the same of one account, with how many orders and fills are remembered instead of the fills; None if there is none."""
+    account = exchange.accounts.get(name)
+    if account is None:
+        return None
+    return {
+        "balances": _balances(account),
+        "open_orders": [order_state(order) for order in account.open.values()],
+        "orders": len(account.orders),
+        "fills": len(account.fills),
     }
 
 

@@ -89,7 +89,7 @@ from shm.jit import njit
 CHANNELS = ("level2_batch", "level2", "full")
 
 #: A whole book that has not come after this long is asked for again.
-SNAPSHOT_WAIT_NS = 10_000_000_000
+SNAPSHOT_WAIT_NS, ORDERS_WAIT_NS = 1_000_000_000, 10_000_000_000
 
 _CROSSED, _SILENT, _MALFORMED = int(InvalidReason.CROSSED), int(InvalidReason.SILENT), int(InvalidReason.MALFORMED)
 _DISCONNECTED = int(InvalidReason.DISCONNECTED)
@@ -349,7 +349,7 @@ def _wait(feed: CoinbaseFeed, now_ns: int) -> None:
         if state[ASKED_NS] == 0:
             # Orders are asked for once their first message comes (`want_snapshot`); a whole book of levels comes by itself.
             state[ASKED_NS] = 0 if feed.words[FULL] != 0 else now_ns
-        elif now_ns - state[ASKED_NS] > SNAPSHOT_WAIT_NS:
+        elif now_ns - state[ASKED_NS] > (ORDERS_WAIT_NS if feed.words[FULL] != 0 else SNAPSHOT_WAIT_NS):
             state[ASKED_NS] = now_ns
             state[WANTS_SYNC] = 1
 

@@ -25,7 +25,7 @@ PRODUCTS_IN_ONE = 50
 MESSAGES_PER_S, MESSAGES_AT_ONCE = 4, 10
 
 #: A product's resyncs are at least this far apart, doubling up to the most; one that held this long is forgiven.
-RESYNC_LEAST_NS, RESYNC_MOST_NS, FORGIVEN_NS = 500_000_000, 30 * _SECOND_NS, 60 * _SECOND_NS
+RESYNC_LEAST_NS, RESYNC_MOST_NS, FORGIVEN_NS = 500_000_000, 30 * _SECOND_NS, 4 * _SECOND_NS
 #: The same of level 3 snapshots.
 SNAPSHOT_LEAST_NS = 2 * _SECOND_NS
 

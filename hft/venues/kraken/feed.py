@@ -77,7 +77,7 @@ REFUSALS_IN_ALL = FEED_WORDS + 4
 WORDS = FEED_WORDS + 5
 
 #: A snapshot that has not come after this long is asked for again.
-SNAPSHOT_WAIT_NS = 10_000_000_000
+SNAPSHOT_WAIT_NS = 1_000_000_000
 
 DEPTHS = (10, 25, 100, 500, 1000)
 

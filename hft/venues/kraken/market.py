@@ -22,7 +22,7 @@ SYMBOLS_IN_ONE = 50
 MESSAGES_PER_S, MESSAGES_AT_ONCE = 5, 10
 
 #: A symbol's resyncs are at least this far apart, doubling up to the most; one that held this long is forgiven.
-RESYNC_LEAST_NS, RESYNC_MOST_NS, FORGIVEN_NS = 500_000_000, 30 * _SECOND_NS, 60 * _SECOND_NS
+RESYNC_LEAST_NS, RESYNC_MOST_NS, FORGIVEN_NS = 500_000_000, 30 * _SECOND_NS, 4 * _SECOND_NS
 
 PING_NS = 15 * _SECOND_NS
 

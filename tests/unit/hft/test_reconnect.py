@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from hft.reconnect import AttemptWindow, Backoff, Reconnect
+from hft.reconnect import AttemptWindow, Backoff, Reconnect, Retries
 
 MS = 1_000_000
 
@@ -24,6 +24,27 @@ class Fixed:
 def make(value: float = 0.0, **backoff: int) -> Reconnect:
     settings = {"first_ns": 100 * MS, "max_ns": 1000 * MS, "stable_ns": 5000 * MS} | backoff
     return Reconnect(Fixed(value), Backoff(**settings))
+
+
+def test_a_request_that_failed_is_due_soon_then_later_and_later_until_one_is_answered() -> None:
+    retries, now, delays = Retries(250 * MS, 1000 * MS), 0, []
+    assert retries.due(7, now)
+    for _ in range(4):
+        retries.failed(7, now)
+        assert retries.due(8, now), "another request does not wait"
+        due = next(at for at in range(now, now + 5000 * MS, MS) if retries.due(7, at))
+        delays.append((due - now) // MS)
+        now = due
+    assert delays == [250, 500, 1000, 1000]
+    retries.answered(7)
+    retries.failed(7, now)
+    assert not retries.due(7, now + 249 * MS) and retries.due(7, now + 250 * MS)
+
+
+def test_a_request_waits_as_long_as_the_venue_asked() -> None:
+    retries = Retries(250 * MS, 1000 * MS)
+    retries.failed(7, 0, 3000 * MS)
+    assert not retries.due(7, 3000 * MS - 1) and retries.due(7, 3000 * MS)
 
 
 def test_the_first_attempt_is_due_at_once() -> None:

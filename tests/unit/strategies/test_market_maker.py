@@ -259,6 +259,28 @@ def test_maker_timer_quotes_only_on_a_recent_book() -> None:
     assert len(desk.call("on_timer")) == 2
 
 
+def test_maker_withdraws_from_a_valid_book_that_is_silent_and_asks_again_while_that_is_of_no_effect() -> None:
+    desk, bid, ask = quoted(book_age_max_ms=700)
+    desk.view.ints[0, maker.EVENT_NS] = desk.now_ns
+    assert desk.wait(700).call("on_timer") == [], "an event this old still counts"
+    (intent,) = desk.wait(1).call("on_timer")
+    assert (intent["kind"], intent["instrument"]) == (IntentKind.CANCEL_ALL, 0)
+    assert desk.wait(999).call("on_timer") == []
+    (again,) = desk.wait(1).call("on_timer")
+    assert again["kind"] == IntentKind.CANCEL_ALL
+    for order in (bid, ask):
+        desk.report(ReportKind.CANCELED, order)
+    assert desk.wait(5000).call("on_timer") == []
+
+
+def test_maker_asks_again_while_orders_work_on_an_invalid_book() -> None:
+    desk, _, _ = quoted()
+    desk.market(MarketKind.INVALID)
+    assert len(desk.call("on_disconnect")) == 1 and desk.wait(999).call("on_timer") == []
+    (intent,) = desk.wait(1).call("on_timer")
+    assert intent["kind"] == IntentKind.CANCEL_ALL
+
+
 def test_maker_trade_callback_does_nothing() -> None:
     assert quoted()[0].call("on_trade") == []
 

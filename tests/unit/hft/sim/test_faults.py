@@ -151,6 +151,7 @@ def test_rest_errors_are_answered_as_often_as_armed(status, html, retry):
         ("POST", "/state", b"", 405),
         ("GET", "/nothing", b"", 404),
         ("GET", "/book", b"", 400),
+        ("GET", "/account", b"", 400),
         ("GET", "/book?symbol=ETHUSDT", b"", 400),
     ],
 )
@@ -166,3 +167,15 @@ def test_control_port_tells_the_book():
     book = json.loads(driver.venue.control("GET", "/book?symbol=BTCUSDT", b"", driver.now_ns).body)
     assert {"symbol": "BTCUSDT", **driver.get("/api/v3/depth?symbol=BTCUSDT&limit=5000")[1]} == book
     assert driver.state()["last_update_ids"] == {"BTCUSDT": book["lastUpdateId"]}
+
+
+def test_control_port_tells_one_account_and_which_faults_wait():
+    driver = VirtualVenue()
+    found = json.loads(driver.venue.control("GET", "/account?name=bob", b"", 0).body)
+    whole = driver.state()["exchange"]["accounts"]["bob"]
+    assert found["account"] == {"balances": whole["balances"], "open_orders": [], "orders": 0, "fills": 0}
+    assert found["faults"] == {"waiting": 0, "runs_ms": 0} and whole["repeated_client_ids"] == []
+    for body in (b'{"kind":"lose_ack","count":3}', b'{"kind":"silence","for_ms":1500}'):
+        driver.venue.control("POST", "/fault", body, 0)
+    assert json.loads(driver.venue.control("GET", "/account?name=bob", b"", 500_000_000).body)["faults"] == {"waiting": 3, "runs_ms": 1000}
+    assert driver.venue.control("GET", "/account?name=nobody", b"", 0).status == 400

@@ -38,6 +38,18 @@ def test_resyncs_double_their_distance_up_to_the_most_and_are_forgiven() -> None
     assert resyncs.due(72 * SECOND_NS) == [7], "as far apart as at first"
 
 
+def test_a_resync_that_held_long_enough_is_forgiven_and_one_that_only_waited_is_not() -> None:
+    resyncs = Resyncs(ResyncLimits(SECOND_NS, 64 * SECOND_NS, 4 * SECOND_NS))
+    for second in range(0, 60, 5):
+        resyncs.want(7, second * SECOND_NS)
+        assert resyncs.due(second * SECOND_NS) == [7], "each held for 5 s"
+    at = [60]
+    for _ in range(5):
+        resyncs.want(8, at[-1] * SECOND_NS)
+        at.append(next(second for second in range(at[-1], 999) if resyncs.due(second * SECOND_NS)))
+    assert at == [60, 60, 61, 63, 67, 75], "each fails at once, and the wait before it is no time that it held"
+
+
 def test_a_new_connection_forgives_all() -> None:
     resyncs = Resyncs(ResyncLimits(SECOND_NS, 4 * SECOND_NS, 60 * SECOND_NS))
     resyncs.want(7, 0)

@@ -1,0 +1,183 @@
+"""Campaign: has a simulated venue misbehave by a schedule while an engine trades there, and compares the two after each strike.
+
+A strike is over when it has healed, every book is valid, engine and venue agree on balances, positions and open orders at one moment
+of trading, and orders leave again. Then everything about it goes into the campaign's file, and the next one comes when it is due.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from processes.chaos.agreement import balances_of, differences
+from processes.chaos.ledger import Ledger
+from processes.chaos.rows import Marks, Plan, Record, Row, Session, measure_books
+from processes.chaos.schedule import Planned, Strike, schedule
+from processes.chaos.subject import ACK_TIMEOUT_MS, SILENCE_MS, Subject, await_until
+from processes.errors import EngineError
+
+#: A book must be valid again this soon after a strike has healed.
+VALID_MS = 2000
+#: A quote may stand this long after the newest event of its book: until the silence is noticed, and the cancel answered.
+PULLED_MS = SILENCE_MS + ACK_TIMEOUT_MS
+
+#: How long a campaign waits for what must come, before it says that it did not.
+_STRIKE_S, _AGREE_S, _TRADE_S, _REST_S = 10.0, 30.0, 30.0, 30.0
+_LOOK_S = 0.03
+
+Say = Callable[[str], None]
+
+
+class Campaign:
+    """One engine under one schedule."""
+
+    def __init__(self, subject: Subject, record: Record, plan: Plan, say: Say) -> None:
+        self._subject, self._record, self._plan, self._say = subject, record, plan, say
+        symbols = list(subject.tables.symbols)
+        self._planned = schedule(plan.venue, symbols, plan.seed, plan.seconds, plan.every_s)
+        self._began = balances_of({"balances": {}})
+        self._ledger: Ledger | None = None
+
+    @property
+    def left(self) -> list[Planned]:
+        """What has still to come."""
+        return self._planned[len(self._record.rows) :]
+
+    def run(self, replays: bool) -> None:
+        """Run what is left of the schedule on a new engine."""
+        ledger = self._ledger = self._subject.start(self._say)
+        try:
+            self._begin(ledger)
+            self._strike_all(ledger)
+            self._end(ledger, replays)
+        finally:
+            self._subject.stop()
+
+    def _begin(self, ledger: Ledger) -> None:
+        """Wait until it trades; what the account had before is what it has now, and what fills have moved since."""
+        if not await_until(lambda: self._has_sent(ledger, 5), _TRADE_S):
+            raise EngineError(f"the engine sends no orders; see {self._subject.folder}")
+        other = next(name for name in ("alice", "bob") if name != self._subject.customer)
+        self._began = balances_of(self._subject.ask(f"/account?name={other}")["account"])
+        if not await_until(lambda: not self._differences(ledger), _AGREE_S, _LOOK_S):
+            raise EngineError(f"engine and venue differ before the first strike: {'; '.join(self._differences(ledger))}")
+
+    def _has_sent(self, ledger: Ledger, count: int) -> bool:
+        ledger.poll()
+        return len(ledger.sent_ids) >= count
+
+    def _strike_all(self, ledger: Ledger) -> None:
+        left, total = self.left, len(self._planned)
+        origin_s = time.monotonic() - (left[0].at_s if left else 0.0)
+        for number, planned in enumerate(left, len(self._record.rows) + 1):
+            await_until(lambda due=planned.at_s: time.monotonic() - origin_s >= due or not self._subject.running, self._plan.seconds)  # type: ignore[misc]
+            if not self._subject.running:
+                raise EngineError(f"the engine ended before strike {number}; see {self._subject.folder}")
+            strike = planned.strike
+            row = Row(number, strike.name, list(strike.faults), round(time.monotonic() - origin_s, 2))
+            self._strike(ledger, strike, row)
+            self._record.add(row)
+            times = f"healed {row.healed_ms}, valid {_text(row.valid_ms)}, pulled {_text(row.pulled_ms)}, agreed {_text(row.agreed_ms)} ms"
+            self._say(f"[{number}/{total}] {row.at_s:6.1f} s  {row.name:<34} {times}  {'; '.join(row.wrong) or 'equal'}")
+
+    def _strike(self, ledger: Ledger, strike: Strike, row: Row) -> None:
+        ledger.poll()
+        ledger.forget_ended()
+        marks, sent = Marks(len(ledger.outages), len(ledger.quiet)), ledger.sent
+        began_ns = time.monotonic_ns()
+        for fault in strike.faults:
+            self._subject.ask("/fault", fault)
+        if strike.withdraws:
+            self._subject.kill(strike.name)
+        healed_ns = self._heal(strike, began_ns, row)
+        if strike.withdraws:
+            self._subject.arm(f"{strike.name} has struck")
+        row.healed_ms = round((healed_ns - began_ns) / 1e6)
+        agreed = await_until(lambda: self._agree(ledger), _AGREE_S, _LOOK_S)
+        now_ns = time.monotonic_ns()
+        if agreed:
+            row.agreed_ms = max(0, round((now_ns - healed_ns) / 1e6))
+        else:
+            row.wrong += self._differences(ledger) or ["a book is not valid"]
+        row.sent = ledger.sent - sent
+        count = len(ledger.sent_ids)
+        if not await_until(lambda: self._has_sent(ledger, count + 1), _TRADE_S):
+            row.wrong.append(f"no order left in {_TRADE_S:g} s")
+        measure_books(row, ledger, marks, healed_ns, healed_ns if strike.cuts_orders else 0, time.monotonic_ns())
+        if (row.valid_ms or 0) > VALID_MS:
+            row.wrong.append(f"a book was valid {row.valid_ms} ms after healing")
+        if (row.pulled_ms or 0) > PULLED_MS:
+            row.wrong.append(f"a quote stood {row.pulled_ms} ms")
+
+    def _heal(self, strike: Strike, began_ns: int, row: Row) -> int:
+        """Wait until the strike is over; when it was."""
+        if strike.lasts_ms:
+            over_ns = began_ns + strike.lasts_ms * 1_000_000
+            await_until(lambda: time.monotonic_ns() >= over_ns, _STRIKE_S)
+            for fault in strike.undo:
+                self._subject.ask("/fault", fault)
+            return time.monotonic_ns() if strike.undo else over_ns
+        if not await_until(lambda: not self._subject.account()["faults"]["waiting"], _STRIKE_S, _LOOK_S):
+            row.wrong.append(f"did not strike in {_STRIKE_S:g} s")
+        return time.monotonic_ns()
+
+    def _agree(self, ledger: Ledger) -> bool:
+        """Whether every book is valid and nothing differs: trading goes on, so that the venue is asked between two looks at the journals."""
+        ledger.poll()
+        return ledger.all_valid and not self._differences(ledger)
+
+    def _differences(self, ledger: Ledger) -> list[str]:
+        positions = [row for row in self._subject.status()["positions"] if row["owner"] == "firm"]
+        account = self._subject.account()["account"]
+        before = differences(ledger, self._subject.tables, account, self._began, positions)
+        if not before:
+            return []
+        ledger.poll()
+        return differences(ledger, self._subject.tables, account, self._began, positions)
+
+    def _end(self, ledger: Ledger, replays: bool) -> None:
+        """Compare at rest, stop the engine, and judge the session as a whole."""
+        wrong = []
+        self._subject.kill("the campaign is over")
+        if not await_until(lambda: self._rests(ledger), _REST_S, _LOOK_S):
+            wrong.append("orders still work although the firm is killed")
+        if not await_until(lambda: not self._differences(ledger), _AGREE_S, _LOOK_S):
+            wrong += self._differences(ledger)
+        history, orders = self._subject.history(), self._subject.account()["account"]["orders"]
+        code = self._subject.stop()
+        ledger.poll()
+        wrong += [f"the engine ended with status {code}"] * (code != 0)
+        wrong += [f"the supervisor began {n} epochs anew" for n in [self._subject.report().get("restarts", -1)] if n]
+        # Each venue has names of its own for trades: what they moved is compared already.
+        fills, here, different = len(history["fills"]), len(ledger.trade_ids), len(set(ledger.trade_ids))
+        wrong += [f"{fills} fills at the venue, {here} here, {different} of them different ones"] * (not fills == here == different)
+        duplicates = len(history["repeated_client_ids"]) + len(ledger.sent_ids) - len(set(ledger.sent_ids))
+        duplicates += max(0, orders - len(ledger.sent_ids))
+        wrong += [f"{duplicates} duplicate orders"] * (duplicates > 0)
+        equal = None
+        if replays:
+            self._say("replaying the session")
+            equal = bool(self._subject.replay()["equal"])
+            wrong += ["replay differs"] * (not equal)
+        self._record.add(Session(len(ledger.sent_ids), len(ledger.trade_ids), duplicates, equal, wrong))
+
+    def _rests(self, ledger: Ledger) -> bool:
+        ledger.poll()
+        return not ledger.open and not self._subject.account()["account"]["open_orders"]
+
+
+def _text(value: int | None) -> str:
+    return "-" if value is None else str(value)
+
+
+def run_campaign(plan: Plan, config_file: Path, folder: Path, replays: bool, say: Say) -> Record:
+    """Run a campaign, or what is left of it, with its files in `folder`. Raises EngineError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    record = Record(folder / "campaign.jsonl", plan)
+    campaign = Campaign(Subject(plan.venue, config_file, folder, plan.seconds), record, plan, say)
+    if campaign.left or not record.sessions:
+        if record.rows:
+            say(f"going on after strike {len(record.rows)}")
+        campaign.run(replays)
+    return record

@@ -1,0 +1,116 @@
+"""Schedule: which faults a campaign injects, and when: a venue, a seed and a length give the same one every time.
+
+A strike is one or more faults of `hft.sim.faults` and what heals them. Every strike of a venue's list comes once before any comes twice.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+_Fault = dict[str, Any]
+
+
+class Strike(NamedTuple):
+    """One misbehaviour of a venue."""
+
+    name: str
+    faults: tuple[_Fault, ...]  #: injected one after another, at once
+    lasts_ms: int = 0  #: it heals so long after that by itself, or by `undo`; what waits for a frame or a request heals when it has struck
+    undo: tuple[_Fault, ...] = ()
+    withdraws: bool = False  #: the strategy is killed when it begins, because it strikes cancels, and armed again
+    cuts_orders: bool = False  #: until it heals, no cancel can reach the venue or be answered
+
+
+class Planned(NamedTuple):
+    """A strike and when it is due, in seconds after the campaign began."""
+
+    at_s: float
+    strike: Strike
+
+
+def schedule(venue: str, symbols: list[str], seed: int, seconds: float, every_s: float) -> list[Planned]:
+    """Return the strikes of a campaign of so many seconds, about `every_s` apart, in order."""
+    rng = random.Random(f"{venue} {seed}")
+    drawn = _draw(venue, symbols, rng)
+    slots = max(1, int(seconds / every_s))
+    return [Planned(round((slot + rng.uniform(0, 0.3)) * every_s, 3), next(drawn)) for slot in range(slots)]
+
+
+def _draw(venue: str, symbols: list[str], rng: random.Random) -> Iterator[Strike]:
+    while True:
+        strikes = strikes_of(venue, symbols, rng)
+        rng.shuffle(strikes)
+        yield from strikes
+
+
+def strikes_of(venue: str, symbols: list[str], rng: random.Random) -> list[Strike]:
+    """Return every kind of strike at a venue once, with sizes, symbols and durations drawn from `rng`."""
+    return [*_on_frames(symbols, rng), *_on_books(venue, symbols, rng), *_on_orders(rng), *_on_sockets(rng), *_on_rest(venue, symbols, rng)]
+
+
+def _on_frames(symbols: list[str], rng: random.Random) -> Iterator[Strike]:
+    for channel in ("book", "private"):
+        yield Strike(f"drop {channel}", ({"kind": "drop", "channel": channel, "count": rng.randint(1, 2)},))
+        yield Strike(f"duplicate {channel}", ({"kind": "duplicate", "channel": channel, "count": rng.randint(2, 5)},))
+        delay = {"kind": "delay", "channel": channel, "count": rng.randint(1, 3), "delay_ms": rng.randint(100, 400)}
+        yield Strike(f"delay {channel}", (delay,))
+        yield Strike(f"reorder {channel}", ({"kind": "reorder", "channel": channel, "count": rng.randint(1, 3)},))
+    for how in ("truncate", "not_json", "not_utf8", "empty", "bad_number"):
+        corrupt = {"kind": "corrupt", "symbol": rng.choice(symbols), "count": rng.randint(1, 3), "how": how}
+        yield Strike(f"corrupt book: {how}", (corrupt | {"channel": "book"},))
+    yield Strike("corrupt private: truncate", ({"kind": "corrupt", "channel": "private", "count": 1},))
+    yield Strike("corrupt reply: not_json", ({"kind": "corrupt", "channel": "reply", "count": 1, "how": "not_json"},))
+
+
+def _on_books(venue: str, symbols: list[str], rng: random.Random) -> Iterator[Strike]:
+    symbol = rng.choice(symbols)
+    gap = {"kind": "drop_depth", "symbol": symbol, "count": rng.randint(2, 5)}
+    yield Strike("gap", (gap,))
+    yield Strike("crossed book", ({"kind": "crossed", "symbol": rng.choice(symbols)},))
+    if venue == "kraken":
+        yield Strike("wrong checksum", ({"kind": "wrong_checksum", "symbol": rng.choice(symbols), "count": rng.randint(1, 2)},))
+    if venue == "binance":
+        yield Strike("stale snapshot", ({"kind": "stale_snapshot", "symbol": symbol, "count": rng.randint(1, 2)}, gap))
+
+
+def _on_orders(rng: random.Random) -> Iterator[Strike]:
+    yield Strike("lost acknowledgement", ({"kind": "lose_ack", "count": rng.randint(1, 3)},))
+    yield Strike("lost acknowledgement, hung up", ({"kind": "lose_ack", "hang_up": True},))
+    yield Strike("lost acknowledgement of a cancel", ({"kind": "lose_ack", "action": "cancel"},), withdraws=True)
+    for status in (500, 503):
+        yield Strike(f"order answered {status}", ({"kind": "order_error", "status": status, "count": rng.randint(1, 2)},))
+    yield Strike("order answered HTML", ({"kind": "order_error", "status": 502, "html": True},))
+    yield Strike("cancel answered 503", ({"kind": "order_error", "status": 503, "action": "cancel"},), withdraws=True)
+    for status in (429, 418, 503):
+        yield Strike(f"order refused {status}", ({"kind": "refuse_order", "status": status, "action": "place"},))
+
+
+def _on_sockets(rng: random.Random) -> Iterator[Strike]:
+    for sockets in ("public", "private", "any"):
+        cuts = sockets != "public"
+        yield Strike(f"disconnect {sockets}", ({"kind": "disconnect", "sockets": sockets},), cuts_orders=cuts)
+        ms = rng.randint(1500, 3000)
+        yield Strike(f"half-open {sockets}", ({"kind": "half_open", "sockets": sockets, "for_ms": ms},), ms, cuts_orders=cuts)
+    for channel in ("public", "private"):
+        ms = rng.randint(1500, 3000)
+        yield Strike(f"silence {channel}", ({"kind": "silence", "channel": channel, "for_ms": ms},), ms)
+    ms = rng.randint(1000, 2000)
+    yield Strike("slow", ({"kind": "slow", "delay_ms": rng.randint(50, 300), "for_ms": ms},), ms)
+    yield Strike("24-hour cut", ({"kind": "disconnect", "code": 1001},), cuts_orders=True)
+    after_ms = rng.randint(300, 1000)
+    yield Strike("24-hour cut, announced", ({"kind": "server_shutdown", "after_ms": after_ms},), after_ms, cuts_orders=True)
+    for skew_ms in (-rng.randint(1200, 3000), rng.randint(1200, 3000)):
+        name = f"clock {'behind' if skew_ms < 0 else 'ahead'}"
+        yield Strike(name, ({"kind": "clock_skew", "skew_ms": skew_ms},), 2000, ({"kind": "clock_skew", "skew_ms": 0},))
+
+
+def _on_rest(venue: str, symbols: list[str], rng: random.Random) -> Iterator[Strike]:
+    """What asks by REST differs: whole books, signed requests after a log-on, or orders."""
+    gap = {"kind": "drop_depth", "symbol": rng.choice(symbols), "count": 2}
+    reconnect = {"kind": "disconnect", "sockets": "private"}
+    asks: dict[str, tuple[_Fault, ...]] = {"binance": (gap,), "kraken": (reconnect,), "coinbase": ()}
+    for status, html in ((429, False), (418, False), (503, False), (502, True)):
+        error = {"kind": "rest_error", "status": status, "html": html, "retry_after_s": 1}
+        yield Strike(f"REST answers {'HTML' if html else status}", (error, *asks[venue]), cuts_orders=venue == "kraken")

@@ -1,0 +1,168 @@
+"""Subject: the engine that a campaign works on, in processes of its own, and the control port of its simulated venue."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from hft.config import Config, load
+from hft.tables import build_tables
+from processes.chaos.ledger import Ledger
+from processes.chaos.sections import Sections, only, write_config
+from processes.errors import EngineError
+from processes.instance import Instance
+from processes.operate import arm_engine, kill_scope
+from processes.simulated_keys import CUSTOMERS
+from processes.status import read_status
+from shm.segment import SegmentError
+
+#: The bounds that a campaign's engine is configured with.
+SILENCE_MS, ACK_TIMEOUT_MS, QUERY_PAUSE_MS = 1000, 500, 100
+
+#: Kernels may have to be compiled first.
+_START_S = 600.0
+_STOP_S = 60.0
+_PAUSE_S = 0.02
+_TORN_READS = 100
+#: An engine whose campaign is gone stops by itself this long after the campaign should have ended.
+_SPARE_S = 600.0
+
+
+def await_until(holds: Callable[[], bool], seconds: float, pause_s: float = _PAUSE_S) -> bool:
+    """Ask again and again until it holds, at most so long; whether it does."""
+    until = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > until:
+            return False
+        time.sleep(pause_s)
+    return True
+
+
+def impatient(sections: Sections, venue: str) -> Sections:
+    """Return the sections with only this venue, which notice silence and ask for unanswered orders early."""
+    found = only(sections, venue)
+    found["venues"][venue] |= {"silence_ms": SILENCE_MS}
+    found["execution"][venue] |= {"ack_timeout_ms": ACK_TIMEOUT_MS, "query_pause_ms": QUERY_PAUSE_MS}
+    return found
+
+
+class Subject:
+    """One engine at one simulated venue; `start`, then everything else, `stop` in any case."""
+
+    def __init__(self, venue: str, config_file: Path, folder: Path, seconds: float) -> None:
+        """The engine has what `config_file` says of the venue, and keeps its files in `folder`. Raises EngineError."""
+        folder.mkdir(parents=True, exist_ok=True)
+        sections = tomllib.loads(config_file.read_text())
+        for key in ("venues", "execution"):
+            if venue not in sections.get(key, {}):
+                raise EngineError(f"{config_file}: there is no [{key}.{venue}]")
+        if sections["execution"][venue]["kind"] != "venue" or "simulator" not in sections["venues"][venue]:
+            raise EngineError(f"{config_file}: {venue} needs execution of kind 'venue' and a simulator, to have faults and an account")
+        self.venue, self.customer = venue, CUSTOMERS[venue]
+        self.folder = folder
+        self.config_file = write_config(folder / "engine.toml", impatient(sections, venue))
+        self.config: Config = load(self.config_file)
+        self.tables = build_tables(self.config)
+        self.instance = Instance(f"chaos-{venue}-{secrets.token_hex(4)}", folder / "state")
+        self._for_s = seconds + _SPARE_S
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control = ""
+
+    def start(self, say: Callable[[str], None]) -> Ledger:
+        """Start the engine and wait until it trades; what it believes from here on. Raises EngineError."""
+        command = [sys.executable, "-m", "processes.cli", "start", "--config", str(self.config_file), "--json"]
+        command += ["--instance", self.instance.name, "--state-dir", str(self.instance.state_dir), "--for", str(self._for_s)]
+        with open(self.folder / "report.json", "wb") as out, open(self.folder / "start.log", "ab") as errors:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=errors)
+        say(f"starting {self.instance.name}, files in {self.folder}")
+        if not await_until(self._has_started, _START_S):
+            raise EngineError(f"the engine did not start within {_START_S:g} s; see {self.folder / 'start.log'}")
+        engine = self.instance.read_engine()
+        assert engine is not None
+        self._control = engine["simulators"][self.venue]["control"]
+        return Ledger(self.instance.journal_folder(engine["epoch"]), engine["epoch"], self.venue, self.tables, SILENCE_MS)
+
+    def _has_started(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise EngineError(f"the engine ended with status {self._process.returncode} while starting; see {self.folder / 'start.log'}")
+        engine = self.instance.read_engine()
+        return engine is not None and engine["pid"] == self._process.pid and engine["state"] == "RUNNING"
+
+    @property
+    def running(self) -> bool:
+        """Whether the supervisor lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def status(self) -> dict[str, Any]:
+        """What `hftctl status` shows. Raises EngineError."""
+        for _ in range(_TORN_READS):
+            try:
+                return read_status(self.instance)
+            except SegmentError:
+                time.sleep(_PAUSE_S)  # The writer of a cell lost its core half-way.
+        raise EngineError(f"{self.instance.name}: a shared table stays torn")
+
+    def kill(self, reason: str) -> None:
+        """Cancel every order and send no new one until `arm`."""
+        kill_scope(self.instance, "firm", reason)
+
+    def arm(self, reason: str) -> None:
+        """Trade again."""
+        arm_engine(self.instance, reason)
+
+    def ask(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Ask the simulator's control port: GET, or POST with a body. Raises EngineError."""
+        data = None if body is None else msgspec.json.encode(body)
+        try:
+            with urllib.request.urlopen(self._control + path, data=data, timeout=10) as answer:
+                found: dict[str, Any] = msgspec.json.decode(answer.read())
+        except OSError as error:
+            raise EngineError(f"simulator of {self.venue}: {path}: {error}") from error
+        return found
+
+    def account(self) -> dict[str, Any]:
+        """What the venue holds of the engine's account now, and which faults wait."""
+        return self.ask(f"/account?name={self.customer}")
+
+    def history(self) -> dict[str, Any]:
+        """The same with every fill, and client ids that came twice."""
+        found: dict[str, Any] = self.ask("/state")["exchange"]["accounts"][self.customer]
+        return found
+
+    def stop(self) -> int:
+        """Stop the engine; its exit code. An engine that does not stop is killed, and -9 returned."""
+        assert self._process is not None
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            return self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+    def report(self) -> dict[str, Any]:
+        """What `start --json` printed at its end; empty if it printed none."""
+        text = (self.folder / "report.json").read_bytes()
+        found: dict[str, Any] = msgspec.json.decode(text) if text else {}
+        return found
+
+    def replay(self) -> dict[str, Any]:
+        """What `hftctl replay --json` says of the session; `equal` is false if it says nothing."""
+        command = [sys.executable, "-m", "processes.cli", "replay", "--json", "--instance", self.instance.name]
+        done = subprocess.run([*command, "--state-dir", str(self.instance.state_dir)], capture_output=True, check=False, env=os.environ)
+        if not done.stdout:
+            return {"equal": False, "first_difference": done.stderr.decode(errors="replace")[-500:]}
+        found: dict[str, Any] = msgspec.json.decode(done.stdout)
+        return found

@@ -1,0 +1,36 @@
+"""Campaigns at each simulated venue, in real processes: a sample here, all ten minutes among the load tests."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.live_engine import hftctl
+
+SEED = 20261130
+VENUES = ["binance", "coinbase", "kraken"]
+
+
+def campaign(venue: str, folder: Path, seconds: float, every_s: float) -> dict[str, Any]:
+    arguments = ("--venue", venue, "--seed", SEED, "--for", seconds, "--every", every_s, "--out", folder, "--json")
+    done = hftctl("chaos", *arguments, timeout_s=3 * seconds + 900)
+    assert done.stdout, f"seed {SEED}: exit {done.returncode}: {done.stderr}"
+    document: dict[str, Any] = json.loads(done.stdout)
+    assert document["passed"] and done.returncode == 0, f"seed {SEED}: {document['wrong']}\n{done.stderr}"
+    return document
+
+
+@pytest.mark.parametrize("venue", VENUES)
+def test_engine_and_venue_agree_after_each_of_a_few_faults(venue: str, tmp_path: Path) -> None:
+    document = campaign(venue, tmp_path, seconds=16, every_s=2)
+    assert document["strikes"] == 8 and document["duplicates"] == 0 and document["replay_equal"]
+
+
+@pytest.mark.load
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("venue", VENUES)
+def test_engine_and_venue_agree_after_each_fault_of_ten_minutes(venue: str, tmp_path: Path) -> None:
+    assert campaign(venue, tmp_path, seconds=600, every_s=5)["strikes"] == 120
