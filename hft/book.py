@@ -80,7 +80,7 @@ def clear(book: Book) -> None:
         book.state[row, FAR] = 0
 
 
-@njit(forceinline=True)
+@njit
 def set_level(book: Book, side: int, price_ticks: int, qty_lots: int) -> int:
     """Set a level's absolute size; 0 lots removes it, and removing what is not there is no error.
 
@@ -100,7 +100,7 @@ def set_level(book: Book, side: int, price_ticks: int, qty_lots: int) -> int:
     return 0
 
 
-@njit(forceinline=True)
+@njit
 def apply_levels(book: Book, records: NDArray[Any], first: int, count: int) -> int:
     """Set the levels of `count` LEVEL records from `first` on. Returns 0, or the code of the first that was refused."""
     for i in range(first, first + count):
@@ -118,13 +118,13 @@ def level_count(book: Book, side: int) -> int:
     return book.state[row, NEAR] + book.state[row, FAR]
 
 
-@njit(forceinline=True)
+@njit
 def best_ticks(book: Book, side: int) -> int:
     """Best price of one side; 0 if it is empty."""
     return best_key(book, (1 - side) >> 1) * side
 
 
-@njit(forceinline=True)
+@njit
 def best_lots(book: Book, side: int) -> int:
     """Size at the best price of one side; 0 if it is empty."""
     row = (1 - side) >> 1
@@ -164,7 +164,7 @@ def depth(book: Book, side: int, k: int, prices_out: NDArray[Any], lots_out: NDA
     return n
 
 
-@njit(forceinline=True)
+@njit
 def crossed(book: Book) -> bool:
     """Whether the best bid is at or above the best ask."""
     bid, ask = best_key(book, 0), -best_key(book, 1)

@@ -53,19 +53,19 @@ class Journal(NamedTuple):
     file: NDArray[np.int64]  # the mapped file
 
 
-@njit(forceinline=True)
+@njit
 def room(journal: Journal) -> int:
     """Bytes of payload that still fit as one entry; negative if not even an empty one does."""
     return ((journal.words[LIMIT] - journal.words[OFFSET] - ENTRY_BYTES) >> 3) << 3
 
 
-@njit(forceinline=True)
+@njit
 def append(journal: Journal, kind: int, aux: int, count: int, source: NDArray[np.uint8], offset: int, n_bytes: int) -> int:
     """Append `source[offset:offset + n_bytes]`, `count` records of JournalKind `kind`; its sequence, or -1 if it does not fit."""
     return append2(journal, kind, aux, count, source, offset, n_bytes, 0, 0)
 
 
-@njit(forceinline=True)
+@njit
 def append2(
     journal: Journal,
     kind: int,
@@ -110,7 +110,7 @@ def append2(
     return sequence
 
 
-@njit(forceinline=True)
+@njit
 def _copy(file: NDArray[np.int64], at: int, source: NDArray[np.uint8], offset: int, n_bytes: int, crc: int) -> int:
     """Copy a run to `file[at:]`, the last word padded with zeros; the CRC state after it."""
     n_words = n_bytes >> 3

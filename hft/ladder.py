@@ -21,6 +21,7 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from hft.records import InvalidReason
+from shm.inlining import InnerCompiler
 from shm.jit import njit
 
 BOOK_FULL = int(InvalidReason.BOOK_FULL)
@@ -78,7 +79,7 @@ def book_at(books: Books, instrument: int) -> Book:
     return Book(*(array[instrument] for array in books))
 
 
-@overload(book_at)
+@overload(book_at, jit_options={"pipeline_class": InnerCompiler})
 def _book_at_compiled(books: Any, instrument: Any) -> Any:
     def body(books: Any, instrument: Any) -> Any:
         return Book(
@@ -93,7 +94,7 @@ def _book_at_compiled(books: Any, instrument: Any) -> Any:
     return body
 
 
-@njit(forceinline=True)
+@njit
 def set_near(book: Book, row: int, index: int, qty_lots: int) -> None:
     """Set the size of the near level at `index`; 0 removes it."""
     before = book.near_lots[row, index]
@@ -219,7 +220,7 @@ def _low_bit(bits: int) -> int:
     return _top_bit(bits & -bits)
 
 
-@njit(forceinline=True)
+@njit
 def near_below(book: Book, row: int, index: int) -> int:
     """Greatest index under `index` with a near level, or -1; `index` is at most the window's width."""
     word = (index - 1) >> 5
@@ -239,7 +240,7 @@ def near_below(book: Book, row: int, index: int) -> int:
     return (word << 5) + _top_bit(book.near_words[row, word])
 
 
-@njit(forceinline=True)
+@njit
 def lots_at(book: Book, row: int, key: int) -> int:
     """Size at a key; 0 if there is no level."""
     index = key - book.state[row, BASE]
@@ -250,7 +251,7 @@ def lots_at(book: Book, row: int, key: int) -> int:
     return book.far_lots[row, at] if at < count and book.far_keys[row, at] == key else 0
 
 
-@njit(forceinline=True)
+@njit
 def best_key(book: Book, row: int) -> int:
     """Greatest key of a side, or 0."""
     state = book.state

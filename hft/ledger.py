@@ -143,7 +143,7 @@ def revalue(positions: NDArray[Any], i: int, instruments: NDArray[Any]) -> None:
     positions[i]["unrealised_e8"] = value_e8 - positions[i]["cost_e8"]
 
 
-@njit(forceinline=True)
+@njit
 def mark(positions: NDArray[Any], i: int, instruments: NDArray[Any], bid_ticks: int, ask_ticks: int, received_ns: int) -> int:
     """Mark row `i` at the middle of a two-sided, uncrossed market; return 1, or 0 and keep the mark when it isn't one."""
     if bid_ticks <= 0 or ask_ticks <= bid_ticks or ask_ticks >= WIDE:

@@ -18,7 +18,7 @@ _BID = int(MarketFlag.BID)
 _BUY, _SELL = int(Side.BUY), int(Side.SELL)
 
 
-@njit(forceinline=True)
+@njit
 def apply_market(books: Books, valid: NDArray[np.int64], markets: NDArray[Any], i: int) -> int:
     """Apply the MARKET record `markets[i]`; return 0 or the book's code, and then the book is invalid until the next VALID."""
     kind = markets[i]["kind"]

@@ -141,7 +141,7 @@ def cancel_everything(m: Matching, now_ns: int) -> None:
     m.arrivals[k]["instrument"] = _EVERYTHING
 
 
-@njit(forceinline=True)
+@njit
 def _append_arrival(m: Matching, now_ns: int) -> int:
     k = (m.words[ARRIVAL_HEAD] + m.words[ARRIVAL_COUNT]) & (len(m.arrivals) - 1)
     m.words[ARRIVAL_COUNT] += 1
@@ -180,7 +180,7 @@ def advance(m: Matching, books: Books, now_ns: int) -> int:
     return handled
 
 
-@njit(forceinline=True)
+@njit
 def _arrive(m: Matching, books: Books, k: int, now_ns: int) -> None:
     kind = m.arrivals[k]["kind"]
     if kind == _NEW_ORDER:
@@ -198,7 +198,7 @@ def _arrive(m: Matching, books: Books, k: int, now_ns: int) -> None:
         _cancel_all(m, wide(m.arrivals[k]["strategy"]), wide(m.arrivals[k]["instrument"]), now_ns)
 
 
-@njit(forceinline=True)
+@njit
 def _cancel(m: Matching, k: int, now_ns: int) -> None:
     meant = m.arrivals[k]["ref_order_id"]
     slot = find_resting(m, wide(m.arrivals[k]["instrument"]), meant)
@@ -215,7 +215,7 @@ def _cancel(m: Matching, k: int, now_ns: int) -> None:
     report["side"] = done["side"]
 
 
-@njit(forceinline=True)
+@njit
 def _cancel_all(m: Matching, strategy: int, instrument: int, now_ns: int) -> None:
     for row in range(len(m.valid)):
         if instrument != _EVERYTHING and instrument != row:
@@ -237,7 +237,7 @@ def _end(m: Matching, slot: int, kind: int, state: int, reason: int, now_ns: int
     free_slot(m, slot, state)
 
 
-@njit(forceinline=True)
+@njit
 def _refusal(m: Matching, book: Book, k: int) -> int:
     """Why the venue does not take the order `m.arrivals[k]`, or 0."""
     order = m.arrivals[k]
@@ -283,7 +283,7 @@ def _enter(m: Matching, books: Books, k: int, now_ns: int) -> None:
         link(m, slot)
 
 
-@njit(forceinline=True)
+@njit
 def _walk(m: Matching, book: Book, slot: int) -> tuple[int, int]:
     """Copy the levels that the order may take to the walk scratch; return how many, and why it may not take more.
 
@@ -311,7 +311,7 @@ def _walk(m: Matching, book: Book, slot: int) -> tuple[int, int]:
     return levels, stopped
 
 
-@njit(forceinline=True)
+@njit
 def _walked_lots(m: Matching, slot: int, levels: int) -> int:
     """What is left to take on the walk scratch's levels."""
     instrument, level_side = wide(m.orders[slot]["instrument"]), wide(-m.orders[slot]["side"])
@@ -321,7 +321,7 @@ def _walked_lots(m: Matching, slot: int, levels: int) -> int:
     return total_lots
 
 
-@njit(forceinline=True)
+@njit
 def _take(m: Matching, slot: int, levels: int, now_ns: int) -> None:
     """Fill the order as taker from the walk scratch's levels."""
     instrument, level_side = wide(m.orders[slot]["instrument"]), wide(-m.orders[slot]["side"])

@@ -126,19 +126,19 @@ def _power_of_two(least: int) -> int:
     return 1 << (least - 1).bit_length()
 
 
-@njit(forceinline=True)
+@njit
 def wide(value: Any) -> Any:
     """`value` as int64; narrow fields take part in arithmetic and calls only so."""
     return np.int64(value)
 
 
-@njit(forceinline=True)
+@njit
 def column(side: int) -> int:
     """Column of `heads` for orders of `side`."""
     return 0 if side == BUY else 1
 
 
-@njit(forceinline=True)
+@njit
 def report_room(m: Matching) -> int:
     """Reports that can still be made when each order resting or in flight is kept room for its last one."""
     free = len(m.reports) - 1 - m.words[REPORT_COUNT]

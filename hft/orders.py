@@ -160,7 +160,7 @@ def _home(identity: int, mask: int) -> int:
     return (((identity & COUNTER_MAX) << 2) ^ ((identity >> 32) * 40503)) & mask
 
 
-@njit(forceinline=True)
+@njit
 def find(orders: Orders, identity: int) -> int:
     """Return the slot of order `identity`, working or recently ended, or -1."""
     identity = as_int(identity)
@@ -176,7 +176,7 @@ def find(orders: Orders, identity: int) -> int:
     return -1
 
 
-@njit(forceinline=True)
+@njit
 def _unindex(orders: Orders, slot: int) -> None:
     """Take the slot out of the index, shifting back what probed past it."""
     mask = len(orders.cells) - 1
@@ -196,7 +196,7 @@ def _unindex(orders: Orders, slot: int) -> None:
     orders.cells[hole] = 0
 
 
-@njit(forceinline=True)
+@njit
 def _take_slot(orders: Orders) -> int:
     """Return a slot never used, else the longest ended order's, else -1."""
     words = orders.words
@@ -212,7 +212,7 @@ def _take_slot(orders: Orders) -> int:
     return slot
 
 
-@njit(forceinline=True)
+@njit
 def insert_order(orders: Orders, source: NDArray[Any], i: int, now_ns: int) -> int:
     """Put INTENT or ORDER record `i` in the table as PENDING_NEW; return its slot.
 
@@ -264,7 +264,7 @@ def member(orders: Orders, instrument: int, k: int) -> int:
     return orders.members[instrument, k]
 
 
-@njit(forceinline=True)
+@njit
 def _end(orders: Orders, slot: int, state: int) -> None:
     """Make the working order terminal: out of its instrument's members and exposure, and last in line for eviction."""
     instrument, identity = as_int(orders.rows[slot]["instrument"]), orders.rows[slot]["order_id"]
@@ -284,7 +284,7 @@ def _end(orders: Orders, slot: int, state: int) -> None:
             orders.rows[orders.members[instrument, n]]["ref_order_id"] = 0
 
 
-@njit(forceinline=True)
+@njit
 def _set_leaves(orders: Orders, slot: int, leaves_lots: int) -> None:
     instrument = as_int(orders.rows[slot]["instrument"])
     side = 0 if orders.rows[slot]["side"] == Side.BUY else 1
@@ -328,7 +328,7 @@ def _apply_trade(orders: Orders, slot: int, reports: NDArray[Any], i: int) -> in
     return outcome
 
 
-@njit(forceinline=True)
+@njit
 def _apply_state(orders: Orders, slot: int, reports: NDArray[Any], i: int) -> int:
     """Move a known order by a report that is no fill; return its Outcome."""
     row = orders.rows
@@ -360,7 +360,7 @@ def _apply_state(orders: Orders, slot: int, reports: NDArray[Any], i: int) -> in
     return as_int(Outcome.APPLIED)
 
 
-@njit(forceinline=True)
+@njit
 def apply_report(orders: Orders, reports: NDArray[Any], i: int) -> int:
     """Apply REPORT record `i` to the table; return an Outcome. A TRADE is to be booked exactly when it is not negative."""
     kind = as_int(reports[i]["kind"])

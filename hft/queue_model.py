@@ -33,7 +33,7 @@ _MAKER = int(Liquidity.MAKER)
 _FILLED = int(OrderState.FILLED)
 
 
-@njit(forceinline=True)
+@njit
 def take_slot(m: Matching) -> int:
     """A free slot, now counted as working, or -1."""
     slot = m.words[FREE_HEAD]
@@ -43,7 +43,7 @@ def take_slot(m: Matching) -> int:
     return int(slot)
 
 
-@njit(forceinline=True)
+@njit
 def link(m: Matching, slot: int) -> None:
     """Put the order in `slot` behind all of its side with the same price or a better one."""
     order = m.orders[slot]
@@ -61,7 +61,7 @@ def link(m: Matching, slot: int) -> None:
         m.resting[before]["next"] = slot
 
 
-@njit(forceinline=True)
+@njit
 def unlink(m: Matching, slot: int) -> None:
     """Take the order in `slot` out of its side's list; the slot stays in use."""
     instrument, c = wide(m.orders[slot]["instrument"]), column(wide(m.orders[slot]["side"]))
@@ -75,7 +75,7 @@ def unlink(m: Matching, slot: int) -> None:
     m.resting[before]["next"] = after
 
 
-@njit(forceinline=True)
+@njit
 def free_slot(m: Matching, slot: int, state: int) -> None:
     """Give an unlinked slot back, remembering that its order ended in `state`."""
     order, done = m.orders[slot], m.done[done_index(m, m.orders[slot]["order_id"])]
@@ -92,14 +92,14 @@ def free_slot(m: Matching, slot: int, state: int) -> None:
     m.words[WORKING_COUNT] -= 1
 
 
-@njit(forceinline=True)
+@njit
 def done_index(m: Matching, order_id: int) -> int:
     """The only row of `m.done` in which `order_id` can be."""
     low, high = order_id & 0xFFFF_FFFF, order_id >> 32
     return int(((low ^ (high * 40503)) & 0xFFFF_FFFF) & (len(m.done) - 1))
 
 
-@njit(forceinline=True)
+@njit
 def find_resting(m: Matching, instrument: int, order_id: int) -> int:
     """Slot of a resting order of `instrument`, or -1."""
     for c in range(2):
@@ -133,7 +133,7 @@ def fill_maker(m: Matching, slot: int, lots: int, now_ns: int) -> int:
     return lots
 
 
-@njit(forceinline=True)
+@njit
 def find_taken(m: Matching, instrument: int, side: int, price_ticks: int) -> int:
     """Row of what was taken from a level, or -1."""
     for k in range(m.taken_count[instrument]):
@@ -143,7 +143,7 @@ def find_taken(m: Matching, instrument: int, side: int, price_ticks: int) -> int
     return -1
 
 
-@njit(forceinline=True)
+@njit
 def left_lots(m: Matching, instrument: int, side: int, price_ticks: int, shown_lots: int) -> int:
     """What is left to take of a level that shows `shown_lots`."""
     k = find_taken(m, instrument, side, price_ticks)
@@ -152,7 +152,7 @@ def left_lots(m: Matching, instrument: int, side: int, price_ticks: int, shown_l
     return max(0, shown_lots - m.taken[instrument, k]["taken_lots"])
 
 
-@njit(forceinline=True)
+@njit
 def remember_taken(m: Matching, instrument: int, side: int, price_ticks: int, shown_lots: int, lots: int) -> None:
     """Remember `lots` taken from a level; the caller has made sure of a row (`taken_room`)."""
     k = find_taken(m, instrument, side, price_ticks)
@@ -167,13 +167,13 @@ def remember_taken(m: Matching, instrument: int, side: int, price_ticks: int, sh
     m.taken[instrument, k]["taken_lots"] += lots
 
 
-@njit(forceinline=True)
+@njit
 def taken_room(m: Matching, instrument: int) -> int:
     """Levels whose taking can still be remembered."""
     return int(m.taken.shape[1] - m.taken_count[instrument])
 
 
-@njit(forceinline=True)
+@njit
 def see_level(m: Matching, instrument: int, side: int, price_ticks: int, shown_lots: int) -> None:
     """Forget what was taken from a level if it now shows another size."""
     k = find_taken(m, instrument, side, price_ticks)
@@ -183,7 +183,7 @@ def see_level(m: Matching, instrument: int, side: int, price_ticks: int, shown_l
     m.taken[instrument, k] = m.taken[instrument, m.taken_count[instrument]]
 
 
-@njit(forceinline=True)
+@njit
 def clamp_queue(m: Matching, instrument: int, side: int, price_ticks: int, shown_lots: int) -> None:
     """Cut the queue ahead of the orders at a price to the size that it shows."""
     slot = m.heads[instrument, column(side)]
@@ -193,7 +193,7 @@ def clamp_queue(m: Matching, instrument: int, side: int, price_ticks: int, shown
         slot = m.resting[slot]["next"]
 
 
-@njit(forceinline=True)
+@njit
 def clamp_all(m: Matching, book: Book, instrument: int) -> None:
     """Cut every queue ahead to what the book shows: levels may have gone while it was rebuilt."""
     for side in (BUY, SELL):
@@ -204,7 +204,7 @@ def clamp_all(m: Matching, book: Book, instrument: int) -> None:
             slot = m.resting[slot]["next"]
 
 
-@njit(forceinline=True)
+@njit
 def on_trade(m: Matching, instrument: int, aggressor: int, price_ticks: int, lots: int, now_ns: int) -> None:
     """Let a public trade eat the queue and the orders that stand against it, best price and oldest first."""
     remaining = lots
@@ -229,7 +229,7 @@ def on_trade(m: Matching, instrument: int, aggressor: int, price_ticks: int, lot
         slot = after
 
 
-@njit(forceinline=True)
+@njit
 def cross_book(m: Matching, book: Book, instrument: int, now_ns: int) -> None:
     """Fill the orders that the book's other side has reached."""
     for side in (BUY, SELL):
@@ -243,7 +243,7 @@ def cross_book(m: Matching, book: Book, instrument: int, now_ns: int) -> None:
         cross(m, instrument, side, count, now_ns)
 
 
-@njit(forceinline=True)
+@njit
 def cross_quote(m: Matching, instrument: int, side: int, price_ticks: int, lots: int, now_ns: int) -> None:
     """Fill the orders of `side` that a quote of the other side has reached."""
     see_level(m, instrument, -side, price_ticks, lots)

@@ -58,7 +58,7 @@ _KNOWN_FLAGS = int(OrderFlag.POST_ONLY | OrderFlag.REDUCE_ONLY | OrderFlag.FROM_
 _LOW_31 = (1 << 31) - 1
 
 
-@njit(forceinline=True)
+@njit
 def check(state: RiskState, intents: NDArray[Any], i: int, now_ns: int) -> RiskCode:
     """Return RiskCode.OK or the first control that refuses INTENT record `i`; changes nothing.
 
@@ -108,7 +108,7 @@ def _check_cancel(state: RiskState, intents: NDArray[Any], i: int, now_ns: int) 
     return RiskCode.OK
 
 
-@njit(forceinline=True)
+@njit
 def _check_standing(state: RiskState, intents: NDArray[Any], i: int, now_ns: int) -> RiskCode:
     """Who asks, whether anyone may, when it was decided, and whether the ids are right."""
     row, strategy = as_int(intents[i]["instrument"]), as_int(intents[i]["strategy"])
@@ -135,7 +135,7 @@ def _check_standing(state: RiskState, intents: NDArray[Any], i: int, now_ns: int
     return RiskCode.OK
 
 
-@njit(forceinline=True)
+@njit
 def _check_size(state: RiskState, intents: NDArray[Any], i: int) -> RiskCode:
     """The order by itself: its form, the venue's filters, the size limits."""
     row, kind, side = as_int(intents[i]["instrument"]), as_int(intents[i]["kind"]), as_int(intents[i]["side"])
@@ -168,7 +168,7 @@ def _check_size(state: RiskState, intents: NDArray[Any], i: int) -> RiskCode:
     return RiskCode.OK
 
 
-@njit(forceinline=True)
+@njit
 def _check_market(state: RiskState, intents: NDArray[Any], i: int, now_ns: int) -> RiskCode:
     """The order against the book: that there is one, its age, and the price collar at its touch."""
     row = as_int(intents[i]["instrument"])
@@ -192,21 +192,21 @@ def _check_market(state: RiskState, intents: NDArray[Any], i: int, now_ns: int) 
     return RiskCode.OK
 
 
-@njit(forceinline=True)
+@njit
 def _credit(state: RiskState, bucket: int, rate_per_s: int, now_ns: int) -> int:
     """Return the bucket's credit now, in 1e-9 orders; a second's worth at most, and time never runs backwards."""
     elapsed_ns = min(max(now_ns - state.buckets[bucket, FILLED_NS], 0), _SECOND_NS)
     return min(state.buckets[bucket, CREDIT] + elapsed_ns * rate_per_s, rate_per_s * _SECOND_NS)
 
 
-@njit(forceinline=True)
+@njit
 def _who(intents: NDArray[Any], i: int) -> int:
     """Return instrument, strategy and side as one nonzero word."""
     buys = 1 if intents[i]["side"] == Side.BUY else 0
     return (as_int(intents[i]["instrument"]) << 32) | (as_int(intents[i]["strategy"]) << 2) | (buys << 1) | 1
 
 
-@njit(forceinline=True)
+@njit
 def _find_recent(state: RiskState, intents: NDArray[Any], i: int, now_ns: int) -> int:
     """Return where the order may be remembered, or -1 when an identical live one is, or no slot is free."""
     price_ticks, qty_lots, who = intents[i]["price_ticks"], intents[i]["qty_lots"], _who(intents, i)
@@ -226,7 +226,7 @@ def _find_recent(state: RiskState, intents: NDArray[Any], i: int, now_ns: int) -
     return free
 
 
-@njit(forceinline=True)
+@njit
 def _check_flow(state: RiskState, intents: NDArray[Any], i: int, now_ns: int) -> RiskCode:
     """The order among those before it: rates, repeats, how many are open, and whether it would meet one of ours."""
     row, strategy = as_int(intents[i]["instrument"]), as_int(intents[i]["strategy"])
@@ -253,7 +253,7 @@ def _check_flow(state: RiskState, intents: NDArray[Any], i: int, now_ns: int) ->
     return RiskCode.OK
 
 
-@njit(forceinline=True)
+@njit
 def _check_exposure(state: RiskState, intents: NDArray[Any], i: int) -> RiskCode:
     """What the firm could come to hold, and what it has lost."""
     row, qty_lots = as_int(intents[i]["instrument"]), intents[i]["qty_lots"]
@@ -285,7 +285,7 @@ def _check_exposure(state: RiskState, intents: NDArray[Any], i: int) -> RiskCode
     return RiskCode.OK
 
 
-@njit(forceinline=True)
+@njit
 def approve(state: RiskState, intents: NDArray[Any], i: int, now_ns: int) -> int:
     """Commit INTENT record `i`, which `check` just found OK at the same `now_ns`; return its order's slot.
 

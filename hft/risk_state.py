@@ -118,7 +118,7 @@ def worst_lots(position_lots: int, buy_lots: int, sell_lots: int) -> int:
     return max(abs(position_lots + buy_lots), abs(position_lots - sell_lots))
 
 
-@njit(forceinline=True)
+@njit
 def exposure_e8(state: RiskState, row: int, lots: int) -> int:
     """Return `lots` of instrument `row` at its mark in 1e-8 base currency; -1 when it cannot be valued."""
     if lots == 0:
@@ -130,7 +130,7 @@ def exposure_e8(state: RiskState, row: int, lots: int) -> int:
     return value_e8 if 0 <= value_e8 < state.totals[TERM_MAX_E8] else as_int(-1)
 
 
-@njit(forceinline=True)
+@njit
 def refresh(state: RiskState, row: int) -> None:
     """Bring instrument `row`'s exposure and P&L, and the sums over instruments, up to its orders, position and mark."""
     position, tops, totals = state.positions, state.tops, state.totals
@@ -157,7 +157,7 @@ def refresh(state: RiskState, row: int) -> None:
     tops[row, MISSING] = missing
 
 
-@njit(forceinline=True)
+@njit
 def on_top(state: RiskState, market: NDArray[Any], i: int) -> None:
     """Take MARKET record `i`: the touch, its age and the book's validity. LEVEL, TRADE and CLOCK change nothing.
 
@@ -187,7 +187,7 @@ def on_top(state: RiskState, market: NDArray[Any], i: int) -> None:
         tops[row, ASK_TICKS] = 0
 
 
-@njit(forceinline=True)
+@njit
 def _move_mark(state: RiskState, row: int) -> None:
     bid_ticks, ask_ticks = state.tops[row, BID_TICKS], state.tops[row, ASK_TICKS]
     if bid_ticks + ask_ticks == state.positions[row]["mark_ticks_x2"] and 0 < bid_ticks < ask_ticks:
@@ -197,7 +197,7 @@ def _move_mark(state: RiskState, row: int) -> None:
         refresh(state, row)
 
 
-@njit(forceinline=True)
+@njit
 def apply_report(state: RiskState, reports: NDArray[Any], i: int) -> int:
     """Take REPORT record `i` of a venue: the order's state, and a fill's position, cost and fees; return its `Outcome`.
 

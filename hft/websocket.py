@@ -98,7 +98,7 @@ def first_byte_code(first: int) -> int:
     return _WHOLE
 
 
-@njit(forceinline=True)
+@njit
 def read_header(data: NDArray[Any], start: int, end: int, masked: int, payload_bytes_max: int) -> tuple[int, int, int, int, int]:
     """Read the frame header at `data[start:end]`.
 
@@ -150,7 +150,7 @@ def frame_bytes(payload_bytes: int, masked: int) -> int:
     return 2 + extra + 4 * masked + payload_bytes
 
 
-@njit(forceinline=True)
+@njit
 def mask_copy(target: NDArray[Any], at: int, source: NDArray[Any], offset: int, length: int, key: int) -> None:
     """Copy `source[offset:offset+length]` to `target[at:]`, each byte XORed with the masking key; in place is allowed."""
     key0, key1, key2, key3 = np.uint8(key & 0xFF), np.uint8(key >> 8 & 0xFF), np.uint8(key >> 16 & 0xFF), np.uint8(key >> 24 & 0xFF)
@@ -167,7 +167,7 @@ def mask_copy(target: NDArray[Any], at: int, source: NDArray[Any], offset: int, 
         target[at + rest] = source[offset + rest] ^ np.uint8((key >> (8 * (rest & 3))) & 0xFF)
 
 
-@njit(forceinline=True)
+@njit
 def write_frame(target: NDArray[Any], at: int, opcode: int, key: int, source: NDArray[Any], offset: int, length: int) -> int:
     """Write one whole frame (FIN set) at `target[at:]`; returns the offset after it.
 
@@ -193,7 +193,7 @@ def write_frame(target: NDArray[Any], at: int, opcode: int, key: int, source: ND
     return at + length
 
 
-@njit(forceinline=True)
+@njit
 def next_mask_key(words: NDArray[Any], index: int) -> int:
     """Advance the xorshift64 state in `words[index]` (never 0) and return 32 bits of it, 0 .. 2**32 - 1.
 

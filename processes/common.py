@@ -79,7 +79,7 @@ def new_common(control_words: NDArray[np.int64], counters: NDArray[np.int64], jo
     )
 
 
-@njit(forceinline=True)
+@njit
 def may_work(common: Common) -> bool:
     """Begin a `work`: False when the journal must rotate first."""
     common.words[WORK_OPEN] = 0
@@ -89,14 +89,14 @@ def may_work(common: Common) -> bool:
     return True
 
 
-@njit(forceinline=True)
+@njit
 def journal_bytes(common: Common, kind: int, outputs: int, source: NDArray[np.uint8], offset: int, n_bytes: int) -> None:
     """Append one record to the stage's journal; `outputs` has a bit for each of the stage's output rings that it goes to."""
     if append(common.journal, kind, outputs, 1, source, offset, n_bytes) < 0:
         common.words[JOURNAL_FAILED] = 1
 
 
-@njit(forceinline=True)
+@njit
 def take_in(common: Common, ring: Ring, number: int, now_ns: int) -> int:
     """Journal that this `work` takes what waits in the ring with this number, at most BUDGET; return how many records.
 
@@ -109,13 +109,13 @@ def take_in(common: Common, ring: Ring, number: int, now_ns: int) -> int:
     return count
 
 
-@njit(forceinline=True)
+@njit
 def note_word(common: Common, kind: int, value: int, now_ns: int) -> None:
     """Journal that this `work` saw a timer pass or a control word change."""
     _note(common, kind, -1, 0, 0, value, now_ns)
 
 
-@njit(forceinline=True)
+@njit
 def _note(common: Common, kind: int, ring: int, first: int, last: int, value: int, now_ns: int) -> None:
     if common.words[WORK_OPEN] == 0:
         common.words[WORK_OPEN] = 1
@@ -131,7 +131,7 @@ def _note(common: Common, kind: int, ring: int, first: int, last: int, value: in
     journal_bytes(common, _INPUT, 0, common.input_bytes, 0, _INPUT_BYTES)
 
 
-@njit(forceinline=True)
+@njit
 def _nothing_halts(common: Common) -> bool:
     """Whether no word forbids anything and no cell says that one did: what is true nearly always, told in a few loads."""
     words, halts = common.control, common.halts
@@ -179,13 +179,13 @@ def _observe_all(common: Common, now_ns: int) -> int:
     return changes
 
 
-@njit(forceinline=True)
+@njit
 def observe(common: Common, now_ns: int) -> int:
     """Read the halt and kill words; journal and take over each cell that changed; return how many did."""
     return 0 if _nothing_halts(common) else _observe_all(common, now_ns)
 
 
-@njit(forceinline=True)
+@njit
 def is_halted(common: Common, venue: int, strategy: int) -> bool:
     """Whether an order of this strategy to this venue may not be sent; -1 asks for no venue or strategy in particular."""
     halts = common.halts

@@ -67,7 +67,7 @@ class Feed(NamedTuple):
     direct: NDArray[np.int64]  #: one cell: 1 if the wire is read and written here
 
 
-@njit(forceinline=True)
+@njit
 def work(ctx: Feed, now_ns: int) -> int:
     """Read the socket, publish what it brought; return how many frames were taken."""
     if not may_work(ctx.common):
@@ -98,7 +98,7 @@ def work(ctx: Feed, now_ns: int) -> int:
     return done
 
 
-@njit(forceinline=True)
+@njit
 def publish_event(ctx: Feed, count: int) -> None:
     """Journal and publish the first `count` staged records to every ring that can take them."""
     if count <= 0:
@@ -132,7 +132,7 @@ def publish_event(ctx: Feed, count: int) -> None:
         add(counters, FeedCounter.QUOTES, 1)
 
 
-@njit(forceinline=True)
+@njit
 def _fits_journal(ctx: Feed, count: int) -> bool:
     """Whether the journal file has room for `count` records; if a new one would have, that is asked for."""
     journal = ctx.common.journal
@@ -145,13 +145,13 @@ def _fits_journal(ctx: Feed, count: int) -> bool:
     return False
 
 
-@njit(forceinline=True)
+@njit
 def is_top(kind: int) -> int:
     """1 for the kinds that rings without depth carry."""
     return 0 if kind == _LEVEL or kind == _TRADE else 1
 
 
-@njit(forceinline=True)
+@njit
 def _publish_to(ctx: Feed, count: int, outputs: int) -> None:
     """Journal the staged records in runs that go to the same rings, and publish them to the rings in `outputs`."""
     if outputs == 0:
@@ -175,7 +175,7 @@ def _publish_to(ctx: Feed, count: int, outputs: int) -> None:
             _publish_one(ctx, k, count)
 
 
-@njit(forceinline=True)
+@njit
 def _publish_one(ctx: Feed, k: int, count: int) -> None:
     ring, n = ctx.out[k], 0
     for i in range(count):

@@ -58,27 +58,27 @@ def new_http_line(pool: HttpPool, stream: ws_line.WsLine) -> HttpLine:
     return HttpLine(pool, stream, np.zeros((pool.connections.shape[0], 2), np.int64))
 
 
-@njit(forceinline=True)
+@njit
 def poll(line: HttpLine, now_ns: int) -> None:
     """See `order_line`."""
     http_poll(line.pool, now_ns)
     ws_line.poll(line.stream, now_ns)
 
 
-@njit(forceinline=True)
+@njit
 def flush(line: HttpLine, kills: NDArray[Any], firm: int, venue: int) -> None:
     """See `order_line`."""
     http_flush(line.pool, kills, firm, venue)
     ws_line.flush(line.stream, kills, firm, venue)
 
 
-@njit(forceinline=True)
+@njit
 def can_send(line: HttpLine) -> int:
     """See `order_line`."""
     return 1 if claim_connection(line.pool, ORDERS) >= 0 else 0
 
 
-@njit(forceinline=True)
+@njit
 def queue(line: HttpLine, lane: int, tag: int, kind: int, deadline_ns: int, source: NDArray[Any], offset: int, length: int) -> int:
     """See `order_line`."""
     k = claim_connection(line.pool, lane)
@@ -89,7 +89,7 @@ def queue(line: HttpLine, lane: int, tag: int, kind: int, deadline_ns: int, sour
     return 1
 
 
-@njit(forceinline=True)
+@njit
 def settled(line: HttpLine) -> tuple[int, int]:
     """See `order_line`. What left and got no answer is told as an event by `scan`."""
     rows = line.pool.connections
@@ -108,7 +108,7 @@ def settled(line: HttpLine) -> tuple[int, int]:
     return _NO_NEWS, 0
 
 
-@njit(forceinline=True)
+@njit
 def scan(line: HttpLine, codec: Any, box: ColdBox, events: NDArray[Any]) -> int:
     """See `order_line`."""
     pool = line.pool

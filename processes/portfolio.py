@@ -41,7 +41,7 @@ class Portfolio(NamedTuple):
     cells: NDArray[np.int64]  #: [row, words]: the shared copies
 
 
-@njit(forceinline=True)
+@njit
 def work(ctx: Portfolio, now_ns: int) -> int:
     """Take in what came; return how many records."""
     if not may_work(ctx.common):
@@ -54,7 +54,7 @@ def work(ctx: Portfolio, now_ns: int) -> int:
     return done
 
 
-@njit(forceinline=True)
+@njit
 def _drain_reports(ctx: Portfolio, k: int, now_ns: int) -> int:
     ring = ctx.reports[k]
     count = take_in(ctx.common, ring, ctx.rings[k], now_ns)
@@ -67,7 +67,7 @@ def _drain_reports(ctx: Portfolio, k: int, now_ns: int) -> int:
     return count
 
 
-@njit(forceinline=True)
+@njit
 def _take_report(ctx: Portfolio, reports: NDArray[Any], i: int, now_ns: int) -> None:
     """Follow the order, book the fill, publish the rows of its instrument."""
     report = reports[i]
@@ -105,7 +105,7 @@ def _follow(ctx: Portfolio, reports: NDArray[Any], i: int, now_ns: int) -> int:
     return insert_order(ctx.orders, ctx.order, 0, now_ns)
 
 
-@njit(forceinline=True)
+@njit
 def _change_working(positions: NDArray[Any], own: int, side: int, lots: int) -> None:
     firm = as_int(positions[own]["instrument"])
     for row in (firm, own):
@@ -115,7 +115,7 @@ def _change_working(positions: NDArray[Any], own: int, side: int, lots: int) -> 
             positions[row]["working_sell_lots"] += lots
 
 
-@njit(forceinline=True)
+@njit
 def _drain_market(ctx: Portfolio, k: int, now_ns: int) -> int:
     ring = ctx.markets[k]
     count = take_in(ctx.common, ring, ctx.rings[len(ctx.reports) + k], now_ns)
@@ -134,6 +134,6 @@ def _drain_market(ctx: Portfolio, k: int, now_ns: int) -> int:
     return count
 
 
-@njit(forceinline=True)
+@njit
 def _publish(ctx: Portfolio, row: int) -> None:
     write(ctx.cells[row], ctx.positions, row)

@@ -59,7 +59,7 @@ class Risk(NamedTuple):
     report_bytes: NDArray[np.uint8]
 
 
-@njit(forceinline=True)
+@njit
 def work(ctx: Risk, now_ns: int) -> int:
     """Take in what came and judge every intent; return how much was done."""
     if not may_work(ctx.common):
@@ -76,7 +76,7 @@ def work(ctx: Risk, now_ns: int) -> int:
     return done
 
 
-@njit(forceinline=True)
+@njit
 def _copy_halts(ctx: Risk) -> None:
     """Give the checks the halts that this stage observed and journaled."""
     seen, halts = ctx.common.halts, ctx.state.halts
@@ -86,7 +86,7 @@ def _copy_halts(ctx: Risk) -> None:
         halts[VENUE_KILL + k] = seen[VENUE_CELL + k]
 
 
-@njit(forceinline=True)
+@njit
 def _drain_reports(ctx: Risk, k: int, now_ns: int) -> int:
     ring = ctx.reports[k]
     count = take_in(ctx.common, ring, ctx.rings[k], now_ns)
@@ -99,7 +99,7 @@ def _drain_reports(ctx: Risk, k: int, now_ns: int) -> int:
     return count
 
 
-@njit(forceinline=True)
+@njit
 def _drain_market(ctx: Risk, k: int, now_ns: int) -> int:
     ring = ctx.markets[k]
     count = take_in(ctx.common, ring, ctx.rings[len(ctx.reports) + k], now_ns)
@@ -112,7 +112,7 @@ def _drain_market(ctx: Risk, k: int, now_ns: int) -> int:
     return count
 
 
-@njit(forceinline=True)
+@njit
 def _drain_intents(ctx: Risk, k: int, now_ns: int) -> int:
     ring = ctx.intents[k]
     count = take_in(ctx.common, ring, ctx.rings[len(ctx.reports) + len(ctx.markets) + k], now_ns)
@@ -125,7 +125,7 @@ def _drain_intents(ctx: Risk, k: int, now_ns: int) -> int:
     return count
 
 
-@njit(forceinline=True)
+@njit
 def _judge(ctx: Risk, intents: NDArray[Any], i: int, strategy: int, now_ns: int) -> None:
     """Approve the intent from the ring of `strategy`, or refuse it with the first control that it fails."""
     code = as_int(RiskCode.STRATEGY_NOT_APPROVED)
@@ -143,7 +143,7 @@ def _judge(ctx: Risk, intents: NDArray[Any], i: int, strategy: int, now_ns: int)
     _refuse(ctx, intents, i, strategy, code)
 
 
-@njit(forceinline=True)
+@njit
 def _order(ctx: Risk, intents: NDArray[Any], i: int, venue: int) -> None:
     """Make the ORDER, journal it, publish it."""
     intent, order = intents[i], ctx.order[0]
@@ -168,7 +168,7 @@ def _order(ctx: Risk, intents: NDArray[Any], i: int, venue: int) -> None:
     add(ctx.common.counters, RiskCounter.APPROVED, 1)
 
 
-@njit(forceinline=True)
+@njit
 def _refuse(ctx: Risk, intents: NDArray[Any], i: int, strategy: int, code: int) -> None:
     """Journal the refusal and hand it to the strategy whose ring it came from."""
     intent, report = intents[i], ctx.report[0]

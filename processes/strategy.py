@@ -56,7 +56,7 @@ class Strategy(NamedTuple):
     settings: NDArray[np.int64]  #: strategy row, timer interval in ns
 
 
-@njit(forceinline=True)
+@njit
 def work(ctx: Strategy, callbacks: Any, now_ns: int) -> int:
     """Take in what came and decide; return how much was done."""
     if not may_work(ctx.common):
@@ -83,12 +83,12 @@ def work(ctx: Strategy, callbacks: Any, now_ns: int) -> int:
     return done
 
 
-@njit(forceinline=True)
+@njit
 def _halted(ctx: Strategy) -> bool:
     return is_halted(ctx.common, -1, ctx.settings[0])
 
 
-@njit(forceinline=True)
+@njit
 def _drain_reports(ctx: Strategy, callbacks: Any, k: int, now_ns: int) -> int:
     ring = ctx.reports[k]
     count = take_in(ctx.common, ring, ctx.rings[k], now_ns)
@@ -111,7 +111,7 @@ def _drain_reports(ctx: Strategy, callbacks: Any, k: int, now_ns: int) -> int:
     return count
 
 
-@njit(forceinline=True)
+@njit
 def _drain_market(ctx: Strategy, callbacks: Any, k: int, now_ns: int) -> int:
     ring = ctx.markets[k]
     count = take_in(ctx.common, ring, ctx.rings[len(ctx.reports) + k], now_ns)
@@ -123,7 +123,7 @@ def _drain_market(ctx: Strategy, callbacks: Any, k: int, now_ns: int) -> int:
     return count
 
 
-@njit(forceinline=True)
+@njit
 def _take_market(ctx: Strategy, callbacks: Any, markets: NDArray[Any], i: int, now_ns: int) -> None:
     """Apply one record; decide when it completes an event."""
     view, market = ctx.own, markets[i]
@@ -156,7 +156,7 @@ def _take_market(ctx: Strategy, callbacks: Any, markets: NDArray[Any], i: int, n
     _publish_staged(ctx, market["received_ns"], market["received_ns"] + as_int(market["decode_ns"]), _FROM_MARKET, now_ns)
 
 
-@njit(forceinline=True)
+@njit
 def _publish_staged(ctx: Strategy, received_ns: int, decoded_ns: int, flag: int, now_ns: int) -> None:
     """Stamp, enter, journal and publish what the callback staged; what does not fit the ring is dropped and counted."""
     view = ctx.own

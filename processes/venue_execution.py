@@ -57,7 +57,7 @@ MESSAGES_MAX = 64
 _TIMER_NS = 5_000_000
 
 
-@njit(forceinline=True)
+@njit
 def work(ctx: VenueExecution, now_ns: int) -> int:
     """Hear the venue, send what was approved, tell what became of it; return how much was done."""
     if not may_work(ctx.common):
@@ -103,7 +103,7 @@ def take_event(ctx: VenueExecution, k: int, now_ns: int) -> None:
         send_follower(ctx, now_ns)
 
 
-@njit(forceinline=True)
+@njit
 def _drain_orders(ctx: VenueExecution, now_ns: int) -> int:
     ring = ctx.orders
     count = take_in(ctx.common, ring, ctx.rings[1], now_ns)
@@ -129,7 +129,7 @@ def _obey(ctx: VenueExecution, now_ns: int) -> None:
             cancel_scope(ctx, -1, strategy, now_ns)
 
 
-@njit(forceinline=True)
+@njit
 def _settle(ctx: VenueExecution, now_ns: int) -> None:
     """Learn which of the queued requests left."""
     what, order_id = settled(ctx.line)
@@ -151,7 +151,7 @@ def _is_killed(ctx: VenueExecution) -> bool:
     return halts[FIRM_CELL] | halts[VENUE_CELL + ctx.venue[0]] != 0
 
 
-@njit(forceinline=True)
+@njit
 def _note_left(ctx: VenueExecution, slot: int) -> None:
     """The order's request has left this host."""
     if slot < 0:

@@ -102,7 +102,7 @@ def tell_report(ctx: VenueExecution, n: int) -> None:
     publish_report(ctx)
 
 
-@njit(forceinline=True)
+@njit
 def take_order(ctx: VenueExecution, now_ns: int) -> None:
     """Do what the approved instruction in the scratch row says."""
     kind = as_int(ctx.order[0]["kind"])
@@ -116,7 +116,7 @@ def take_order(ctx: VenueExecution, now_ns: int) -> None:
         cancel_scope(ctx, as_int(ctx.order[0]["instrument"]), as_int(ctx.order[0]["strategy"]), now_ns)
 
 
-@njit(forceinline=True)
+@njit
 def _refusal(ctx: VenueExecution, now_ns: int) -> int:
     """Why the new order in the scratch row may not leave now, as ExecutionCode; 0 if it may."""
     row = ctx.order[0]
@@ -133,7 +133,7 @@ def _refusal(ctx: VenueExecution, now_ns: int) -> int:
     return 0
 
 
-@njit(forceinline=True)
+@njit
 def _open_order(ctx: VenueExecution, ref_slot: int, now_ns: int) -> None:
     """Enter and send the NEW or REPLACE in the scratch row; `ref_slot` is the order that a REPLACE replaces."""
     slot = begin_order(ctx.live, ctx.order, 0, now_ns)
@@ -148,7 +148,7 @@ def _open_order(ctx: VenueExecution, ref_slot: int, now_ns: int) -> None:
         tell_unsent(ctx, slot, code, now_ns)
 
 
-@njit(forceinline=True)
+@njit
 def _send(ctx: VenueExecution, slot: int, ref_slot: int, now_ns: int) -> int:
     """Journal, encode and queue the request of the order in the scratch row; 0, or the ExecutionCode of what kept it from leaving."""
     row, live = ctx.order[0], ctx.live.live

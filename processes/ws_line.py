@@ -61,27 +61,27 @@ def new_ws_line(wire: Wire, direct: bool, requests_max: int) -> WsLine:
     return WsLine(wire, np.zeros(requests_max, np.int64), words)
 
 
-@njit(forceinline=True)
+@njit
 def poll(line: WsLine, now_ns: int) -> None:
     """See `order_line`."""
     if line.words[DIRECT] != 0:
         direct_poll(line.wire, now_ns)
 
 
-@njit(forceinline=True)
+@njit
 def flush(line: WsLine, kills: NDArray[Any], firm: int, venue: int) -> None:
     """See `order_line`."""
     if line.words[DIRECT] != 0:
         direct_flush(line.wire, kills, firm, venue)
 
 
-@njit(forceinline=True)
+@njit
 def can_send(line: WsLine) -> int:
     """See `order_line`."""
     return 1 if line.wire.words[STATE] == _OPEN else 0
 
 
-@njit(forceinline=True)
+@njit
 def queue(line: WsLine, lane: int, tag: int, kind: int, deadline_ns: int, source: NDArray[Any], offset: int, length: int) -> int:
     """See `order_line`."""
     words = line.words
@@ -95,7 +95,7 @@ def queue(line: WsLine, lane: int, tag: int, kind: int, deadline_ns: int, source
     return 1
 
 
-@njit(forceinline=True)
+@njit
 def settled(line: WsLine) -> tuple[int, int]:
     """See `order_line`."""
     words, counters = line.words, line.wire.words
@@ -114,14 +114,14 @@ def settled(line: WsLine) -> tuple[int, int]:
     return _NO_NEWS, 0
 
 
-@njit(forceinline=True)
+@njit
 def _take(line: WsLine) -> int:
     tag = line.queued[line.words[HEAD] & (len(line.queued) - 1)]
     line.words[HEAD] += 1
     return tag
 
 
-@njit(forceinline=True)
+@njit
 def scan(line: WsLine, codec: Any, box: ColdBox, events: NDArray[Any]) -> int:
     """See `order_line`."""
     row = next_message(line.wire)

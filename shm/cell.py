@@ -21,7 +21,7 @@ from shm.layout import CELL_WORDS, VERSION, aligned_zeros, cell_bytes
 READ_TRIES = 64
 
 
-@njit(forceinline=True)
+@njit
 def write(cell: NDArray[np.int64], source: NDArray[Any], i: int) -> None:
     """Make the record `source[i]` the cell's value."""
     version = cell[VERSION]

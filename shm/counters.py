@@ -10,7 +10,7 @@ from shm.atomics import store_release
 from shm.jit import njit
 
 
-@njit(forceinline=True)
+@njit
 def add(values: NDArray[Any], i: int, count: int) -> None:
     """Add `count` to counter `i`, an int or an IntEnum member. Only the block's one writer may."""
     # SYNC counter: pairs with load_acquire in observe.counters(). A reader sees each count whole, and never one go back.

@@ -7,6 +7,8 @@ from typing import Any
 
 from numba.extending import overload
 
+from shm.inlining import InnerCompiler
+
 
 def by_type(kernels: Mapping[type, Any], name: str) -> Callable[..., Any]:
     """A function that calls the kernel `name` of `kernels[T]`, where T is the NamedTuple type of its first argument.
@@ -18,7 +20,7 @@ def by_type(kernels: Mapping[type, Any], name: str) -> Callable[..., Any]:
     def call(first: Any, *rest: Any) -> Any:
         return getattr(kernels[type(first)], name)(first, *rest)
 
-    @overload(call, jit_options={"forceinline": True})
+    @overload(call, jit_options={"pipeline_class": InnerCompiler})
     def compiled(first: Any, *rest: Any) -> Any:
         kernel = getattr(kernels[first.instance_class], name)
 

@@ -60,7 +60,7 @@ def bucket_of(value_ns: int) -> int:
     return scale * SUB_BUCKETS_HALF + (value >> scale)
 
 
-@njit(forceinline=True)
+@njit
 def record(words: NDArray[np.int64], value_ns: int) -> None:
     """Count one value."""
     words[HISTOGRAM_WORDS + bucket_of(value_ns)] += 1

@@ -28,6 +28,7 @@ from numba.core import config
 from numba.core.errors import NumbaExperimentalFeatureWarning
 
 from shm.cache_lock import lock_saves
+from shm.inlining import Kernel
 
 #: False when `NUMBA_DISABLE_JIT=1`: kernels then run as plain Python.
 JIT_ENABLED: bool = not config.DISABLE_JIT
@@ -35,7 +36,15 @@ JIT_ENABLED: bool = not config.DISABLE_JIT
 #: Packages whose sources may be compiled into a kernel.
 _PACKAGES = ("shm", "hft", "strategies", "processes")
 
-_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+_OPTIONS: dict[str, Any] = {
+    "nopython": True,
+    "boundscheck": None,
+    # Left unset, it would be taken over from whichever kernel is being compiled meanwhile.
+    "forceinline": False,
+    "cache": True,
+    "nogil": True,
+    "error_model": "numpy",
+}
 
 _Kernel = TypeVar("_Kernel", bound=Callable[..., Any])
 
@@ -78,5 +87,21 @@ def njit(*args: Any, allocates: bool = False, **options: Any) -> Any:
     """Compile a kernel: `@njit`, `@njit(allocates=True)` or `@njit(signature)`; other options are Numba's own."""
     merged = {**_OPTIONS, "_nrt": allocates, **options}
     if len(args) == 1 and inspect.isfunction(args[0]):
-        return numba.njit(**merged)(args[0])
-    return numba.njit(*args, **merged)
+        return _kernel(args[0], merged)
+
+    def decorate(function: Any) -> Any:
+        return _kernel(function, merged, *args)
+
+    return decorate
+
+
+def _kernel(function: Any, options: dict[str, Any], signature: Any = None) -> Any:
+    if not JIT_ENABLED:
+        return function
+    kernel = Kernel(function, targetoptions={name: value for name, value in options.items() if name != "cache"})
+    if options["cache"]:
+        kernel.enable_caching()
+    if signature is not None:
+        kernel.compile(signature)
+        kernel.disable_compile()
+    return kernel

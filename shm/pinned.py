@@ -1,7 +1,8 @@
 """Pinned contexts: hand a kernel a large tuple of contexts through one small array.
 
 Passing a tuple of NamedTuples from Python costs tens of microseconds a call, because every array in it is inspected and
-unpacked again. `pin` stores the unpacked tuple once in a cell; a kernel reads it back with `unpin(cell)` for nothing.
+unpacked again. `pin` stores the unpacked tuple once in a cell; a kernel gets it back with `unpin(cell)` for nothing: each
+NamedTuple in it stays where it is, and a kernel that is given one gets a pointer (`InCell`) and loads the fields it uses.
 
 The tuple's type must be part of the kernel's signature, or a cached kernel could read a cell of another shape. So the cell
 is an array whose dtype names the type: `[("t<hash of the type>", "u1", size)]`. A cell holds raw addresses: it is good in
@@ -17,13 +18,39 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
+from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic, overload
+from numba.core.datamodel import models
+from numba.core.imputils import impl_ret_borrowed
+from numba.core.typing.templates import AttributeTemplate
+from numba.extending import infer_getattr, intrinsic, lower_getattr_generic, overload, register_model
 
+from shm.inlining import InnerCompiler
 from shm.jit import JIT_ENABLED, njit
 
 #: field name of a cell's dtype -> the numba type that the cell holds
 _TYPES: dict[str, types.Type] = {}
+
+
+_kinds: Any = types
+
+
+class InCell(_kinds.Type):
+    """The type of a NamedTuple that stays in a cell: a pointer to it, and to kernels the NamedTuple itself.
+
+    By value, a context of hundreds of words would be unpacked into as many arguments of every kernel that it is handed to.
+    """
+
+    def __init__(self, held: Any) -> None:
+        self.held = held
+        self.instance_class = held.instance_class
+        super().__init__(name=f"InCell({held})")
+
+
+@register_model(InCell)
+class _InCellModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: InCell) -> None:
+        super().__init__(manager, kind, ir.IntType(8).as_pointer())
 
 
 class Pinned(NamedTuple):
@@ -96,21 +123,77 @@ def _write(typing_context: Any, cell: types.Type, contexts: types.Type) -> Any:
     return types.void(cell, contexts), codegen
 
 
+def _read_type(held: Any) -> Any:
+    """What a kernel sees of `held` in a cell: NamedTuples as pointers, tuples of such as tuples of pointers, all else by value."""
+    if isinstance(held, _kinds.BaseNamedTuple):
+        return InCell(held)
+    if isinstance(held, _kinds.BaseTuple):
+        return _kinds.Tuple([_read_type(member) for member in held])
+    return held
+
+
+def _load(context: Any, builder: Any, held: Any, address: Any) -> Any:
+    """The value of `_read_type(held)` for what is stored at `address`."""
+    if isinstance(held, _kinds.BaseNamedTuple):
+        return builder.bitcast(address, ir.IntType(8).as_pointer())
+    if isinstance(held, _kinds.BaseTuple):
+        members = [_load(context, builder, member, _member(builder, address, i)) for i, member in enumerate(held)]
+        return context.make_tuple(builder, _read_type(held), members)
+    return context.data_model_manager[held].from_data(builder, _load_words(builder, address))
+
+
+def _member(builder: Any, address: Any, i: int) -> Any:
+    return builder.gep(address, [ir.Constant(ir.IntType(32), 0), ir.Constant(ir.IntType(32), i)], inbounds=True)
+
+
+def _load_words(builder: Any, address: Any) -> Any:
+    """What is at `address`, loaded scalar by scalar, so that the compiler drops what is not used.
+
+    A cell does not change once it is pinned, which lets the compiler load a word once however much is written in between.
+    """
+    kind = address.type.pointee
+    if not isinstance(kind, ir.Aggregate):
+        word = builder.load(address)
+        word.set_metadata("invariant.load", builder.module.add_metadata([]))
+        return word
+    value = ir.Constant(kind, ir.Undefined)
+    for i in range(len(kind)):
+        value = builder.insert_value(value, _load_words(builder, _member(builder, address, i)), i)
+    return value
+
+
+@infer_getattr
+class _InCellFields(AttributeTemplate):
+    key = InCell
+
+    def generic_resolve(self, kind: InCell, name: str) -> Any:
+        """The type of a field as a kernel sees it, None for no field."""
+        if name not in kind.held.fields:
+            return None
+        return _read_type(kind.held[kind.held.fields.index(name)])
+
+
+@lower_getattr_generic(InCell)
+def _field(context: Any, builder: Any, kind: InCell, pointer: Any, name: str) -> Any:
+    i = kind.held.fields.index(name)
+    stored = builder.bitcast(pointer, context.get_data_type(kind.held).as_pointer())
+    value = _load(context, builder, kind.held[i], _member(builder, stored, i))
+    return impl_ret_borrowed(context, builder, _read_type(kind.held[i]), value)
+
+
 @intrinsic
 def _read(typing_context: Any, cell: types.Type) -> Any:
     held = _held_type(cell)
+    seen = _read_type(held)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        stored = builder.load(_pointer(context, builder, signature.args[0], args[0], held))
-        value = context.data_model_manager[held].from_data(builder, stored)
-        if context.enable_nrt:
-            context.nrt.incref(builder, held, value)
-        return value
+        value = _load(context, builder, held, _pointer(context, builder, signature.args[0], args[0], held))
+        return impl_ret_borrowed(context, builder, seen, value)
 
-    return held(cell), codegen
+    return seen(cell), codegen
 
 
-@overload(unpin, jit_options={"forceinline": True})
+@overload(unpin, jit_options={"pipeline_class": InnerCompiler})
 def _unpin_compiled(cell: Any) -> Any:
     def body(cell: Any) -> Any:
         return _read(cell)

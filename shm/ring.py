@@ -52,7 +52,7 @@ class Ring(NamedTuple):
     bytes: NDArray[np.uint8]
 
 
-@njit(forceinline=True)
+@njit
 def claim(ring: Ring) -> int:
     """Producer: the slot to fill next, or -1 when the ring is full. Claiming again without publishing gives the same slot."""
     words = ring.words
@@ -66,14 +66,14 @@ def claim(ring: Ring) -> int:
     return tail & (ring.slots.size - 1)
 
 
-@njit(forceinline=True)
+@njit
 def publish(ring: Ring) -> None:
     """Producer: hand the claimed record over."""
     # SYNC tail: pairs with load_acquire(TAIL) in peek() and available(). The record is complete before TAIL says so.
     store_release(ring.words, TAIL, ring.words[TAIL] + 1)
 
 
-@njit(forceinline=True)
+@njit
 def room(ring: Ring) -> int:
     """Producer: how many records can be published now."""
     # SYNC head: pairs with store_release(HEAD) in release() and release_many().
@@ -81,7 +81,7 @@ def room(ring: Ring) -> int:
     return ring.slots.size - (ring.words[TAIL] - ring.words[HEAD_SEEN])
 
 
-@njit(forceinline=True)
+@njit
 def has_room(ring: Ring, count: int) -> bool:
     """Producer: whether `count` records can be published; asks the other core only when the last answer no longer does."""
     if ring.words[TAIL] - ring.words[HEAD_SEEN] + count <= ring.slots.size:
@@ -89,20 +89,20 @@ def has_room(ring: Ring, count: int) -> bool:
     return room(ring) >= count
 
 
-@njit(forceinline=True)
+@njit
 def slot_at(ring: Ring, k: int) -> int:
     """Producer: the slot of the k-th record not yet published, from 0; below `room(ring)`."""
     return (ring.words[TAIL] + k) & (ring.slots.size - 1)
 
 
-@njit(forceinline=True)
+@njit
 def publish_many(ring: Ring, count: int) -> None:
     """Producer: hand over the next `count` records, all visible at once."""
     # SYNC tail: pairs with load_acquire(TAIL) in peek() and available(). All records are complete before TAIL says so.
     store_release(ring.words, TAIL, ring.words[TAIL] + count)
 
 
-@njit(forceinline=True)
+@njit
 def peek(ring: Ring) -> int:
     """Consumer: the slot of the oldest unread record, or -1 when there is none."""
     words = ring.words
@@ -116,14 +116,14 @@ def peek(ring: Ring) -> int:
     return head & (ring.slots.size - 1)
 
 
-@njit(forceinline=True)
+@njit
 def release(ring: Ring) -> None:
     """Consumer: give the peeked slot back."""
     # SYNC head: pairs with load_acquire(HEAD) in claim() and room(). The record was read before its slot is free.
     store_release(ring.words, HEAD, ring.words[HEAD] + 1)
 
 
-@njit(forceinline=True)
+@njit
 def available(ring: Ring) -> int:
     """Consumer: a number of unread records, 0 only when there are none; the rest shows once these are released."""
     words = ring.words
@@ -133,40 +133,40 @@ def available(ring: Ring) -> int:
     return words[TAIL_SEEN] - words[HEAD]
 
 
-@njit(forceinline=True)
+@njit
 def slot_of(ring: Ring, k: int) -> int:
     """Consumer: the slot of the k-th unread record, from 0; below `available(ring)`."""
     return (ring.words[HEAD] + k) & (ring.slots.size - 1)
 
 
-@njit(forceinline=True)
+@njit
 def release_many(ring: Ring, count: int) -> None:
     """Consumer: give the oldest `count` slots back at once."""
     # SYNC head: pairs with load_acquire(HEAD) in claim() and room(). The records were read before their slots are free.
     store_release(ring.words, HEAD, ring.words[HEAD] + count)
 
 
-@njit(forceinline=True)
+@njit
 def tail_sequence(ring: Ring) -> int:
     """The sequence number published next; also how many records were ever published."""
     # SYNC tail: pairs with store_release(TAIL) in publish() and publish_many().
     return load_acquire(ring.words, TAIL)
 
 
-@njit(forceinline=True)
+@njit
 def head_sequence(ring: Ring) -> int:
     """The sequence number consumed next; also how many records were ever consumed."""
     # SYNC head: pairs with store_release(HEAD) in release() and release_many().
     return load_acquire(ring.words, HEAD)
 
 
-@njit(forceinline=True)
+@njit
 def copy_record(ring: Ring, slot: int, source: NDArray[Any], i: int) -> None:
     """Copy the whole record `source[i]` into a slot."""
     copy_item(ring.slots, slot, source, i)
 
 
-@njit(forceinline=True)
+@njit
 def read_record(ring: Ring, slot: int, target: NDArray[Any], i: int) -> None:
     """Copy the whole record in a slot into `target[i]`."""
     copy_item(target, i, ring.slots, slot)

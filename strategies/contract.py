@@ -143,7 +143,7 @@ def sample_view(instruments: int = 1, params: int = 1) -> View:
     )
 
 
-@njit(forceinline=True)
+@njit
 def view_of(cell: Any) -> Any:
     """The View that a callback's cell holds.
 
@@ -221,7 +221,7 @@ def resolve_params(strategy: Strategy, given: Mapping[str, float]) -> NDArray[np
     return np.array([given.get(param.name, param.default) for param in strategy.params], np.float64)
 
 
-@njit(forceinline=True)
+@njit
 def send(view: View, instrument: int, side: int, price_ticks: int, qty_lots: int, tif: int, flags: int) -> int:
     """Stage a new order; return its id, or 0 if it could not be staged."""
     return _stage(view, _NEW, 0, instrument, side, price_ticks, qty_lots, tif, flags)
@@ -251,7 +251,7 @@ def cancel_all(view: View, instrument: int) -> int:
     return _stage(view, _CANCEL_ALL, 0, instrument, 0, 0, 0, 0, 0)
 
 
-@njit(forceinline=True)
+@njit
 def _stage(
     view: View, kind: int, ref_order_id: int, instrument: int, side: int, price_ticks: int, qty_lots: int, tif: int, flags: int
 ) -> int:

@@ -86,7 +86,7 @@ _NS_PER_MS = 1_000_000
 _NS_PER_S = 1e9
 
 
-@njit(forceinline=True)
+@njit
 def withdraw(view: View, instrument: int, now_ns: int) -> int:
     """Ask for the end of all orders in the instrument."""
     view.ints[instrument, WITHDRAWN_NS] = now_ns
@@ -96,7 +96,7 @@ def withdraw(view: View, instrument: int, now_ns: int) -> int:
     return 1
 
 
-@njit(forceinline=True)
+@njit
 def target_ticks(bid_ticks: int, ask_ticks: int, fair_ticks: float, half_ticks: float, skew: float, inventory: float) -> tuple[int, int]:
     """The (bid, ask) to quote; `inventory` is in [-1, 1] of its limit.
 
@@ -108,7 +108,7 @@ def target_ticks(bid_ticks: int, ask_ticks: int, fair_ticks: float, half_ticks: 
     return bid, max(ask, bid + 1)
 
 
-@njit(forceinline=True)
+@njit
 def requote(view: View, instrument: int, now_ns: int) -> int:
     """Stage what brings both quotes to their targets; return how many intents."""
     book = book_at(view.books, instrument)
@@ -132,7 +132,7 @@ def requote(view: View, instrument: int, now_ns: int) -> int:
     return staged + _work_side(view, instrument, _SELL, ask, ask_lots, now_ns)
 
 
-@njit(forceinline=True)
+@njit
 def _sizes(view: View, instrument: int, fair_ticks: float) -> tuple[int, int]:
     """Lots of one quote and of the full inventory."""
     row = view.instruments[instrument]
@@ -142,7 +142,7 @@ def _sizes(view: View, instrument: int, fair_ticks: float) -> tuple[int, int]:
     return min(lots, row["qty_lots_max"]), lots_max
 
 
-@njit(forceinline=True)
+@njit
 def _side_lots(view: View, instrument: int, price_ticks: int, lots: int, room_lots: int) -> int:
     """What to quote at a price: `lots`, no less than the venue takes and no more than there is room for; else 0."""
     row = view.instruments[instrument]
@@ -154,13 +154,13 @@ def _side_lots(view: View, instrument: int, price_ticks: int, lots: int, room_lo
     return lots if lots >= least_lots else 0
 
 
-@njit(forceinline=True)
+@njit
 def _is_open(view: View, order_id: int) -> bool:
     slot = find(view.orders, order_id)
     return slot >= 0 and bool(is_working(view.orders.rows[slot]["state"]))
 
 
-@njit(forceinline=True)
+@njit
 def _scan(view: View, instrument: int, side: int) -> tuple[int, int, int, int]:
     """(working orders of the side, slot of the oldest, 1 if any is unanswered, best price of the other side's orders or 0)."""
     rows = view.orders.rows
@@ -180,7 +180,7 @@ def _scan(view: View, instrument: int, side: int) -> tuple[int, int, int, int]:
     return count, mine, unanswered, against_ticks
 
 
-@njit(forceinline=True)
+@njit
 def _work_side(view: View, instrument: int, side: int, price_ticks: int, lots: int, now_ns: int) -> int:
     """Stage at most one intent that brings a side to one quote of `lots` at `price_ticks`, or to none if `lots` is 0."""
     c = 0 if side == _BUY else 1
@@ -210,7 +210,7 @@ def _work_side(view: View, instrument: int, side: int, price_ticks: int, lots: i
     return 1
 
 
-@njit(forceinline=True)
+@njit
 def _is_awaited(view: View, instrument: int, c: int, now_ns: int) -> bool:
     """Whether a cancel or replace of the side is still expected to be answered."""
     if now_ns - view.ints[instrument, ASKED_NS + c] >= _PATIENCE_NS:
@@ -218,13 +218,13 @@ def _is_awaited(view: View, instrument: int, c: int, now_ns: int) -> bool:
     return _is_open(view, view.ints[instrument, ASKED_ID + c])
 
 
-@njit(forceinline=True)
+@njit
 def _note_asked(view: View, instrument: int, c: int, order_id: int, now_ns: int) -> None:
     view.ints[instrument, ASKED_ID + c] = order_id
     view.ints[instrument, ASKED_NS + c] = now_ns
 
 
-@njit(forceinline=True)
+@njit
 def _note_quoted(view: View, instrument: int, c: int, price_ticks: int, lots: int, now_ns: int) -> None:
     ints = view.ints
     ints[instrument, QUOTED_NS + c] = now_ns
@@ -236,7 +236,7 @@ def _note_quoted(view: View, instrument: int, c: int, price_ticks: int, lots: in
     ints[instrument, RECENT_NEXT + c] = (ints[instrument, RECENT_NEXT + c] + 1) % RECENT_MAX
 
 
-@njit(forceinline=True)
+@njit
 def _is_held(view: View, instrument: int, c: int, price_ticks: int, lots: int, now_ns: int) -> bool:
     """Whether it is too early to quote the side: quiet after a refusal, within the interval, or a recent quote again."""
     ints = view.ints

@@ -62,7 +62,7 @@ class BookFeed(Protocol):
         """int64 by FeedCounter."""
 
 
-@njit(forceinline=True)
+@njit
 def write_top(feed: BookFeed, instrument: int, book: Book, received_ns: int, exchange_ns: int, out: NDArray[Any], at: int) -> None:
     """Write the TOP record that closes a book event."""
     bid_ticks, bid_lots = best_ticks(book, _BUY), best_lots(book, _BUY)

@@ -65,7 +65,7 @@ def read_lots(counts: NDArray[Any], off_lot: int, data: NDArray[Any], at: int, e
     return lots, past
 
 
-@njit(forceinline=True)
+@njit
 def write_record(
     out: NDArray[Any],
     n: int,

@@ -14,6 +14,7 @@ from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 
 from hft.crc32c import word_at
+from shm.inlining import InnerCompiler
 
 #: Bytes that may be looked at from the first digit on: at most seven whole digits, the point, eight more, the quote.
 FIXED8_BYTES = 17
@@ -50,7 +51,7 @@ def _trailing_zeros(typing_context: Any, word: Any) -> Any:
     return types.int64(types.int64), codegen
 
 
-@overload(fixed8, jit_options={"forceinline": True})
+@overload(fixed8, jit_options={"forceinline": True, "pipeline_class": InnerCompiler})
 def _fixed8_compiled(data: Any, at: Any) -> Any:
     def body(data: Any, at: Any) -> Any:
         word = word_at(data, at)

@@ -60,7 +60,7 @@ def packed(texts: Sequence[bytes], width: int) -> tuple[NDArray[Any], NDArray[An
     return table, np.array([len(text) for text in texts], np.int64)
 
 
-@njit(forceinline=True)
+@njit
 def find_symbol(symbols: Symbols, data: NDArray[Any], start: int, end: int) -> int:
     """The instrument row of the symbol whose bytes are `data[start:end]`, or -1."""
     mask = len(symbols.slots) - 1

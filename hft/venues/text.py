@@ -15,7 +15,7 @@ _DIGIT_ZERO, _LETTER_A_LESS_TEN, _POINT = 48, 87, 46
 HEX_BYTES = 16
 
 
-@njit(forceinline=True)
+@njit
 def put_hex(value: int, out: NDArray[Any], at: int) -> int:
     """Write an order id as 16 lower-case hex digits; return the offset after it."""
     for k in range(HEX_BYTES):

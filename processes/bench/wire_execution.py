@@ -87,7 +87,7 @@ def turn(cell: Any, now_ns: int) -> int:
     return work(unpin(cell)[0], now_ns)
 
 
-@njit(forceinline=True)
+@njit
 def work(ctx: WireExecution, now_ns: int) -> int:
     """Send what was approved; return how many orders were taken."""
     if not may_work(ctx.common):
@@ -104,7 +104,7 @@ def work(ctx: WireExecution, now_ns: int) -> int:
     return count
 
 
-@njit(forceinline=True)
+@njit
 def _send(ctx: WireExecution, now_ns: int) -> None:
     """Journal, encode, frame, send and report the order in the scratch row; one that may not leave is counted NOT_SENT."""
     row = ctx.order[0]
@@ -125,7 +125,7 @@ def _send(ctx: WireExecution, now_ns: int) -> None:
     _report_expired(ctx)
 
 
-@njit(forceinline=True)
+@njit
 def _report_expired(ctx: WireExecution) -> None:
     order, report = ctx.order[0], ctx.report[0]
     report["order_id"] = order["order_id"]

@@ -51,7 +51,7 @@ _CLOSE_TIMED_OUT = int(WireError.CLOSE_TIMED_OUT)
 _KILLED_HALF_SENT = int(WireError.KILLED_HALF_SENT)
 
 
-@njit(forceinline=True)
+@njit
 def direct_poll(wire: Wire, now_ns: int) -> int:
     """Read the socket once; returns how many messages became complete. Never blocks.
 
@@ -87,7 +87,7 @@ def direct_poll(wire: Wire, now_ns: int) -> int:
     return words[FRAME_TAIL] - before
 
 
-@njit(forceinline=True)
+@njit
 def direct_flush(wire: Wire, kills: NDArray[Any], firm: int, venue: int) -> int:
     """Write what is queued, as far as the socket takes it: cancels, then orders, then control frames. Never blocks.
 
@@ -128,7 +128,7 @@ def killed(kills: NDArray[Any], firm: int, venue: int) -> bool:
     return (load_acquire(kills, firm) | load_acquire(kills, venue)) != 0
 
 
-@njit(forceinline=True)
+@njit
 def _write_lane(wire: Wire, lane: int, length: int) -> int:
     """Hand up to `length` bytes of a lane to the socket: bytes taken, 0 when it is full, or -WireError."""
     words = wire.words

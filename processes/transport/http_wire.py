@@ -178,7 +178,7 @@ def queue_request(pool: HttpPool, k: int, lane: int, tag: int, deadline_ns: int,
     return 1
 
 
-@njit(forceinline=True)
+@njit
 def http_flush(pool: HttpPool, kills: NDArray[Any], firm: int, venue: int) -> int:
     """Write what is queued, as far as the sockets take it, cancels first; returns the bytes written. Never blocks.
 
@@ -188,7 +188,7 @@ def http_flush(pool: HttpPool, kills: NDArray[Any], firm: int, venue: int) -> in
     return _flush(pool, kills, firm, venue) if pool.words[UNSENT] != 0 else 0
 
 
-@njit(forceinline=True)
+@njit
 def http_poll(pool: HttpPool, now_ns: int) -> int:
     """Read what answers have arrived, and judge deadlines by `now_ns`; returns how many outcomes are waiting. Never blocks."""
     if pool.words[WAITING] != 0:
@@ -196,7 +196,7 @@ def http_poll(pool: HttpPool, now_ns: int) -> int:
     return pool.words[OUTCOMES]
 
 
-@njit(forceinline=True)
+@njit
 def next_response(pool: HttpPool) -> int:
     """A connection whose outcome waits, or -1. Its row and the body in `data` stay as they are until `release_response`."""
     return _first_answered(pool) if pool.words[OUTCOMES] != 0 else -1

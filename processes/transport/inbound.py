@@ -45,7 +45,7 @@ _PING = int(Opcode.PING)
 _PONG = int(Opcode.PONG)
 
 
-@njit(forceinline=True)
+@njit
 def parse(wire: Wire, now_ns: int) -> None:
     """Read the frames in the bytes that have arrived, as long as the queue of messages has room."""
     words = wire.words
@@ -99,7 +99,7 @@ def accept_frame(wire: Wire, first: int, start: int, size: int, now_ns: int) -> 
         words[MESSAGE_OPCODE] = opcode
 
 
-@njit(forceinline=True)
+@njit
 def room_for_bytes(wire: Wire) -> int:
     """Free bytes at `data[RAW_TAIL:]`, after moving what is kept down if no queued message would be moved."""
     words = wire.words
@@ -149,7 +149,7 @@ def _accept_control(wire: Wire, opcode: int, start: int, size: int, now_ns: int)
         start_close(wire, close_code, now_ns)
 
 
-@njit(forceinline=True)
+@njit
 def push_message(frames: NDArray[Any], words: NDArray[Any], start: int, size: int, opcode: int) -> None:
     """Queue the message at `data[start:start+size]`; the caller saw to room."""
     row = words[FRAME_TAIL] & (frames.shape[0] - 1)
@@ -161,7 +161,7 @@ def push_message(frames: NDArray[Any], words: NDArray[Any], start: int, size: in
     words[MESSAGES_IN] += 1
 
 
-@njit(forceinline=True)
+@njit
 def _payload_bytes_max(words: NDArray[Any]) -> int:
     if words[MESSAGE_START] < 0:
         return words[MESSAGE_BYTES_MAX]

@@ -179,7 +179,7 @@ def error_name(code: int) -> str:
     return str(code)
 
 
-@njit(forceinline=True)
+@njit
 def next_message(wire: Wire) -> int:
     """Row in `frames` of the oldest complete message, or -1. It and its bytes stay until `release_message`."""
     head = wire.words[FRAME_HEAD]
@@ -188,13 +188,13 @@ def next_message(wire: Wire) -> int:
     return head & (wire.frames.shape[0] - 1)
 
 
-@njit(forceinline=True)
+@njit
 def release_message(wire: Wire) -> None:
     """Give the message of `next_message` back."""
     wire.words[FRAME_HEAD] += 1
 
 
-@njit(forceinline=True)
+@njit
 def queue_text(wire: Wire, lane: int, source: NDArray[Any], offset: int, length: int) -> int:
     """Queue one TEXT frame of `source[offset:offset+length]` on the ORDERS or CANCELS lane.
 
@@ -281,7 +281,7 @@ def drop_unsent(wire: Wire, lane: int) -> int:
     return dropped
 
 
-@njit(forceinline=True)
+@njit
 def note_sent(wire: Wire, lane: int, count: int) -> None:
     """`count` more bytes of a lane were handed to the socket."""
     words = wire.words
@@ -337,19 +337,19 @@ def lane_of(wire: Wire, lane: int) -> NDArray[Any]:
     return wire.control_out
 
 
-@njit(forceinline=True)
+@njit
 def unsent_bytes(wire: Wire, lane: int) -> int:
     """Bytes queued on a lane and not yet handed to the socket."""
     return wire.words[_LANE_ENDS + 2 * lane + 1] - wire.words[_LANE_ENDS + 2 * lane]
 
 
-@njit(forceinline=True)
+@njit
 def unsent_start(wire: Wire, lane: int) -> int:
     """Offset of the first unsent byte in a lane."""
     return wire.words[_LANE_ENDS + 2 * lane]
 
 
-@njit(forceinline=True)
+@njit
 def whole_frame_bytes(wire: Wire, lane: int, at: int) -> int:
     """Bytes of the queued frame that begins at `at` in a lane."""
     lane_bytes = lane_of(wire, lane)
@@ -372,7 +372,7 @@ def queue_pong(wire: Wire, start: int, size: int) -> None:
     words[COUNTERS + 4 * CONTROL + QUEUED] += 1
 
 
-@njit(forceinline=True)
+@njit
 def _room_in_lane(wire: Wire, lane: int, need: int) -> int:
     """Offset at which `need` bytes may be queued, or -1."""
     words = wire.words

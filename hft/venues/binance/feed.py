@@ -88,7 +88,7 @@ def new_feed(
     )
 
 
-@njit(forceinline=True)
+@njit
 def on_frame(feed: BinanceFeed, data: NDArray[Any], start: int, end: int, opcode: int, received_ns: int, out: NDArray[Any]) -> int:
     """Take one frame's text; `out` holds the levels of any diff and one record more."""
     kind = scan(feed.scanner, data, start, end, received_ns, out)

@@ -152,12 +152,6 @@ def _read_level(scanner: Scanner, data: NDArray[Any], at: int, end: int, scale: 
 
 @njit
 def read_levels(scanner: Scanner, data: NDArray[Any], at: int, end: int, flags: int, received_ns: int, out: NDArray[Any]) -> int:
-    """`read_levels_inline` as a call, for those who are in no hurry."""
-    return read_levels_inline(scanner, data, at, end, flags, received_ns, out)
-
-
-@njit(forceinline=True)
-def read_levels_inline(scanner: Scanner, data: NDArray[Any], at: int, end: int, flags: int, received_ns: int, out: NDArray[Any]) -> int:
     """Read `[["price","size"],...]` into LEVEL records; offset past it, or -1 (and `found[NO_ROOM]` if `out` is full)."""
     found = scanner.found
     instrument = found[INSTRUMENT_FOUND]

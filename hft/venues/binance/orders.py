@@ -151,14 +151,14 @@ def new_templates(instruments: NDArray[Any], symbols: Sequence[str]) -> OrderTem
     return new_codec(instruments, symbols, range(len(symbols)), recv_window_ms=0, self_trade="")
 
 
-@njit(forceinline=True)
+@njit
 def encode_place(templates: OrderTemplates, orders: NDArray[Any], i: int, utc_ns: int, out: NDArray[Any], at: int) -> int:
     """Write the `order.place` request of ORDER record `i` at `out[at:]`; return the offset after it."""
     program = _program(templates, orders, i) + PLACE
     return _write(templates, program, orders, i, orders[i]["order_id"], 0, utc_ns, out, at)
 
 
-@njit(forceinline=True)
+@njit
 def encode(
     codec: BinanceCodec, orders: NDArray[Any], i: int, wire_id: int, ref_wire_id: int, utc_ns: int, out: NDArray[Any], at: int
 ) -> int:
@@ -211,13 +211,13 @@ def encode_market(codec: BinanceCodec, orders: NDArray[Any], i: int, wire_id: in
     return _write(codec, program, orders, i, wire_id, 0, utc_ns, out, at)
 
 
-@njit(forceinline=True)
+@njit
 def asked_place(order_id: int) -> int:
     """Row of `asked` where an order is remembered, or would be."""
     return (order_id ^ (order_id >> 29)) & (ASKED - 1)
 
 
-@njit(forceinline=True)
+@njit
 def remember(all_asked: NDArray[Any], orders: NDArray[Any], i: int, wire_id: int, ref_wire_id: int) -> None:
     """Remember what is asked for."""
     asked = all_asked[asked_place(wire_id)]
@@ -231,7 +231,7 @@ def remember(all_asked: NDArray[Any], orders: NDArray[Any], i: int, wire_id: int
     asked[ASKED_ROW] = as_int(orders[i]["instrument"])
 
 
-@njit(forceinline=True)
+@njit
 def _form(orders: NDArray[Any], i: int) -> int:
     return (as_int(orders[i]["side"]) & 3) | as_int(orders[i]["tif"]) << 2 | (as_int(orders[i]["flags"]) & _POST_ONLY) << 8
 
@@ -245,7 +245,7 @@ def is_smaller(all_asked: NDArray[Any], orders: NDArray[Any], i: int, ref_wire_i
     return known and same and orders[i]["qty_lots"] < asked[ASKED_QTY]
 
 
-@njit(forceinline=True)
+@njit
 def _has_variant(orders: NDArray[Any], i: int) -> bool:
     """Whether the venue has the time in force; a post-only order rests until it is canceled."""
     tif = as_int(orders[i]["tif"])
@@ -253,7 +253,7 @@ def _has_variant(orders: NDArray[Any], i: int) -> bool:
     return tif == _GTC if post_only else _GTC <= tif < _GTC + 3
 
 
-@njit(forceinline=True)
+@njit
 def _program(codec: BinanceCodec, orders: NDArray[Any], i: int) -> int:
     """Number of the first program of the order's instrument, plus side and variant."""
     side = 0 if orders[i]["side"] == _BUY else 1
@@ -261,7 +261,7 @@ def _program(codec: BinanceCodec, orders: NDArray[Any], i: int) -> int:
     return codec.places[orders[i]["instrument"]] * PROGRAMS + side * _VARIANTS + variant
 
 
-@njit(forceinline=True)
+@njit
 def _write(
     codec: BinanceCodec,
     program: int,
@@ -315,7 +315,7 @@ def _put_signature(
     return put_hex_bytes(payload, 0, DIGEST_BYTES, out, at)
 
 
-@njit(forceinline=True)
+@njit
 def _put_value(
     instruments: NDArray[Any],
     value: int,
@@ -342,7 +342,7 @@ def _put_value(
     return put_decimal(order["qty_lots"] * scale["lot_units"], scale["qty_decimals"], out, at)
 
 
-@njit(forceinline=True)
+@njit
 def _put_piece(texts: Texts, program: int, piece: int, out: NDArray[Any], at: int) -> int:
     length = texts.lengths[program, piece]
     source = texts.pieces[program, piece]

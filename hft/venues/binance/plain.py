@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hft.crc32c import word_at
 from hft.records import MarketFlag
-from hft.venues.binance.fields import read_levels_inline, read_time
+from hft.venues.binance.fields import read_levels, read_time
 from hft.venues.binance.tables import PIECE_BYTES, Found, FrameKind, ScanCount, Scanner
 from hft.venues.json_bytes import BACKSLASH, CLOSE_BRACE, JSON_QUOTE, SPACE, byte_at, is_mark, read_integer
 from hft.venues.symbols import find_symbol
@@ -30,7 +30,7 @@ _EXCHANGE_NS, _RECORDS, _OFF_LOT = int(Found.EXCHANGE_NS), int(Found.RECORDS), i
 _BID = int(MarketFlag.BID)
 
 
-@njit(forceinline=True)
+@njit
 def _skip_piece(scanner: Scanner, data: NDArray[Any], at: int, piece: int) -> int:
     """Step over piece number `piece`; -1 if it is not there. `at` is -1 or has PIECE_BYTES bytes behind it."""
     size = scanner.piece_bytes[piece]
@@ -45,7 +45,7 @@ def _skip_piece(scanner: Scanner, data: NDArray[Any], at: int, piece: int) -> in
     return at + size if differs == 0 else -1
 
 
-@njit(forceinline=True)
+@njit
 def _skip_plain_text(data: NDArray[Any], at: int, end: int) -> int:
     """Offset of the quote that ends a text of printable ASCII without escapes, or -1."""
     while 0 <= at < end:
@@ -58,7 +58,7 @@ def _skip_plain_text(data: NDArray[Any], at: int, end: int) -> int:
     return -1
 
 
-@njit(forceinline=True)
+@njit
 def read_plain_depth(scanner: Scanner, data: NDArray[Any], start: int, end: int, received_ns: int, out: NDArray[Any]) -> int:
     """Read the frame `data[start:end]` as `scan` does, if it is plain: a FrameKind, or OTHERWISE with nothing changed."""
     found = scanner.found
@@ -89,10 +89,10 @@ def read_plain_depth(scanner: Scanner, data: NDArray[Any], start: int, end: int,
     found[_LAST_ID] = last_id
     found[_EXCHANGE_NS] = exchange_ns
     off_lot = scanner.counts[_OFF_LOT]
-    at = read_levels_inline(scanner, data, at, end, _BID, received_ns, out)
+    at = read_levels(scanner, data, at, end, _BID, received_ns, out)
     at = _skip_piece(scanner, data, at, _ASKS)
     if at >= 0:
-        at = read_levels_inline(scanner, data, at, end, 0, received_ns, out)
+        at = read_levels(scanner, data, at, end, 0, received_ns, out)
     if at + 2 == end and is_mark(data, at, end, CLOSE_BRACE) and is_mark(data, at + 1, end, CLOSE_BRACE):
         return _DEPTH
     found[_INSTRUMENT] = -1

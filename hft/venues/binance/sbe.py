@@ -30,26 +30,26 @@ _POWERS = np.array([10**i for i in range(19)], np.int64)
 _POWER_MAX = len(_POWERS) - 1
 
 
-@njit(forceinline=True)
+@njit
 def read_u16(data: NDArray[Any], at: int) -> int:
     """The u16 at `at`; the caller has checked the bounds, as for all that read."""
     return byte_at(data, at) | byte_at(data, at + 1) << 8
 
 
-@njit(forceinline=True)
+@njit
 def read_u32(data: NDArray[Any], at: int) -> int:
     """The u32 at `at`."""
     return read_u16(data, at) | read_u16(data, at + 2) << 16
 
 
-@njit(forceinline=True)
+@njit
 def read_i8(data: NDArray[Any], at: int) -> int:
     """The i8 at `at`."""
     byte = byte_at(data, at)
     return byte - 256 if byte > 127 else byte
 
 
-@njit(forceinline=True)
+@njit
 def read_i64(data: NDArray[Any], at: int) -> int:
     """The i64 at `at`."""
     return int(word_at(data, at))
@@ -88,7 +88,7 @@ def step_scale(exponent: int, decimals: int, step_units: int) -> tuple[int, int,
     return as_int(1), step_units * _POWERS[-power], as_int(UNITS_MAX)
 
 
-@njit(forceinline=True)
+@njit
 def to_steps(mantissa: int, factor: int, divisor: int, mantissa_max: int) -> tuple[int, int]:
     """Whole steps in a mantissa, and 1 if there was a rest; (-1, 0) if it is negative or too big."""
     if mantissa < 0 or mantissa > mantissa_max:

@@ -74,7 +74,7 @@ def new_sbe_feed(
     )
 
 
-@njit(forceinline=True)
+@njit
 def on_frame(feed: BinanceSbeFeed, data: NDArray[Any], start: int, end: int, opcode: int, received_ns: int, out: NDArray[Any]) -> int:
     """Take one frame; `out` holds the levels of any diff and one record more."""
     if opcode != _BINARY:

@@ -74,7 +74,7 @@ def new_sbe_scanner(instruments: NDArray[Any], symbols: Sequence[str], rows: Seq
     )
 
 
-@njit(forceinline=True)
+@njit
 def scan_sbe(scanner: SbeScanner, data: NDArray[Any], start: int, end: int, received_ns: int, out: NDArray[Any]) -> int:
     """Read the binary frame `data[start:end]`; write its MARKET records to `out` and what it was about to `scanner.found`.
 
@@ -90,7 +90,7 @@ def scan_sbe(scanner: SbeScanner, data: NDArray[Any], start: int, end: int, rece
     return kind
 
 
-@njit(forceinline=True)
+@njit
 def _read_message(scanner: SbeScanner, data: NDArray[Any], start: int, end: int, received_ns: int, out: NDArray[Any]) -> int:
     root = start + HEADER_BYTES
     if root > end or read_u16(data, start + 4) != SCHEMA:
@@ -127,7 +127,7 @@ def _read_message(scanner: SbeScanner, data: NDArray[Any], start: int, end: int,
     return _read_trades(scanner, data, root, groups, received_ns, out)
 
 
-@njit(forceinline=True)
+@njit
 def _root_bytes(template: int) -> int:
     """What we read of the root block of a template."""
     if template == DIFF:
@@ -137,14 +137,14 @@ def _root_bytes(template: int) -> int:
     return _BOOK_BLOCK if template == BOOK else _TRADES_BLOCK
 
 
-@njit(forceinline=True)
+@njit
 def _read_time(data: NDArray[Any], at: int) -> int:
     """A time in microseconds as ns, or -1."""
     value = read_i64(data, at)
     return value * _US if 0 <= value < VALUE_LIMIT // _US else -1
 
 
-@njit(forceinline=True)
+@njit
 def _lots(scanner: SbeScanner, mantissa: int, factor: int, divisor: int, mantissa_max: int) -> int:
     """A size in lots, rounded as `read_lots` does: down, but never to 0; -1 if it cannot be."""
     lots, rest = to_steps(mantissa, factor, divisor, mantissa_max)
@@ -154,7 +154,7 @@ def _lots(scanner: SbeScanner, mantissa: int, factor: int, divisor: int, mantiss
     return lots
 
 
-@njit(forceinline=True)
+@njit
 def _read_book(
     scanner: SbeScanner, data: NDArray[Any], root: int, exponents: int, bids: int, asks: int, kind: int, received_ns: int, out: NDArray[Any]
 ) -> int:

@@ -62,7 +62,7 @@ EXCHANGE_NS, RECORDS, KEYS, ROOM = int(Found.EXCHANGE_NS), int(Found.RECORDS), i
 TRADE, QUOTE, LAST, BID = int(MarketKind.TRADE), int(MarketKind.QUOTE), int(MarketFlag.LAST), int(MarketFlag.BID)
 
 
-@njit(forceinline=True)
+@njit
 def scan(scanner: Scanner, data: NDArray[Any], start: int, end: int, received_ns: int, out: NDArray[Any]) -> int:
     """Read the frame `data[start:end]`; write its MARKET records to `out` and what it was about to `scanner.found`.
 

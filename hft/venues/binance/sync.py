@@ -157,7 +157,7 @@ def take_quote(feed: SyncFeed, instrument: int, out: NDArray[Any]) -> int:
     return 1
 
 
-@njit(forceinline=True)
+@njit
 def on_diff(
     feed: SyncFeed, instrument: int, first_id: int, last_id: int, exchange_ns: int, received_ns: int, out: NDArray[Any], count: int
 ) -> int:
@@ -266,7 +266,7 @@ def _buffer(feed: SyncFeed, instrument: int, first_id: int, last_id: int, out: N
     state[BUFFERED_LEVELS] += count
 
 
-@njit(forceinline=True)
+@njit
 def _agrees(feed: SyncFeed, instrument: int, book: Book, now_ns: int) -> bool:
     """Compare the best levels with the newest quote at or before the book's id; False on the second mismatch in a row."""
     state = feed.state[instrument]
@@ -343,7 +343,7 @@ def _apply_buffer(feed: SyncFeed, instrument: int, book: Book) -> bool:
     return True
 
 
-@njit(forceinline=True)
+@njit
 def on_timer(feed: SyncFeed, now_ns: int, out: NDArray[Any]) -> int:
     """Make the first instrument found silent, or waiting in vain, for too long invalid; call again until it returns 0."""
     instrument = silent_instrument(feed, now_ns)

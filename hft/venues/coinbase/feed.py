@@ -150,7 +150,7 @@ def new_feed(
     )
 
 
-@njit(forceinline=True)
+@njit
 def on_frame(feed: CoinbaseFeed, data: NDArray[Any], start: int, end: int, opcode: int, received_ns: int, out: NDArray[Any]) -> int:
     """Take one message; `out` holds the whole book and three records more, and twice the changes of any message and one more."""
     if opcode != _TEXT:
@@ -209,7 +209,7 @@ def _on_other(feed: CoinbaseFeed, kind: int, data: NDArray[Any], start: int, end
     add(feed.counters, FeedCounter.IGNORED, 1)
 
 
-@njit(forceinline=True)
+@njit
 def _on_update(feed: CoinbaseFeed, instrument: int, received_ns: int, out: NDArray[Any]) -> int:
     """Take the changes that were just scanned: each level, those that went for them, and TOP."""
     found, state, levels = feed.scanner.found, feed.state[instrument], feed.scanner.levels
@@ -319,7 +319,7 @@ def on_snapshot(feed: CoinbaseFeed, instrument: int, data: NDArray[Any], start: 
     return on_whole_orders(feed, instrument, data, start, end, now_ns, out) if feed.words[FULL] != 0 else 0
 
 
-@njit(forceinline=True)
+@njit
 def on_timer(feed: CoinbaseFeed, now_ns: int, out: NDArray[Any]) -> int:
     """Make the first book that is silent too long invalid, and ask again for whole books; call again until it returns 0."""
     words = feed.words

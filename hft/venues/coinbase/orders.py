@@ -186,7 +186,7 @@ def _paths(symbol: str) -> list[bytes]:
     return [b"/orders/client:", query, b"/orders", query]
 
 
-@njit(forceinline=True)
+@njit
 def encode(
     codec: CoinbaseCodec, orders: NDArray[Any], i: int, wire_id: int, ref_wire_id: int, utc_ns: int, out: NDArray[Any], at: int
 ) -> int:

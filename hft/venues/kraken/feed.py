@@ -138,7 +138,7 @@ def new_feed(
     )
 
 
-@njit(forceinline=True)
+@njit
 def on_frame(feed: KrakenFeed, data: NDArray[Any], start: int, end: int, opcode: int, received_ns: int, out: NDArray[Any]) -> int:
     """Take one message; `out` holds the whole book and two records more, and twice the levels of any message."""
     if opcode != _TEXT:
@@ -237,7 +237,7 @@ def _never_synced(feed: KrakenFeed, instrument: int, code: int, now_ns: int, out
     return 0
 
 
-@njit(forceinline=True)
+@njit
 def on_update(feed: KrakenFeed, instrument: int, verified: bool, received_ns: int, out: NDArray[Any]) -> int:
     """Take the update that was just scanned: its levels, those that fell out of the depth, and TOP."""
     found, state = feed.scanner.found, feed.state[instrument]
@@ -336,7 +336,7 @@ def on_snapshot(feed: KrakenFeed, instrument: int, data: NDArray[Any], start: in
     return 0
 
 
-@njit(forceinline=True)
+@njit
 def on_timer(feed: KrakenFeed, now_ns: int, out: NDArray[Any]) -> int:
     """Make the first book that is silent too long invalid, and ask again for snapshots; call again until it returns 0."""
     words = feed.words

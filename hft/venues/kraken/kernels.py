@@ -20,7 +20,7 @@ __all__ = ["encode", "may_send", "note_sent", "scan_private"]
 _NEW, _REPLACE = int(IntentKind.NEW), int(IntentKind.REPLACE)
 
 
-@njit(forceinline=True)
+@njit
 def encode(
     codec: KrakenCodec, orders: NDArray[Any], i: int, wire_id: int, ref_wire_id: int, utc_ns: int, out: NDArray[Any], at: int
 ) -> int:

@@ -136,7 +136,7 @@ def set_token(codec: KrakenCodec, token: str) -> None:
     codec.words[TOKEN_BYTES] = len(data)
 
 
-@njit(forceinline=True)
+@njit
 def encode(
     codec: KrakenCodec, orders: NDArray[Any], i: int, wire_id: int, ref_wire_id: int, utc_ns: int, out: NDArray[Any], at: int
 ) -> int:
