@@ -101,6 +101,7 @@ class PicowsLink(Link):
         self._transport: WSTransport | None = None
         self._write: Callable[[bytes], None] = _nowhere
         self._held: Callable[[], int] = _nothing
+        self._is_closing: Callable[[], bool] = _never
         self._deadline_ns = 0
         self._seen = 0  # messages that `poll` has reported
         self._crash: BaseException | None = None
@@ -134,7 +135,7 @@ class PicowsLink(Link):
         if transport.is_close_frame_sent:
             self._refused_by_parser(transport)
             return 0
-        if transport.underlying_transport.is_closing():
+        if self._is_closing():
             # What it held is gone, and was not sent.
             end(self.wire, int(WireError.LOST), 0)
             return 0
@@ -160,6 +161,7 @@ class PicowsLink(Link):
         self._transport = transport
         self._write = transport.underlying_transport.write
         self._held = transport.underlying_transport.get_write_buffer_size
+        self._is_closing = transport.underlying_transport.is_closing
         self._seen = 0
         open_wire(self.wire, -1, int.from_bytes(self.settings.entropy(8), "little") >> 1)
 
@@ -292,7 +294,7 @@ class PicowsLink(Link):
             end(self.wire, int(WireError.DROPPED), 0)
         self._abort()
         self._transport = None
-        self._write, self._held = _nowhere, _nothing
+        self._write, self._held, self._is_closing = _nowhere, _nothing, _never
 
     def _abort(self) -> None:
         if self._transport is not None and not self._transport.is_disconnected:
@@ -340,3 +342,7 @@ def _nowhere(data: bytes) -> None:
 
 def _nothing() -> int:
     return 0
+
+
+def _never() -> bool:
+    return False
