@@ -134,5 +134,17 @@ def test_an_order_that_only_the_venue_knows_and_one_that_is_unknown_are_differen
     assert differences(engine.ledger, TABLES, account(orders=(order,)), BEGAN, positions()) == ["1 orders unknown"]
 
 
+def test_only_where_the_venue_tells_rates_may_a_fee_be_rounded_otherwise(engine: Engine) -> None:
+    fill = {"last_lots": 400, "last_price_ticks": 6_000_000, "leaves_lots": 0, "trade_id": 9, "fee_e8": 1000, "fee_asset": FeeAsset.QUOTE}
+    engine.reports(5, ReportKind.TRADE, OrderState.FILLED, **fill)
+    exact, off = account("0.004", "240.00001"), account("0.004", "240.00001001")
+    assert differences(engine.ledger, TABLES, exact, BEGAN, positions("0.004")) == []
+    assert len(differences(engine.ledger, TABLES, off, BEGAN, positions("0.004"))) == 1
+    elsewhere = TABLES._replace(instruments=("BTC-USDT.COINBASE", "ETH-USDT.COINBASE"))
+    assert differences(engine.ledger, elsewhere, off, BEGAN, []) == []
+    further = account("0.004", "240.00001002")
+    assert len(differences(engine.ledger, elsewhere, further, BEGAN, [])) == 1
+
+
 def test_sections_of_one_venue_are_written_so_that_they_can_be_read(tmp_path: Path) -> None:
     assert tomllib.loads(write_config(tmp_path / "one.toml", SECTIONS).read_text()) == SECTIONS
