@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hft.crc32c import crc32c_word, word_at
+from hft.crc32c import LANE_WORDS, crc32c_past_lane, crc32c_word, word_at
 from hft.crc32c_table import INITIAL
 from hft.journal_format import (
     END_RESERVE_BYTES,
@@ -114,7 +114,10 @@ def append2(
 def _copy(file: NDArray[np.int64], at: int, source: NDArray[np.uint8], offset: int, n_bytes: int, crc: int) -> int:
     """Copy a run to `file[at:]`, the last word padded with zeros; the CRC state after it."""
     n_words = n_bytes >> 3
-    for i in range(n_words):
+    in_lanes = n_words // (3 * LANE_WORDS) * (3 * LANE_WORDS)
+    for i in range(0, in_lanes, 3 * LANE_WORDS):
+        crc = _copy_lanes(file, at + i, source, offset + 8 * i, crc)
+    for i in range(in_lanes, n_words):
         word = word_at(source, offset + 8 * i)
         file[at + i] = word
         crc = crc32c_word(crc, word)
@@ -125,6 +128,25 @@ def _copy(file: NDArray[np.int64], at: int, source: NDArray[np.uint8], offset: i
         file[at + n_words] = rest
         crc = crc32c_word(crc, rest)
     return crc
+
+
+@njit
+def _copy_lanes(file: NDArray[np.int64], at: int, source: NDArray[np.uint8], offset: int, crc: int) -> int:
+    """Copy three lanes to `file[at:]`; the CRC state after them."""
+    first: Any = np.int64(crc)
+    second: Any = np.int64(0)
+    third: Any = np.int64(0)
+    for i in range(LANE_WORDS):
+        word = word_at(source, offset + 8 * i)
+        file[at + i] = word
+        first = crc32c_word(first, word)
+        word = word_at(source, offset + 8 * (LANE_WORDS + i))
+        file[at + LANE_WORDS + i] = word
+        second = crc32c_word(second, word)
+        word = word_at(source, offset + 8 * (2 * LANE_WORDS + i))
+        file[at + 2 * LANE_WORDS + i] = word
+        third = crc32c_word(third, word)
+    return crc32c_past_lane(crc32c_past_lane(first) ^ second) ^ third
 
 
 @njit

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hft.crc32c import crc32c, crc32c_byte, crc32c_word, crc32c_word_by_table, target_has_instruction, word_at
+from hft.crc32c import LANE_WORDS, crc32c, crc32c_byte, crc32c_past_lane, crc32c_word, crc32c_word_by_table, target_has_instruction, word_at
 from hft.crc32c_table import INITIAL, SEGMENT_BYTES, checksum, checksum_runs
 from shm.jit import JIT_ENABLED, njit
 
@@ -52,6 +52,22 @@ def test_crc32c_agrees_with_the_table_at_every_length_and_alignment():
     for start in range(9):
         for end in range(start, 80):
             assert crc32c(bytes_array(data), start, end) == checksum(data[start:end]), (SEED, start, end)
+
+
+def test_lanes_side_by_side_give_the_state_after_all_of_them():
+    rng = random.Random(SEED)
+
+    def state(crc, words):
+        for word in words:
+            crc = crc32c_word(crc, word)
+        return crc
+
+    for _ in range(50):
+        begun = rng.getrandbits(32)
+        lanes = [[rng.getrandbits(62) for _ in range(LANE_WORDS)] for _ in range(3)]
+        first, second, third = state(begun, lanes[0]), state(0, lanes[1]), state(0, lanes[2])
+        joined = crc32c_past_lane(crc32c_past_lane(first) ^ second) ^ third
+        assert joined == state(begun, [word for lane in lanes for word in lane]), SEED
 
 
 def test_crc32c_word_is_the_same_compiled_by_table_and_in_python():

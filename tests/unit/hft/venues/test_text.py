@@ -43,3 +43,14 @@ def test_decimals_are_written_with_all_their_places() -> None:
     assert written(put_decimal, 5, 0) == b"5"
     assert written(put_decimal, 6183763, 2) == b"61837.63"
     assert written(put_decimal, 7, 8) == b"0.00000007"
+
+
+def test_decimals_of_every_length_and_place_are_written_digit_by_digit() -> None:
+    rng = random.Random(20241)
+    for _ in range(2000):
+        units, decimals = rng.getrandbits(rng.randrange(1, 63)), rng.randrange(0, 19)
+        digits = str(units).rjust(decimals + 1, "0")
+        expected = digits if decimals == 0 else f"{digits[:-decimals]}.{digits[-decimals:]}"
+        assert written(put_decimal, units, decimals).decode() == expected, (units, decimals)
+    for units in [10**k + d for k in range(19) for d in (-1, 0, 1)]:
+        assert written(put_decimal, units, 0).decode() == str(units)
