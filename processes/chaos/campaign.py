@@ -160,7 +160,7 @@ class Campaign:
             self._say("replaying the session")
             equal = bool(self._subject.replay()["equal"])
             wrong += ["replay differs"] * (not equal)
-        self._record.add(Session(len(ledger.sent_ids), len(ledger.trade_ids), duplicates, equal, wrong))
+        self._record.add(Session(len(ledger.sent_ids), len(ledger.trade_ids), duplicates, equal, self._subject.commit, wrong))
 
     def _rests(self, ledger: Ledger) -> bool:
         ledger.poll()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import click
@@ -24,7 +22,7 @@ def document_of(plan: Plan, record: Record) -> dict[str, Any]:
     wrong += [each for session in sessions for each in session.wrong]
     return {
         **msgspec.structs.asdict(plan),
-        "commit": _commit(),
+        "commit": ", ".join(dict.fromkeys(session.commit for session in sessions if session.commit)),
         "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}",
         "strikes": len(rows),
         "bounds_ms": {"valid": VALID_MS, "pulled": PULLED_MS},
@@ -41,16 +39,6 @@ def document_of(plan: Plan, record: Record) -> dict[str, Any]:
 
 def _worst(rows: list[Row], name: str) -> int | None:
     return max((value for row in rows if (value := getattr(row, name)) is not None), default=None)
-
-
-def _commit() -> str:
-    """The commit of the source that runs; empty outside a clone."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return ""
-    return done.stdout.strip()
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

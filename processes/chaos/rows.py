@@ -43,6 +43,7 @@ class Session(msgspec.Struct, tag_field="line", tag="session"):
     fills: int
     duplicates: int
     replay_equal: bool | None  #: None if it was not asked
+    commit: str = ""  #: of the source that ran; empty outside a clone
     wrong: list[str] = []
 
 

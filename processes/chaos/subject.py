@@ -57,6 +57,16 @@ def impatient(sections: Sections, venue: str) -> Sections:
     return found
 
 
+def commit() -> str:
+    """Return the commit of the source that runs; empty outside a clone."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip()
+
+
 class Subject:
     """One engine at one simulated venue; `start`, then everything else, `stop` in any case."""
 
@@ -77,6 +87,7 @@ class Subject:
         self.instance = Instance(f"chaos-{venue}-{secrets.token_hex(4)}", folder / "state")
         self._for_s = seconds + _SPARE_S
         self._process: subprocess.Popen[bytes] | None = None
+        self.commit = commit()
         self._control = ""
 
     def start(self, say: Callable[[str], None]) -> Ledger:

@@ -86,9 +86,10 @@ def test_a_campaign_passes_when_nothing_is_wrong_and_a_session_came_to_its_end(t
     record = Record(tmp_path / "campaign.jsonl", PLAN)
     record.add(row(1, valid_ms=20, pulled_ms=30, agreed_ms=40))
     assert document_of(PLAN, record)["passed"] is False
-    record.add(Session(10, 3, 0, True))
+    record.add(Session(10, 3, 0, True, "abc1234"))
     document = document_of(PLAN, record)
     assert document["passed"] and document["worst_ms"] == {"valid_ms": 20, "pulled_ms": 30, "agreed_ms": 40} and document["orders"] == 10
+    assert document["commit"] == "abc1234"
     print_chaos(document)
     printed = capsys.readouterr().out
     assert "equal" in printed and "Passed" in printed and "| 1 | 1.5 | gap |" in markdown(document)
