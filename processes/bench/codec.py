@@ -66,7 +66,7 @@ def run(rounds: int = 7, messages: int | None = None) -> dict[str, Any]:
         return np.concatenate(spans)
 
     runs = {"ours": ours} | {name: _theirs(decode, markets) for name, decode in _REFERENCES.items()}
-    return report("codec", alternate(runs, rounds), markets, sorted(levels))
+    return _document(alternate(runs, rounds), markets, sorted(levels))
 
 
 def _counted(levels: int) -> int:
@@ -104,29 +104,35 @@ def alternate(runs: dict[str, Callable[[], NDArray[Any]]], rounds: int) -> dict[
     return figures
 
 
-def ratios(figures: dict[str, list[dict[str, float]]], name: str, figure: str) -> list[float]:
-    """Theirs over ours, round by round."""
-    return [theirs[figure] / ours[figure] for theirs, ours in zip(figures[name], figures["ours"], strict=True)]
+def median_figures(rounds: list[dict[str, float]]) -> dict[str, float]:
+    """The median round of each figure, ns."""
+    return {key: round(median(one[key] for one in rounds), 1) for key in rounds[0]}
 
 
-def report(
-    bench: str, figures: dict[str, list[dict[str, float]]], markets: list[Messages], outcome: Any, more: dict[str, float] | None = None
-) -> dict[str, Any]:
-    """The document of the codec or book bench: median round of each figure, and theirs over ours."""
-    medians = {name: {key: round(median(one[key] for one in rounds), 1) for key in rounds[0]} for name, rounds in figures.items()}
-    references = [name for name in figures if name != "ours"]
-    spread = {f"binance_{name}": _range(ratios(figures, name, "median_ns")) for name in references}
+def median_ratio(theirs: list[dict[str, float]], ours: list[dict[str, float]], figure: str) -> float:
+    """Theirs over ours, the median of the rounds."""
+    return round(median(_ratios(theirs, ours, figure)), 4)
+
+
+def ratio_range(theirs: list[dict[str, float]], ours: list[dict[str, float]], figure: str) -> list[float]:
+    """The least and the greatest of theirs over ours, round by round."""
+    values = _ratios(theirs, ours, figure)
+    return [round(min(values), 2), round(max(values), 2)]
+
+
+def _ratios(theirs: list[dict[str, float]], ours: list[dict[str, float]], figure: str) -> list[float]:
+    return [one[figure] / other[figure] for one, other in zip(theirs, ours, strict=True)]
+
+
+def _document(figures: dict[str, list[dict[str, float]]], markets: list[Messages], outcome: Any) -> dict[str, Any]:
+    ours = figures.pop("ours")
     results = {
-        **medians.pop("ours"),
+        **median_figures(ours),
         "messages": sum(len(market.frames) for market in markets),
         "recorded": all(market.recorded for market in markets),
-        "rounds": len(figures["ours"]),
-        "ratio_range": spread,
+        "rounds": len(ours),
+        "ratio_range": {f"binance_{name}": ratio_range(theirs, ours, "median_ns") for name, theirs in figures.items()},
     }
-    ratio = {f"binance_{name}": round(median(ratios(figures, name, "median_ns")), 4) for name in references}
-    ratio |= {f"binance_{name}_mean": round(median(ratios(figures, name, "mean_ns")), 4) for name in references}
-    return finish(bench, results, medians, ratio | (more or {}), outcome)
-
-
-def _range(values: list[float]) -> list[float]:
-    return [round(min(values), 2), round(max(values), 2)]
+    ratio = {f"binance_{name}": median_ratio(theirs, ours, "median_ns") for name, theirs in figures.items()}
+    ratio |= {f"binance_{name}_mean": median_ratio(theirs, ours, "mean_ns") for name, theirs in figures.items()}
+    return finish("codec", results, {name: median_figures(theirs) for name, theirs in figures.items()}, ratio, outcome)

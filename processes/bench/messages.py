@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import deque
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,9 +18,12 @@ from numpy.typing import NDArray
 from hft.records import INSTRUMENT
 from processes.capture import read_capture
 
-_RECORDED = Path(__file__).resolve().parents[3] / "shared" / "data" / "binance_spot"
+#: Where recordings are, if there are any.
+RECORDED = Path(__file__).resolve().parents[3] / "shared" / "data"
 _FILES = {"BTCUSDT": "btcusdt_20240808.gz", "ETHUSDT": "ethusdt_20240808.gz"}
 PRICE_DECIMALS, QTY_DECIMALS = 2, 8
+#: Updates before the snapshot that may reach beyond it.
+_EARLIER_MAX = 64
 
 
 class Messages(NamedTuple):
@@ -29,6 +33,7 @@ class Messages(NamedTuple):
     snapshot: bytes
     frames: list[bytes]
     recorded: bool
+    earlier: tuple[bytes, ...] = ()  #: updates that came before the snapshot and are partly newer than it
 
     def packed(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """The frames end to end, and where each begins; one more offset than frames."""
@@ -36,7 +41,7 @@ class Messages(NamedTuple):
         return np.frombuffer(bytearray(b"".join(self.frames)), np.uint8), offsets.astype(np.int64)
 
 
-def load_messages(limit: int | None = None, folder: Path = _RECORDED, seed: int = 1) -> list[Messages]:
+def load_messages(limit: int | None = None, folder: Path = RECORDED / "binance_spot", seed: int = 1) -> list[Messages]:
     """The messages of each symbol, at most `limit` updates; made with `seed` where `folder` has no recordings."""
     if all((folder / name).is_file() for name in _FILES.values()):
         return [_recorded(symbol, folder / name, limit) for symbol, name in _FILES.items()]
@@ -53,14 +58,19 @@ def instrument_row() -> NDArray[Any]:
 
 def _recorded(symbol: str, path: Path, limit: int | None) -> Messages:
     snapshot, frames = b"", []
+    earlier: deque[bytes] = deque(maxlen=_EARLIER_MAX)
     for line in read_capture(path):
         if line.payload.startswith(b'{"lastUpdateId"'):
             snapshot = line.payload
-        elif snapshot and b'"depthUpdate"' in line.payload:
+        elif b'"depthUpdate"' in line.payload and not snapshot:
+            earlier.append(line.payload)
+        elif b'"depthUpdate"' in line.payload:
             frames.append(line.payload)
             if len(frames) == limit:
                 break
-    return Messages(symbol, snapshot, frames, recorded=True)
+    newest = json.loads(snapshot)["lastUpdateId"]
+    straddling = tuple(payload for payload in earlier if json.loads(payload)["data"]["u"] > newest)
+    return Messages(symbol, snapshot, frames, recorded=True, earlier=straddling)
 
 
 def _made(symbol: str, count: int, seed: int) -> Messages:
