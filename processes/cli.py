@@ -271,14 +271,17 @@ def venue_sim(venue: str, with_parent: bool, **options: Any) -> None:
 
 
 @main.command()
-@click.argument("name", type=click.Choice(["ring", "codec", "book", "risk", "tick-to-trade", "all"]))
+@click.argument("name", type=click.Choice(["ring", "codec", "book", "risk", "orders", "tick-to-trade", "all"]))
 @click.option("--rounds", type=click.IntRange(1, 99), help="Alternated runs; the default is each benchmark's own.")
+@click.option("--seconds", type=click.FloatRange(1, 3600), help="orders: how long each run sends; 10 unless told otherwise.")
 @json_option
-def bench(name: str, rounds: int | None, as_json: bool) -> None:
+def bench(name: str, rounds: int | None, seconds: float | None, as_json: bool) -> None:
     """Measure one part against a reference in the same run."""
     from processes.bench.run import print_bench, run_bench
 
-    document = run_bench(name, rounds)
+    if seconds is not None and name != "orders":
+        raise click.UsageError(f"--seconds is of the orders bench, found {name}")
+    document = run_bench(name, rounds, **({} if seconds is None else {"seconds": seconds}))
     emit(document, as_json, print_bench)
     if document.get("floor", {}) is None:
         raise SystemExit(1)

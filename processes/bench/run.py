@@ -17,18 +17,19 @@ _MODULES = {
     "codec": "processes.bench.codec",
     "book": "processes.bench.book",
     "risk": "processes.bench.risk",
+    "orders": "processes.bench.orders",
     "tick-to-trade": "processes.bench.tick_to_trade",
 }
 
 
-def run_bench(name: str, rounds: int | None) -> dict[str, Any]:
-    """One benchmark's document; for `all`, {"benches": [...]} in order."""
+def run_bench(name: str, rounds: int | None, **options: Any) -> dict[str, Any]:
+    """One benchmark's document, run with its own options; for `all`, {"benches": [...]} in order."""
     if name == "all":
         return {"benches": [run_bench(each, rounds) for each in _MODULES]}
     silence()
     print(f"bench {name}", file=sys.stderr, flush=True)
     module = importlib.import_module(_MODULES[name])
-    document: dict[str, Any] = module.run() if rounds is None else module.run(rounds=rounds)
+    document: dict[str, Any] = module.run(**options) if rounds is None else module.run(rounds=rounds, **options)
     return document
 
 
