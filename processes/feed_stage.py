@@ -282,7 +282,7 @@ class FeedStage(Stage):
         """Send texts on a connection, and make calls."""
         for each in outgoing:
             if isinstance(each, Text):
-                data = np.frombuffer(each.data, np.uint8)
+                data = np.frombuffer(bytearray(each.data), np.uint8)  # Writable, as what `warm` compiled for.
                 if not queue_text(wire, ORDERS, data, 0, len(data)):
                     log("text not queued", venue=self.spec.subject, bytes=len(data))
         self._calls.add(each for each in outgoing if isinstance(each, Call))

@@ -280,7 +280,7 @@ class VenueStage(ReportingStage):
         """Send texts on the private connection, in the lane that no kill closes, and make calls."""
         for each in outgoing:
             if isinstance(each, Text):
-                data = np.frombuffer(each.data, np.uint8)
+                data = np.frombuffer(bytearray(each.data), np.uint8)  # Writable, as what `warm` compiled for.
                 if not queue_text(self.wire, CANCELS, data, 0, len(data)):
                     log("text not queued", venue=self.spec.subject, bytes=len(data))
         self._calls.add(each for each in outgoing if isinstance(each, Call))
