@@ -6,7 +6,8 @@ events end in the same state:
 - A fill is taken once, by (instrument, trade id), and its report counts up from what was taken before.
 - An end that counts more fills than were seen waits for them: first the fills, then the end.
 - UNKNOWN is full exposure. It ends by evidence only: a status, a fill, or two answers NOT_FOUND that were given after the
-  request can no longer arrive (`WINDOW_NS`).
+  request can no longer arrive (`WINDOW_NS`). An order that the venue said was live has arrived: then it is enough that what
+  asks could have known of it (`ACK_TIMEOUT_NS`).
 - An order changed in place keeps its first id on the wire; `NEXT` leads from there to the order that it is now. What the venue counts
   as filled under that id is the sum over all of them, so `BASE_LOTS` of earlier ones are taken off. A fill that was on its way when the
   order was changed leaves less of the later one, which then ends without being filled in full.
@@ -21,6 +22,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from hft.live_orders import (
+    ACK_TIMEOUT_NS,
     ACKED,
     ASK,
     ASKED_NS,
@@ -298,12 +300,12 @@ def _on_status(book: LiveOrders, slot: int, events: NDArray[Any], i: int, now_ns
 
 @njit
 def _on_not_found(book: LiveOrders, slot: int, events: NDArray[Any], i: int, now_ns: int, reports: NDArray[Any]) -> int:
-    """The venue does not know the order. Two such answers, given when it can no longer arrive, prove that it is not there."""
+    """The venue does not know the order. Two such answers, given when it has arrived or no longer can, prove that it is not there."""
     live, row = book.live[slot], book.orders.rows[slot]
     if not is_working(row["state"]):
         return 0
     since_ns = max(as_int(row["sent_ns"]), as_int(book.sources[slot]["sent_ns"]))
-    if live[ASKED_NS] - since_ns <= book.words[WINDOW_NS]:
+    if live[ASKED_NS] - since_ns <= book.words[ACK_TIMEOUT_NS if live[ACKED] != 0 else WINDOW_NS]:
         live[ASK] = 1
         return 0
     live[NOT_FOUNDS] += 1

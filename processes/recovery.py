@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hft.journal_reader import JournalReader
 from hft.ledger import apply_fill
-from hft.records import POSITION, IntentKind, JournalKind, OrderState, ReportKind
+from hft.records import POSITION, REPORT, IntentKind, JournalKind, OrderState, ReportKind
 from hft.tables import Tables
 from processes.instance import Instance
 from processes.logs import log
@@ -41,6 +41,13 @@ def recover_positions(instance: Instance, tables: Tables, session: int, epoch: i
                 for row in (instrument, (1 + strategy) * count + instrument):
                     apply_fill(rows, row, tables.instrument_rows, report, 0)
     return rows
+
+
+def warm_recovery(tables: Tables) -> None:
+    """Run every kernel that this calls."""
+    report = np.zeros(1, REPORT)
+    report["side"], report["last_lots"], report["last_price_ticks"] = 1, 1, 1
+    apply_fill(empty_positions(tables), 0, tables.instrument_rows, report, 0)
 
 
 def known_trades(instance: Instance, venue: str, session: int, epoch: int) -> set[tuple[int, int]]:

@@ -25,7 +25,7 @@ from processes.errors import EngineError
 from processes.instance import Instance
 from processes.logs import log
 from processes.notify import ready, watchdog
-from processes.recovery import known_trades, open_orders, recover_positions
+from processes.recovery import known_trades, open_orders, recover_positions, warm_recovery
 from processes.resources import Resources, ScratchResources, SharedResources
 from processes.stage import ConnectedStage, Stage
 from processes.stages import DecidingStage, make_stage
@@ -113,6 +113,7 @@ def warm_process(config: Config, name: str) -> None:
         loop.turn(0, cycles_max=4)
         for stage in loop.stages:
             stage.warm()
+        warm_recovery(loop.tables)
         loop.close("warmed")
 
 

@@ -171,7 +171,10 @@ class VenueStage(ReportingStage):
         venue_execution.take_events(ctx, 0, 0)
         venue_sending.cancel_stranger(ctx, 0, 0, 0)
         slot_now(ctx.live, 1)
+        member(ctx.live.orders, 0, 0)
+        is_new(ctx.live.seen, 0, 0)
         question(ctx.live, 0)
+        self.desk.account.warm()
         queue_text(self.wire, CANCELS, ctx.request, 0, 1)
 
     def connect(self, loop: asyncio.AbstractEventLoop | None, on_messages: Callable[[], object]) -> None:

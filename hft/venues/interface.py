@@ -133,6 +133,9 @@ class AccountSession(Protocol):
     #: The newest whole answer to `reconcile`, or None; whoever takes it clears it.
     snapshot: Snapshot | None
 
+    def warm(self) -> None:
+        """Run every kernel that this cold code calls, on an account that is never used: none may be compiled while it trades."""
+
     def endpoint(self) -> Endpoint | None:
         """Where to connect the private WebSocket now; None while something else must come first (a token)."""
 

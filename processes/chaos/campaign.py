@@ -23,7 +23,7 @@ VALID_MS = 2000
 PULLED_MS = SILENCE_MS + ACK_TIMEOUT_MS
 
 #: How long a campaign waits for what must come, before it says that it did not.
-_STRIKE_S, _AGREE_S, _TRADE_S, _REST_S = 10.0, 30.0, 30.0, 30.0
+_STRIKE_S, _AGREE_S, _TRADE_S, _REST_S = 10.0, 45.0, 30.0, 30.0
 _LOOK_S = 0.03
 
 Say = Callable[[str], None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import msgspec
 from processes.chaos.campaign import run_campaign
 from processes.chaos.report import document_of, markdown
 from processes.chaos.rows import Plan
+from processes.errors import EngineError
 from processes.instance import default_state_dir, write_durably
 
 
@@ -18,12 +20,19 @@ def chaos(plan: Plan, config_file: Path, folder: Path | None, replays: bool) -> 
     """Run a campaign, or go on with one that was interrupted; return its document, also in `result.json` and `result.md`."""
     folder = folder or default_state_dir() / "chaos" / f"{plan.venue}-{plan.seed}"
     _say(f"chaos: venue {plan.venue}, seed {plan.seed}, {plan.seconds:g} s, a strike about every {plan.every_s:g} s")
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGINT, _end)
     record = run_campaign(plan, config_file, folder, replays, _say)
     document = document_of(plan, record)
     write_durably(folder / "result.json", msgspec.json.format(msgspec.json.encode(document)))
     write_durably(folder / "result.md", markdown(document).encode())
     _say(f"result in {folder / 'result.json'} and {folder / 'result.md'}")
     return document
+
+
+def _end(number: int, frame: object) -> None:
+    """Leave by the way that stops the engine; what was written is gone on with the next time."""
+    raise EngineError(f"{signal.Signals(number).name}: the campaign is interrupted; the same command goes on with it")
 
 
 def _say(line: str) -> None:

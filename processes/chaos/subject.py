@@ -34,6 +34,7 @@ SILENCE_MS, ACK_TIMEOUT_MS, QUERY_PAUSE_MS = 1000, 500, 100
 _START_S = 600.0
 _STOP_S = 60.0
 _PAUSE_S = 0.02
+_ANSWER_S = 30.0
 _TORN_READS = 100
 #: An engine whose campaign is gone stops by itself this long after the campaign should have ended.
 _SPARE_S = 600.0
@@ -137,7 +138,7 @@ class Subject:
         """Ask the simulator's control port: GET, or POST with a body. Raises EngineError."""
         data = None if body is None else msgspec.json.encode(body)
         try:
-            with urllib.request.urlopen(self._control + path, data=data, timeout=10) as answer:
+            with urllib.request.urlopen(self._control + path, data=data, timeout=_ANSWER_S) as answer:
                 found: dict[str, Any] = msgspec.json.decode(answer.read())
         except OSError as error:
             raise EngineError(f"simulator of {self.venue}: {path}: {error}") from error

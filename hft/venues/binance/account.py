@@ -104,6 +104,12 @@ class BinanceAccount:
         """What signs this account's requests."""
         return self._signer
 
+    def warm(self) -> None:
+        """Run every kernel that this calls, on an account that is never used."""
+        learn_ban(self._codec.limits, 0)
+        note_weight(self._codec.limits, 0, 0)
+        asked_place(1)
+
     def endpoint(self) -> Endpoint | None:
         """The WebSocket API; None once the account can never trade."""
         return None if self.fatal else Endpoint(self._url)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from hft.http_client import Headers
 from hft.records import VenueEventKind
-from hft.venues.coinbase.account_rows import client_oid, event_of, halves, status_of, trade_of
+from hft.venues.coinbase.account_rows import client_oid, event_of, halves, key_of, status_of, trade_of
 from hft.venues.coinbase.limits import PRIVATE_AT_ONCE, PRIVATE_PER_S, QUESTIONS_PERCENT, THROTTLED_NS, learn
 from hft.venues.coinbase.orders import PREFIX, SIGN_QUERY, CoinbaseCodec
 from hft.venues.coinbase.reconcile import PAGE, Query, Reconciliation
@@ -80,6 +80,12 @@ class CoinbaseAccount:
         self._reconciliation: Reconciliation | None = None
         self._budget = PRIVATE_AT_ONCE * QUESTIONS_PERCENT / 100
         self._budget_ns = 0
+
+    def warm(self) -> None:
+        """Run every kernel that this calls, on an account that is never used."""
+        learn(self._codec.limits, 0, 0)
+        order_of(self._codec.remembered, 0, 0)
+        key_of("00000000-0000-0000-0000-000000000000")
 
     def endpoint(self) -> Endpoint | None:
         """The WebSocket feed; None once the account can never trade."""

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from hft.records import VenueEventKind
 from hft.venues.interface import Call, Credentials, Endpoint, Outgoing, Snapshot, Text
 from hft.venues.kraken.account_rows import client_id, event_of, execution_of, order_id_of, status_of, time_ns, trade_of
+from hft.venues.kraken.ids import bits_of
 from hft.venues.kraken.market import stream_endpoint
 from hft.venues.kraken.orders import KrakenCodec, set_token
 from hft.venues.kraken.private_tables import (
@@ -102,6 +103,14 @@ class KrakenAccount:
         self._questions: set[int] = set()
         self._reconciliation: Reconciliation | None = None
         self._newest_fill_ns = 0
+
+    def warm(self) -> None:
+        """Run every kernel that this calls, on an account that is never used."""
+        private = self._codec.private
+        remember(private.living, 1, 0)
+        note_filled(private.living, 1, 0)
+        amend_place(private.amends, 1)
+        bits_of("O")
 
     def endpoint(self) -> Endpoint | None:
         """The private socket, once there is a token for it."""

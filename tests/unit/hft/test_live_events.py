@@ -228,6 +228,17 @@ def test_not_found_ends_an_order_only_twice_and_only_after_it_can_no_longer_arri
     assert desk.state() is OrderState.REJECTED and desk.book.words[UNKNOWN_COUNT] == 0
 
 
+def test_an_order_that_had_lived_cannot_arrive_again_so_not_found_counts_once_its_cancel_had_time() -> None:
+    desk = Desk()
+    desk.say(SAYS.ACK)
+    for asked_ns in (TIMEOUT_NS + 1, TIMEOUT_NS + 2):
+        desk.book.live[slot_now(desk.book, FIRST), ASKED_NS] = asked_ns
+        assert desk.say(SAYS.NOT_FOUND) == 0
+    desk.book.live[slot_now(desk.book, FIRST), ASKED_NS] = TIMEOUT_NS + 3
+    assert desk.say(SAYS.NOT_FOUND) == 1
+    assert desk.state() is OrderState.CANCELED
+
+
 def test_not_found_of_an_order_that_had_lived_means_that_it_was_canceled() -> None:
     desk = Desk()
     desk.say(SAYS.ACK)
