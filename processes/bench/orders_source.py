@@ -19,7 +19,7 @@ from hft.config import Config, parse
 from hft.orders import order_id
 from hft.records import ORDER, REPORT, IntentKind, OrderState, ReportKind, Side, TimeInForce
 from hft.tables import build_tables
-from hft.venues.binance.limits import LIMIT, WORDS
+from hft.venues.binance.limits import LIMIT, WINDOW_NS, WORDS
 from processes.bench.tick_engine import BenchError
 from processes.burst import TURNS, burst, group, groups_of
 from processes.resources import ScratchResources
@@ -44,7 +44,7 @@ SPANS = 1 << 20
 
 _CYCLES_MAX = 1 << 30
 _JOURNAL_BYTES = 64 << 20
-_NO_LIMIT = 1 << 40
+_NO_LIMIT, _WINDOW_NS = 1 << 40, 1_000_000
 _ACK, _EXPIRED = int(ReportKind.ACK), int(ReportKind.EXPIRED)
 _FIRST_END, _EXPIRED_STATE = int(OrderState.FILLED), int(OrderState.EXPIRED)
 #: Far below the market and within the venue's price band, in ticks; and a size, in lots.
@@ -182,8 +182,6 @@ class OrderEngine:
         self.stage = VenueStage(topology.stage("execution.binance"), config, build_tables(config))
         self.stage.attach(resources)
         self.stage.warm()
-        # The simulator has no limits either.
-        self.stage.desk.codec.limits[:WORDS, LIMIT] = _NO_LIMIT
         self.words, self.spans_ns = np.zeros(_WORDS, np.int64), np.zeros(SPANS, np.int64)
         self._in_flight = in_flight
         self.burst_ns = BURST_NS
@@ -235,6 +233,12 @@ class OrderEngine:
             if time.monotonic_ns() > deadline_ns:
                 raise BenchError("order entry at the simulator was not ready in time")
             self.turn()
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin to send. The venue tells of limits that it does not have: windows of another length than it says are taught nothing."""
+        limits = self.stage.desk.codec.limits
+        limits[:WORDS, WINDOW_NS], limits[:WORDS, LIMIT] = _WINDOW_NS, _NO_LIMIT
         self.words[IN_FLIGHT_MAX] = self._in_flight
 
     def stop_sending(self) -> None:

@@ -10,7 +10,7 @@ import msgspec
 
 from hft.sim.binance.desk import Desk
 from hft.sim.binance.errors import UNAUTHORIZED, ApiError
-from hft.sim.binance.keys import RECV_WINDOW_MS, ApiKey, check_time, socket_payload, text_of
+from hft.sim.binance.keys import RECV_WINDOW_MAX_MS, RECV_WINDOW_MS, ApiKey, check_time, socket_payload, text_of
 from hft.sim.binance.limits import WEIGHT_MAX
 from hft.sim.binance.methods import PUBLIC, SIGNED, weight_of
 from hft.sim.binance.orders import Caller
@@ -174,9 +174,9 @@ class ApiFront:
             caller = session.caller
         else:
             raise ApiError(400, -1102, "Mandatory parameter 'apiKey' was not sent, was empty/null, or malformed.")
-        stamp = params.get("timestamp", "")
+        stamp, window = params.get("timestamp", ""), params.get("recvWindow", RECV_WINDOW_MS)
         # Most requests are from just now, in ms.
-        if not (type(stamp) is int and "recvWindow" not in params and 0 <= utc_ns - stamp * MS < RECV_WINDOW_MS * MS):
+        if not (type(stamp) is int and type(window) is int and window <= RECV_WINDOW_MAX_MS and 0 <= utc_ns - stamp * MS < window * MS):
             check_time(text_of(stamp), text_of(params.get("recvWindow", "")), utc_ns)
         return caller
 

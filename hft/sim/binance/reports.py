@@ -147,16 +147,19 @@ def execution_report(event: Event, unit_ns: int) -> str:
     if fill is not None:
         last, last_price = qty_text(instrument, fill.qty_lots), price_text(instrument, fill.price_ticks)
         last_quote, fee, asset, trade_id = text8(fill.cost_e8), text8(fill.fee_e8), f'"{fill.fee_asset}"', fill.trade_id
-    resting = not event.done and order.kind is Kind.LIMIT and order.tif is Tif.GTC
+    working = event.kind is EventKind.ACCEPTED or not event.done and order.kind is Kind.LIMIT and order.tif is Tif.GTC
+    quantity, price = text8(event.qty_lots * instrument.lot_e8), text8(event.price_ticks * instrument.tick_e8)
+    filled = text8(event.cum_lots * instrument.lot_e8) if event.cum_lots else ZERO
+    created = order.created_ns // unit_ns
     return (
         f'{{"e":"executionReport","E":{at},"s":"{instrument.symbol}","c":"{client_id}","S":"{_side(order)}","o":"{_type(order)}",'
-        f'"f":"{TIF_NAMES[order.tif]}","q":"{qty_text(instrument, event.qty_lots)}","p":"{price_text(instrument, event.price_ticks)}",'
+        f'"f":"{TIF_NAMES[order.tif]}","q":"{quantity}","p":"{price}",'
         f'"P":"{ZERO}","F":"{ZERO}","g":-1,"C":"{orig_client_id}","x":"{execution}","X":"{status}","r":"NONE","i":{order.order_id},'
-        f'"l":"{last}","z":"{qty_text(instrument, event.cum_lots)}","L":"{last_price}","n":"{fee}","N":{asset},"T":{at},'
-        f'"t":{trade_id},"I":{event.number},"w":{_bool(resting or event.kind is EventKind.ACCEPTED)},'
-        f'"m":{_bool(fill is not None and fill.maker)},"M":false,"O":{order.created_ns // unit_ns},'
+        f'"l":"{last}","z":"{filled}","L":"{last_price}","n":"{fee}","N":{asset},"T":{at},'
+        f'"t":{trade_id},"I":{event.number},"w":{"true" if working else "false"},'
+        f'"m":{_bool(fill is not None and fill.maker)},"M":false,"O":{created},'
         f'"Z":"{text8(event.cum_quote_e8)}","Y":"{last_quote}","Q":"{text8(order.quote_qty_e8)}",'
-        f'"W":{order.created_ns // unit_ns},"V":"{STP_NAMES[order.stp]}"{_extras(event, order)}}}'
+        f'"W":{created},"V":"{STP_NAMES[order.stp]}"{_extras(event, order)}}}'
     )
 
 
