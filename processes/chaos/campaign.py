@@ -69,11 +69,14 @@ class Campaign:
 
     def _strike_all(self, ledger: Ledger) -> None:
         left, total = self.left, len(self._planned)
-        origin_s = time.monotonic() - (left[0].at_s if left else 0.0)
+        origin_s, late_s = time.monotonic() - (left[0].at_s if left else 0.0), 0.0
         for number, planned in enumerate(left, len(self._record.rows) + 1):
-            await_until(lambda due=planned.at_s: time.monotonic() - origin_s >= due or not self._subject.running, self._plan.seconds)  # type: ignore[misc]
+            due_s = planned.at_s + late_s
+            await_until(lambda due_s=due_s: time.monotonic() - origin_s >= due_s or not self._subject.running, self._plan.seconds)  # type: ignore[misc]
             if not self._subject.running:
-                raise EngineError(f"the engine ended before strike {number}; see {self._subject.folder}")
+                raise EngineError(f"the engine, or a process of it, ended before strike {number}; see {self._subject.folder}")
+            # What was late stays late: strikes in a row would be another campaign than the one that was asked for.
+            late_s += max(0.0, time.monotonic() - origin_s - due_s)
             strike = planned.strike
             row = Row(number, strike.name, list(strike.faults), round(time.monotonic() - origin_s, 2))
             self._strike(ledger, strike, row)

@@ -89,7 +89,7 @@ class Subject:
         self._for_s = seconds + _SPARE_S
         self._process: subprocess.Popen[bytes] | None = None
         self.commit = commit()
-        self._control = ""
+        self._control, self._epoch = "", 0
 
     def start(self, say: Callable[[str], None]) -> Ledger:
         """Start the engine and wait until it trades; what it believes from here on. Raises EngineError."""
@@ -102,8 +102,8 @@ class Subject:
             raise EngineError(f"the engine did not start within {_START_S:g} s; see {self.folder / 'start.log'}")
         engine = self.instance.read_engine()
         assert engine is not None
-        self._control = engine["simulators"][self.venue]["control"]
-        return Ledger(self.instance.journal_folder(engine["epoch"]), engine["epoch"], self.venue, self.tables, SILENCE_MS)
+        self._control, self._epoch = engine["simulators"][self.venue]["control"], engine["epoch"]
+        return Ledger(self.instance.journal_folder(self._epoch), self._epoch, self.venue, self.tables, SILENCE_MS)
 
     def _has_started(self) -> bool:
         assert self._process is not None
@@ -114,8 +114,10 @@ class Subject:
 
     @property
     def running(self) -> bool:
-        """Whether the supervisor lives."""
-        return self._process is not None and self._process.poll() is None
+        """Whether the supervisor lives, and every process since the start: a new epoch would have journals of its own."""
+        engine = self.instance.read_engine()
+        alive = self._process is not None and self._process.poll() is None
+        return alive and engine is not None and engine["epoch"] == self._epoch
 
     def status(self) -> dict[str, Any]:
         """What `hftctl status` shows. Raises EngineError."""
