@@ -1,8 +1,8 @@
 """Tick engine: runs the engine's own stages, in processes of their own, for the tick-to-trade benchmark.
 
-Everything is the engine's but for two things: execution writes to a socket (`wire_execution`), and nobody supervises. Stages
-sit on shared segments of a random instance and write real journals. The processes are forked, so kernels compiled or loaded
-in the parent are there already.
+Everything is the engine's, order entry at the venue included, but for two things: sockets are given, open and logged on, and nobody
+supervises. Stages sit on shared segments of a random instance and write real journals. The processes are forked, so kernels compiled
+or loaded in the parent are there already.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,27 +22,28 @@ from numpy.typing import NDArray
 from hft import control
 from hft.config import Config, parse
 from hft.control import ProcessState, ProcessWord, process_word
-from hft.records import ORDER, Side, TimeInForce
+from hft.orders import order_id
+from hft.records import ORDER, IntentKind, Side, TimeInForce
 from hft.tables import build_tables
-from hft.topology import RingSpec, StageSpec, Topology
 from hft.venues.binance.feed import on_snapshot
-from hft.venues.binance.orders import REQUEST_BYTES_MAX, encode_place, new_templates
+from hft.venues.binance.limits import LIMIT, WORDS
+from hft.venues.binance.orders import REQUEST_BYTES_MAX, encode
 from hft.websocket import frame_bytes
 from processes import affinity
 from processes.attach import create_control
-from processes.bench import tick_frames, wire_execution
-from processes.bench.wire_execution import WireExecutionStage
+from processes.bench import tick_frames
 from processes.burst import TURNS, burst, group, groups_of
 from processes.feed_stage import FeedStage
 from processes.instance import Instance
 from processes.resources import Resources, ScratchResources, SharedResources
 from processes.run import BURST_NS
 from processes.segments import create_rings, create_tables
-from processes.stage import Stage
 from processes.stages import make_stage
 from processes.transport import connect
 from processes.transport.loop import close_loop, new_loop, run_turns
 from processes.transport.wire import open_wire
+from processes.venue_sending import READY
+from processes.venue_stage import VenueStage
 from shm import observe
 from shm.pinned import Pinned, pin, resolved
 from shm.segment import Segment
@@ -63,6 +64,8 @@ _PREPARING_TURNS = 160
 #: Polls between two turns of cold work on an event loop: about as long as a burst.
 _POLLS_PER_TURN = 1024
 _CYCLES_MAX = 1 << 30
+#: The peer knows no limits.
+_NO_LIMIT = 1 << 40
 
 _CONFIG = """
 [engine]
@@ -74,6 +77,7 @@ stream_url = "ws://127.0.0.1:{port}/"
 rest_url = "http://127.0.0.1/"
 transport = "{transport}"
 silence_ms = 86400000
+simulator = {{ synthetic_seed = 1 }}
 
 [instruments."BTC-USDT.BINANCE"]
 symbol = "BTCUSDT"
@@ -112,10 +116,18 @@ timer_ms = 60000
 params = {{ qty_lots = 100 }}
 
 [execution.binance]
-kind = "paper"
-order_latency_us = 0
-ack_latency_us = 0
+kind = "venue"
+order_url = "ws://127.0.0.1/ws-api/v3"
+rest_url = "http://127.0.0.1/"
+ack_timeout_ms = 60000
 """
+
+
+class Sockets(NamedTuple):
+    """Open sockets by their descriptors; -1: the stage that needs it connects by itself."""
+
+    market: int
+    orders: int
 
 
 class BenchError(Exception):
@@ -130,26 +142,30 @@ def make_config(transport: str = "direct", port: int = 1, placement: Placement =
     return parse(text, "the tick-to-trade bench")
 
 
-def topology_of(config: Config) -> Topology:
-    """The rings as with a venue: execution takes no market data."""
-    whole = config.topology()
+class Order(NamedTuple):
+    """An order's frame as the venue gets it. All the numbers in it keep their digits for as long as the bench lasts."""
 
-    def is_kept(ring: RingSpec) -> bool:
-        return not (ring.kind == "market" and ring.consumer.startswith("execution."))
-
-    stages = [
-        stage._replace(inputs=tuple(filter(is_kept, stage.inputs)), outputs=tuple(filter(is_kept, stage.outputs))) for stage in whole.stages
-    ]
-    return Topology(tuple(filter(is_kept, whole.rings)), tuple(stages))
+    frame_bytes: int
+    id_at: int  #: where in the frame the id of the request begins, masked
+    id_bytes: int
 
 
-def order_bytes(config: Config) -> int:
-    """Bytes of every order's frame: all the numbers in it keep their digits for as long as the bench lasts."""
-    tables = build_tables(config)
+def order_of(config: Config) -> Order:
+    """What every order's frame is like."""
+    stage = _execution_of(config)
     order, text = np.zeros(1, ORDER), np.zeros(REQUEST_BYTES_MAX, np.uint8)
     order["price_ticks"], order["qty_lots"], order["side"], order["tif"] = tick_frames.BID_TICKS, 100, Side.BUY, TimeInForce.IOC
-    templates = new_templates(tables.instrument_rows, tables.symbols)
-    return int(frame_bytes(encode_place(templates, order, 0, time.time_ns(), text, 0), 1))
+    order["kind"], order["order_id"] = IntentKind.NEW, order_id(EPOCH, 0, 1)
+    length = encode(stage.desk.codec, order, 0, order[0]["order_id"], 0, time.time_ns(), text, 0)
+    id_text = f"{order_id(EPOCH, 0, 1):016x}".encode()
+    whole = int(frame_bytes(length, 1))
+    return Order(whole, whole - int(length) + text[:length].tobytes().index(id_text), len(id_text))
+
+
+def _execution_of(config: Config) -> VenueStage:
+    stage = make_stage(config.topology().stage("execution.binance"), config, build_tables(config))
+    assert isinstance(stage, VenueStage)
+    return stage
 
 
 class StageGroup:
@@ -157,22 +173,13 @@ class StageGroup:
 
     def __init__(self, config: Config, names: Sequence[str]) -> None:
         self.tables = build_tables(config)
-        self.topology = topology_of(config)
-        self._config = config
-        self.stages = [self._make(self.topology.stage(name)) for name in names]
+        self.topology = config.topology()
+        self.stages = [make_stage(self.topology.stage(name), config, self.tables) for name in names]
         self.feed = next((stage for stage in self.stages if isinstance(stage, FeedStage)), None)
-        self.execution = next((stage for stage in self.stages if isinstance(stage, WireExecutionStage)), None)
-        if self.feed is not None and self.execution is not None:
-            self.execution.wire = self.feed.wire
-            self.execution.direct = not self.feed.uses_event_loop
+        self.execution = next((stage for stage in self.stages if isinstance(stage, VenueStage)), None)
         self._pinned: Pinned | None = None
         self._burst: Any = burst
         self._cells: list[Pinned] = []
-
-    def _make(self, spec: StageSpec) -> Stage:
-        if spec.role == "execution":
-            return WireExecutionStage(spec, self._config, self.tables)
-        return make_stage(spec, self._config, self.tables)
 
     def attach(self, resources: Resources) -> None:
         """Put every stage on these resources and give the feed its book."""
@@ -184,19 +191,20 @@ class StageGroup:
             if on_snapshot(ctx.book, 0, data, 0, len(data), time.monotonic_ns(), ctx.staging) == 0:
                 raise BenchError("the feed refused the snapshot")
 
-    def open(self, fd: int) -> None:
-        """Use the socket `fd` for what is read and what is sent."""
-        if self.feed is not None:
-            open_wire(self.feed.wire, fd, secrets.randbits(62))
-        elif self.execution is not None and self.execution.wire is not None:
-            open_wire(self.execution.wire, fd, secrets.randbits(62))
+    def open(self, sockets: Sockets) -> None:
+        """Use these sockets for what is read and what is sent; the account is logged on, and nothing of it is left to ask for."""
+        if self.feed is not None and not self.feed.uses_event_loop:
+            open_wire(self.feed.wire, sockets.market, secrets.randbits(62))
+        if self.execution is not None:
+            open_wire(self.execution.wire, sockets.orders, secrets.randbits(62))
+            self.execution.desk.codec.limits[:WORDS, LIMIT] = _NO_LIMIT
+            self.execution.context.words[READY] = 1
 
     def cell(self) -> Any:
         """The pinned contexts, pinned anew when a stage has another one."""
         if self._pinned is None or any(stage.changed for stage in self.stages):
-            turns = {**TURNS, "execution": wire_execution.turn}
             self._cells = [pin(stage.pinned_parts()) for stage in self.stages]
-            groups = [group(turns[stage.spec.role], (pinned.cell,)) for stage, pinned in zip(self.stages, self._cells, strict=True)]
+            groups = [group(TURNS[stage.turn], (pinned.cell,)) for stage, pinned in zip(self.stages, self._cells, strict=True)]
             self._pinned = pin(groups_of(groups))
             self._burst = resolved(burst, self._pinned.cell, 0, 0, 0, 0)
             for stage in self.stages:
@@ -246,7 +254,7 @@ class Engine:
 
     def __init__(self, config: Config, instance: Instance) -> None:
         self.config, self.instance = config, instance
-        self.topology = topology_of(config)
+        self.topology = config.topology()
         tables = build_tables(config)
         self.segments: list[Segment] = []
         segment, self.control = create_control(instance)
@@ -319,8 +327,8 @@ class Engine:
 
 
 @contextmanager
-def started(config: Config, folder: Path, cores: Mapping[str, int | None], fd: int, yields: bool = False) -> Iterator[Engine]:
-    """An engine with one process for each entry of the config's placement, on `cores`; `fd` is the direct transport's socket.
+def started(config: Config, folder: Path, cores: Mapping[str, int | None], sockets: Sockets, yields: bool = False) -> Iterator[Engine]:
+    """An engine with one process for each entry of the config's placement, on `cores`; `sockets` are what they read and write.
 
     With `yields`, a process without work gives its core away. On leaving, whatever still runs is ended.
     """
@@ -331,14 +339,14 @@ def started(config: Config, folder: Path, cores: Mapping[str, int | None], fd: i
         for row, (name, process) in enumerate(config.placement.processes.items()):
             pid = os.fork()
             if pid == 0:
-                _be_process(engine, row, name, process.stages, cores[name], fd, yields)
+                _be_process(engine, row, name, process.stages, cores[name], sockets, yields)
             engine.pids[pid] = name
         yield engine
     finally:
         engine.discard()
 
 
-def _be_process(engine: Engine, row: int, name: str, stages: Sequence[str], core: int | None, fd: int, yields: bool) -> NoReturn:
+def _be_process(engine: Engine, row: int, name: str, stages: Sequence[str], core: int | None, sockets: Sockets, yields: bool) -> NoReturn:
     """The forked process: run the stages until told to stop; never returns."""
     status = 1
     parent = os.getppid()
@@ -360,7 +368,7 @@ def _be_process(engine: Engine, row: int, name: str, stages: Sequence[str], core
         def goes_on() -> bool:
             return not engine.control[control.STOP] and os.getppid() == parent
 
-        _run(stage_group, engine.control, row, fd, yields, goes_on)
+        _run(stage_group, engine.control, row, sockets, yields, goes_on)
         stage_group.close()
         status = 0
     finally:
@@ -369,9 +377,10 @@ def _be_process(engine: Engine, row: int, name: str, stages: Sequence[str], core
         os._exit(status)
 
 
-def _run(group_: StageGroup, words: NDArray[np.int64], row: int, fd: int, yields: bool, goes_on: Callable[[], bool]) -> None:
+def _run(group_: StageGroup, words: NDArray[np.int64], row: int, sockets: Sockets, yields: bool, goes_on: Callable[[], bool]) -> None:
     running = process_word(row, ProcessWord.STATE)
     feed = group_.feed
+    group_.open(sockets)
     if feed is not None and feed.uses_event_loop:
         loop = new_loop(True, _POLLS_PER_TURN)
         feed.connect(loop, group_.cycle)
@@ -385,7 +394,6 @@ def _run(group_: StageGroup, words: NDArray[np.int64], row: int, fd: int, yields
         feed.disconnect(time.monotonic_ns())
         close_loop(loop)
         return
-    group_.open(fd)
     words[running] = ProcessState.RUNNING
     while goes_on():
         if group_.turn(1 if yields else _CYCLES_MAX) == 0 and yields:

@@ -1,16 +1,18 @@
 """Tick-to-trade bench: times the engine from a market-data frame on the wire to the order's frame on the wire.
 
     peer (C) --depthUpdate--> [recv, decode, book, publish, strategy, risk, journal, encode, send] --order.place--> peer
+             <--------------------------- [scan, journal, report] <----------------------------- refusal of the order
 
 Goals: round trips that a minimal compiled peer sees over loopback TCP, back to back and paced, when caches are colder; one
-order an update, every control on, every journal written; and the means of the hops inside.
-Not goals: a venue's answers (an order expires at once), TLS, a network card.
+order an update through the venue's own order entry, on a connection of its own; every control on, every journal written; and the
+means of the hops inside. Each order is answered once its round trip is over, and has ended before the next update.
+Not goals: log-on, TLS, a network card.
 
-The floor is the same peer against a compiled program that reads the same number of bytes and writes the same number back.
+The floor is the same peer against a compiled program that reads and writes as many bytes on the same two connections.
 Each of the engine's runs follows a run of the floor on the same cores, and the median of these pairs' ratios counts.
 
-`fused` runs all stages in one spinning process that reads and writes the socket itself (`direct`), `picows` the same on the
-spinning event loop, `separate` one process a stage. With fewer cores than spinners those give their core away when idle:
+`fused` runs all stages in one spinning process that reads and writes the sockets itself (`direct`), `picows` the same with market
+data on the spinning event loop, `separate` one process a stage. With fewer cores than spinners those give their core away when idle:
 `oversubscribed`, and nothing to judge.
 """
 
@@ -36,7 +38,7 @@ from numpy.typing import NDArray
 from hft.latency import Span
 from processes.bench import tick_engine
 from processes.bench.report import compile_c, finish, two_cores
-from processes.bench.tick_engine import FUSED, SEPARATE, BenchError, Placement
+from processes.bench.tick_engine import FUSED, SEPARATE, BenchError, Order, Placement, Sockets
 from processes.bench.tick_frames import SIDE_LEVELS, Frames, write_frames
 
 #: Between two paced ticks.
@@ -48,6 +50,10 @@ _HOPS = (Span.WIRE_TO_DECODED, Span.DECODED_TO_DECIDED, Span.DECIDED_TO_APPROVED
 _START_NS, _STOP_NS = 60_000_000_000, 20_000_000_000
 #: What stages need at most to see that they may trade, when they share a core.
 _SETTLE_S = 0.05
+#: The venue's refusal of an order, whose id the peer puts in: the order has ended, and nothing of it is left.
+_NO_ID = b"0" * 16
+_REFUSAL = b'{"id":"' + _NO_ID + b'","status":400,"error":{"code":-2010,"msg":"Account has insufficient balance for requested action."}}'
+_ANSWER = bytes((0x81, len(_REFUSAL))) + _REFUSAL
 _UPGRADE_KEY = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -63,13 +69,21 @@ _FUSED, _PICOWS = Kind("fused", "direct", FUSED), Kind("picows", "picows", FUSED
 _SEPARATE = Kind("separate", "direct", SEPARATE)
 
 
+class Ends(NamedTuple):
+    """One side's ends of both connections."""
+
+    market: socket.socket
+    orders: socket.socket
+
+
 class Bench(NamedTuple):
     """What all runs share."""
 
     program: Path
     folder: Path
     cores: tuple[int, int]
-    order_bytes: int
+    order: Order
+    answer: Path
 
 
 class Load(NamedTuple):
@@ -89,7 +103,9 @@ def run(rounds: int = 7, ticks: int = 20_000, paced_ticks: int = 5_000, separate
         program = compile_c(_SOURCE, folder)
         if program is None or cores is None:
             return {**finish("tick-to-trade", {}, None, None), "oversubscribed": cores is None}
-        bench = Bench(program, folder, cores, tick_engine.order_bytes(tick_engine.make_config()))
+        answer = folder / "answer"
+        answer.write_bytes(_ANSWER)
+        bench = Bench(program, folder, cores, tick_engine.order_of(tick_engine.make_config()), answer)
         loads = [_load(folder, "back_to_back", ticks, 0), _load(folder, "paced", paced_ticks, PACE_NS)]
         _say("compiling or loading kernels")
         for kind in (_FUSED, _PICOWS, _SEPARATE):
@@ -154,11 +170,12 @@ def _work(engine: tick_engine.Engine, load: Load) -> dict[str, int]:
         "approved": risk["approved"],
         "sent": execution["sent"],
         "refused": risk["refused"],
+        "rejected": execution["rejected"],
         "not_sent": execution["not_sent"],
         "behind": execution["behind"],
         "malformed": feed["malformed"] + feed["gaps"] + feed["crossed"] + feed["overruns"],
     }
-    expected = dict.fromkeys(("frames", "intents", "approved", "sent"), load.frames.frames)
+    expected = dict.fromkeys(("frames", "intents", "approved", "sent", "rejected"), load.frames.frames)
     if work != dict.fromkeys(work, 0) | expected:
         raise BenchError(f"{load.frames.frames} frames were sent, but the stages counted {work}")
     return work
@@ -166,11 +183,13 @@ def _work(engine: tick_engine.Engine, load: Load) -> dict[str, int]:
 
 def run_floor(bench: Bench, load: Load) -> NDArray[np.int64]:
     """Round trips of the compiled echo, ns, in order."""
-    with _connection() as (ours, theirs):
-        sizes = (str(load.frames.frame_bytes), str(bench.order_bytes))
-        command = [str(bench.program), "echo", str(ours.fileno()), *sizes, str(bench.cores[0])]
-        with subprocess.Popen(command, pass_fds=[ours.fileno()]) as echo:
-            ours.close()
+    with _connections() as (ours, theirs):
+        fds = [end.fileno() for end in ours]
+        sizes = map(str, (load.frames.frame_bytes, bench.order.frame_bytes, len(_ANSWER)))
+        command = [str(bench.program), "echo", *map(str, fds), str(bench.cores[0]), *sizes]
+        with subprocess.Popen(command, pass_fds=fds) as echo:
+            for end in ours:
+                end.close()
             try:
                 return _send(bench, load, theirs)
             finally:
@@ -185,27 +204,26 @@ def run_engine(bench: Bench, kind: Kind, load: Load) -> tuple[NDArray[np.int64],
     with _listener() as listener, tempfile.TemporaryDirectory(dir=bench.folder) as folder, contextlib.ExitStack() as stack:
         port = listener.getsockname()[1]
         config = tick_engine.make_config(kind.transport, port, kind.placement)
-        fd = -1
-        if kind.transport == "direct":
-            ours, theirs = stack.enter_context(_connection())
-            fd = ours.fileno()
-        engine = stack.enter_context(tick_engine.started(config, Path(folder), own, fd, yields))
+        ours, theirs = stack.enter_context(_connections())
+        sockets = Sockets(ours.market.fileno(), ours.orders.fileno())
+        engine = stack.enter_context(tick_engine.started(config, Path(folder), own, sockets, yields))
         engine.await_books(time.monotonic_ns() + _START_NS)
         time.sleep(_SETTLE_S)
         if kind.transport != "direct":
-            theirs = stack.enter_context(_upgraded(listener))
+            theirs = theirs._replace(market=stack.enter_context(_upgraded(listener)))
         trips = _send(bench, load, theirs, engine)
         engine.stop(time.monotonic_ns() + _STOP_NS)
         return trips, engine
 
 
-def _send(bench: Bench, load: Load, theirs: socket.socket, engine: tick_engine.Engine | None = None) -> NDArray[np.int64]:
-    """Let the peer send every frame over the connection; round trips, ns, in order."""
-    out = bench.folder / "trips"
-    arguments = [load.frames.path, bench.order_bytes, bench.cores[1], load.gap_ns, out]
-    command = [str(bench.program), "send", str(theirs.fileno()), *map(str, arguments)]
+def _send(bench: Bench, load: Load, theirs: Ends, engine: tick_engine.Engine | None = None) -> NDArray[np.int64]:
+    """Let the peer send every frame over the connections; round trips, ns, in order."""
+    out, order, fds = bench.folder / "trips", bench.order, [end.fileno() for end in theirs]
+    arguments = [*fds, bench.cores[1], load.frames.path, order.frame_bytes, load.gap_ns, out]
+    arguments += [bench.answer, order.id_at, order.id_bytes, _ANSWER.index(_NO_ID)]
+    command = [str(bench.program), "send", *map(str, arguments)]
     deadline_ns = time.monotonic_ns() + 30_000_000_000 + load.frames.frames * (load.gap_ns + 1_000_000)
-    with subprocess.Popen(command, pass_fds=[theirs.fileno()]) as peer:
+    with subprocess.Popen(command, pass_fds=fds) as peer:
         try:
             while peer.poll() is None:
                 if engine is not None:
@@ -229,6 +247,13 @@ def _listener() -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(30)
         yield listener
+
+
+@contextlib.contextmanager
+def _connections() -> Iterator[tuple[Ends, Ends]]:
+    """Both ends, ours and theirs, of a loopback TCP connection for market data and of one for orders."""
+    with _connection() as market, _connection() as orders:
+        yield Ends(market[0], orders[0]), Ends(market[1], orders[1])
 
 
 @contextlib.contextmanager
@@ -277,12 +302,12 @@ def _document(bench: Bench, loads: list[Load], series: dict[tuple[str, str], Ser
     ratio |= _ratio("separate_p50", apart.ratios())
     oversubscribed = len(SEPARATE) + 1 > len(os.sched_getaffinity(0))
     results["separate"]["oversubscribed"] = oversubscribed
-    results |= {"levels": 2 * SIDE_LEVELS, "frame_bytes": loads[0].frames.frame_bytes, "order_bytes": bench.order_bytes}
+    results |= {"levels": 2 * SIDE_LEVELS, "frame_bytes": loads[0].frames.frame_bytes, "order_bytes": bench.order.frame_bytes}
     results |= {"rounds": len(apart.engine) if not series else len(series["fused", loads[0].name].engine), "cores": list(bench.cores)}
     results |= {f"{load.name}_ticks": load.frames.frames - load.warm_up for load in loads}
     results["hops_sum_vs_wire_to_sent"] = results["fused"]["back_to_back"]["hops"]["sum_vs_wire_to_sent"]
     floor = {load.name: _median([run for (_, name), runs in series.items() if name == load.name for run in runs.floor]) for load in loads}
-    outcome = [results["frame_bytes"], bench.order_bytes, [runs.work for runs in (*series.values(), apart)]]
+    outcome = [results["frame_bytes"], bench.order.frame_bytes, [runs.work for runs in (*series.values(), apart)]]
     return finish("tick-to-trade", results, floor, ratio, outcome)
 
 

@@ -43,13 +43,10 @@ from shm.jit import njit
 __all__ = [
     "REQUEST_BYTES_MAX",
     "BinanceCodec",
-    "OrderTemplates",
     "encode",
     "encode_amend",
     "encode_market",
-    "encode_place",
     "new_codec",
-    "new_templates",
 ]
 
 #: Modes of self-trade prevention that leave an order's size alone.
@@ -98,10 +95,6 @@ class BinanceCodec(NamedTuple):
     words: NDArray[Any]  #: int64, see the cells above
 
 
-#: The benchmarks' name of it.
-OrderTemplates = BinanceCodec
-
-
 def new_codec(
     instruments: NDArray[Any],
     symbols: Sequence[str],
@@ -144,18 +137,6 @@ def new_codec(
         errors=new_errors(),
         words=words,
     )
-
-
-def new_templates(instruments: NDArray[Any], symbols: Sequence[str]) -> OrderTemplates:
-    """A codec of every instrument that says no more than it must."""
-    return new_codec(instruments, symbols, range(len(symbols)), recv_window_ms=0, self_trade="")
-
-
-@njit
-def encode_place(templates: OrderTemplates, orders: NDArray[Any], i: int, utc_ns: int, out: NDArray[Any], at: int) -> int:
-    """Write the `order.place` request of ORDER record `i` at `out[at:]`; return the offset after it."""
-    program = _program(templates, orders, i) + PLACE
-    return _write(templates, program, orders, i, orders[i]["order_id"], 0, utc_ns, out, at)
 
 
 @njit

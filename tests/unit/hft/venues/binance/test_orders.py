@@ -17,9 +17,7 @@ from hft.venues.binance.orders import (
     encode,
     encode_amend,
     encode_market,
-    encode_place,
     new_codec,
-    new_templates,
 )
 from hft.venues.binance.signing import ws_payload
 from hft.venues.interface import Credentials
@@ -81,9 +79,7 @@ def written(to: BinanceCodec, orders: Any, wire_id: int = ID, ref_wire_id: int =
     ],
 )
 def test_new_order_is_placed_or_replaces_another(side: Side, tif: TimeInForce, flags: int, expected: dict[str, str]) -> None:
-    out = np.zeros(REQUEST_BYTES_MAX, np.uint8)
-    end = encode_place(new_templates(_instruments()[:2], ["BTCUSDT", "ETHUSDT"]), order(side=side, tif=tif, flags=flags), 0, UTC_NS, out, 7)
-    request = json.loads(bytes(out[7:end]))
+    request = written(codec(recv_window_ms=0, self_trade=""), order(side=side, tif=tif, flags=flags))
     assert request["id"] == HEX and request["method"] == "order.place"
     params = {"symbol": "BTCUSDT", "price": "61837.63", "quantity": "0.00100", "newClientOrderId": HEX, "newOrderRespType": "ACK"}
     assert request["params"] == {**params, **expected, "timestamp": 1723161255343}
