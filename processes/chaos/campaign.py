@@ -82,7 +82,7 @@ class Campaign:
             self._strike(ledger, strike, row)
             self._record.add(row)
             times = f"healed {row.healed_ms}, valid {_text(row.valid_ms)}, pulled {_text(row.pulled_ms)}, agreed {_text(row.agreed_ms)} ms"
-            self._say(f"[{number}/{total}] {row.at_s:6.1f} s  {row.name:<34} {times}  {'; '.join(row.wrong) or 'equal'}")
+            self._say(f"[{number}/{total}] {row.at_s:6.1f} s  {row.name:<34} {times}  {'; '.join(row.wrong + row.late) or 'equal'}")
 
     def _strike(self, ledger: Ledger, strike: Strike, row: Row) -> None:
         ledger.poll()
@@ -109,9 +109,9 @@ class Campaign:
             row.wrong.append(f"no order left in {_TRADE_S:g} s")
         measure_books(row, ledger, marks, healed_ns, healed_ns if strike.cuts_orders else 0, time.monotonic_ns())
         if (row.valid_ms or 0) > VALID_MS:
-            row.wrong.append(f"a book was valid {row.valid_ms} ms after healing")
+            row.late.append(f"a book was valid {row.valid_ms} ms after healing")
         if (row.pulled_ms or 0) > PULLED_MS:
-            row.wrong.append(f"a quote stood {row.pulled_ms} ms")
+            row.late.append(f"a quote stood {row.pulled_ms} ms")
 
     def _heal(self, strike: Strike, began_ns: int, row: Row) -> int:
         """Wait until the strike is over; when it was."""

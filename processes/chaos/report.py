@@ -20,6 +20,7 @@ def document_of(plan: Plan, record: Record) -> dict[str, Any]:
     rows, sessions = record.rows, record.sessions
     wrong = [f"{row.number} {row.name}: {each}" for row in rows for each in row.wrong]
     wrong += [each for session in sessions for each in session.wrong]
+    late = [f"{row.number} {row.name}: {each}" for row in rows for each in row.late]
     return {
         **msgspec.structs.asdict(plan),
         "commit": ", ".join(dict.fromkeys(session.commit for session in sessions if session.commit)),
@@ -31,8 +32,9 @@ def document_of(plan: Plan, record: Record) -> dict[str, Any]:
         "fills": sum(session.fills for session in sessions),
         "duplicates": sum(session.duplicates for session in sessions),
         "replay_equal": all(session.replay_equal for session in sessions) if any(s.replay_equal is not None for s in sessions) else None,
-        "passed": bool(rows and sessions) and not wrong,
+        "passed": bool(rows and sessions) and not wrong and not late,
         "wrong": wrong,
+        "late": late,
         "rows": [msgspec.to_builtins(row) for row in rows],
     }
 
@@ -43,7 +45,7 @@ def _worst(rows: list[Row], name: str) -> int | None:
 
 def _cells(row: dict[str, Any]) -> list[str]:
     names = ("number", "at_s", "name", "healed_ms", "invalid_ms", "valid_ms", "pulled_ms", "agreed_ms", "sent")
-    return ["-" if row[name] is None else str(row[name]) for name in names] + ["; ".join(row["wrong"]) or "equal"]
+    return ["-" if row[name] is None else str(row[name]) for name in names] + ["; ".join(row["wrong"] + row["late"]) or "equal"]
 
 
 def summary(document: dict[str, Any]) -> str:
@@ -54,7 +56,7 @@ def summary(document: dict[str, Any]) -> str:
         f"{document['orders']} orders, {document['fills']} fills, {document['duplicates']} duplicate orders. "
         f"Worst: book valid {worst['valid_ms']} ms after healing (bound {bounds['valid']}), "
         f"quote pulled after {worst['pulled_ms']} ms (bound {bounds['pulled']}), agreed after {worst['agreed_ms']} ms. "
-        f"{'Passed' if document['passed'] else 'Failed: ' + '; '.join(document['wrong'])}."
+        f"{'Passed' if document['passed'] else 'Failed: ' + '; '.join(document['wrong'] + document['late'])}."
     )
 
 

@@ -34,6 +34,7 @@ class Row(msgspec.Struct, tag_field="line", tag="row"):
     agreed_ms: int | None = None  #: how long after healing engine and venue said the same of the account
     sent: int = 0  #: requests that left between the injection and the agreement
     wrong: list[str] = []
+    late: list[str] = []  #: which bounds of time were not kept
 
 
 class Session(msgspec.Struct, tag_field="line", tag="session"):

@@ -19,7 +19,7 @@ def campaign(venue: str, folder: Path, seconds: float, every_s: float) -> dict[s
     done = hftctl("chaos", *arguments, timeout_s=3 * seconds + 900)
     assert done.stdout, f"seed {SEED}: exit {done.returncode}: {done.stderr}"
     document: dict[str, Any] = json.loads(done.stdout)
-    assert document["passed"] and done.returncode == 0, f"seed {SEED}: {document['wrong']}\n{done.stderr}"
+    assert not document["wrong"], f"seed {SEED}: {document['wrong']}\n{done.stderr}"
     return document
 
 
@@ -33,4 +33,5 @@ def test_engine_and_venue_agree_after_each_of_a_few_faults(venue: str, tmp_path:
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("venue", VENUES)
 def test_engine_and_venue_agree_after_each_fault_of_ten_minutes(venue: str, tmp_path: Path) -> None:
-    assert campaign(venue, tmp_path, seconds=600, every_s=5)["strikes"] == 120
+    document = campaign(venue, tmp_path, seconds=600, every_s=5)
+    assert document["strikes"] == 120 and document["passed"], f"seed {SEED}: {document['late']}"

@@ -95,4 +95,13 @@ def test_a_campaign_passes_when_nothing_is_wrong_and_a_session_came_to_its_end(t
     assert "equal" in printed and "Passed" in printed and "| 1 | 1.5 | gap |" in markdown(document)
     record.add(row(2, wrong=["open only here: BUY 1 BTC/USD at 5"]))
     failed = document_of(PLAN, record)
-    assert not failed["passed"] and failed["wrong"] == ["2 gap: open only here: BUY 1 BTC/USD at 5"]
+    assert not failed["passed"] and failed["late"] == [] and failed["wrong"] == ["2 gap: open only here: BUY 1 BTC/USD at 5"]
+
+
+def test_a_bound_that_was_not_kept_is_apart_from_what_differed(tmp_path: Path) -> None:
+    record = Record(tmp_path / "campaign.jsonl", PLAN)
+    record.add(row(1, late=["a quote stood 1700 ms"]))
+    record.add(Session(10, 3, 0, True))
+    document = document_of(PLAN, record)
+    assert not document["passed"] and document["wrong"] == [] and document["late"] == ["1 gap: a quote stood 1700 ms"]
+    assert "a quote stood 1700 ms" in markdown(document)
