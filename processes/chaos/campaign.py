@@ -32,8 +32,9 @@ Say = Callable[[str], None]
 class Campaign:
     """One engine under one schedule."""
 
-    def __init__(self, subject: Subject, record: Record, plan: Plan, say: Say) -> None:
-        self._subject, self._record, self._plan, self._say = subject, record, plan, say
+    def __init__(self, subject: Subject, record: Record, plan: Plan, say: Say, stopping: Callable[[], bool]) -> None:
+        """`stopping` is asked before each strike, and whether to end before it."""
+        self._subject, self._record, self._plan, self._say, self._stopping = subject, record, plan, say, stopping
         symbols = list(subject.tables.symbols)
         self._planned = schedule(plan.venue, symbols, plan.seed, plan.seconds, plan.every_s)
         self._began = balances_of({"balances": {}})
@@ -72,17 +73,23 @@ class Campaign:
         origin_s, late_s = time.monotonic() - (left[0].at_s if left else 0.0), 0.0
         for number, planned in enumerate(left, len(self._record.rows) + 1):
             due_s = planned.at_s + late_s
-            await_until(lambda due_s=due_s: time.monotonic() - origin_s >= due_s or not self._subject.running, self._plan.seconds)  # type: ignore[misc]
+            self._await_turn(origin_s + due_s)
             if not self._subject.running:
                 raise EngineError(f"the engine, or a process of it, ended before strike {number}; see {self._subject.folder}")
             # What was late stays late: strikes in a row would be another campaign than the one that was asked for.
             late_s += max(0.0, time.monotonic() - origin_s - due_s)
+            if self._stopping():
+                return
             strike = planned.strike
             row = Row(number, strike.name, list(strike.faults), round(time.monotonic() - origin_s, 2))
             self._strike(ledger, strike, row)
             self._record.add(row)
             times = f"healed {row.healed_ms}, valid {_text(row.valid_ms)}, pulled {_text(row.pulled_ms)}, agreed {_text(row.agreed_ms)} ms"
             self._say(f"[{number}/{total}] {row.at_s:6.1f} s  {row.name:<34} {times}  {'; '.join(row.wrong + row.late) or 'equal'}")
+
+    def _await_turn(self, turn_s: float) -> None:
+        """Wait until the clock says `turn_s`, or there is no reason to."""
+        await_until(lambda: time.monotonic() >= turn_s or self._stopping() or not self._subject.running, self._plan.seconds)
 
     def _strike(self, ledger: Ledger, strike: Strike, row: Row) -> None:
         ledger.poll()
@@ -174,11 +181,11 @@ def _text(value: int | None) -> str:
     return "-" if value is None else str(value)
 
 
-def run_campaign(plan: Plan, config_file: Path, folder: Path, replays: bool, say: Say) -> Record:
-    """Run a campaign, or what is left of it, with its files in `folder`. Raises EngineError."""
+def run_campaign(plan: Plan, config_file: Path, folder: Path, replays: bool, say: Say, stopping: Callable[[], bool]) -> Record:
+    """Run a campaign, or what is left of it, with its files in `folder`; until `stopping` says so. Raises EngineError."""
     folder.mkdir(parents=True, exist_ok=True)
     record = Record(folder / "campaign.jsonl", plan)
-    campaign = Campaign(Subject(plan.venue, config_file, folder, plan.seconds), record, plan, say)
+    campaign = Campaign(Subject(plan.venue, config_file, folder, plan.seconds), record, plan, say, stopping)
     if campaign.left or not record.sessions:
         if record.rows:
             say(f"going on after strike {len(record.rows)}")

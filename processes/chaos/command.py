@@ -20,9 +20,10 @@ def chaos(plan: Plan, config_file: Path, folder: Path | None, replays: bool) -> 
     """Run a campaign, or go on with one that was interrupted; return its document, also in `result.json` and `result.md`."""
     folder = folder or default_state_dir() / "chaos" / f"{plan.venue}-{plan.seed}"
     _say(f"chaos: venue {plan.venue}, seed {plan.seed}, {plan.seconds:g} s, a strike about every {plan.every_s:g} s")
-    signal.signal(signal.SIGTERM, _end)
-    signal.signal(signal.SIGINT, _end)
-    record = run_campaign(plan, config_file, folder, replays, _say)
+    signals: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: _end(signals, number))
+    record = run_campaign(plan, config_file, folder, replays, _say, lambda: bool(signals))
     document = document_of(plan, record)
     write_durably(folder / "result.json", msgspec.json.format(msgspec.json.encode(document)))
     write_durably(folder / "result.md", markdown(document).encode())
@@ -30,9 +31,12 @@ def chaos(plan: Plan, config_file: Path, folder: Path | None, replays: bool) -> 
     return document
 
 
-def _end(number: int, frame: object) -> None:
-    """Leave by the way that stops the engine; what was written is gone on with the next time."""
-    raise EngineError(f"{signal.Signals(number).name}: the campaign is interrupted; the same command goes on with it")
+def _end(signals: list[int], number: int) -> None:
+    """The first signal ends the campaign after its strike, the second at once, by the way that stops the engine."""
+    signals.append(number)
+    if len(signals) > 1:
+        raise EngineError(f"{signal.Signals(number).name}: the campaign is interrupted; the same command goes on with it")
+    _say(f"{signal.Signals(number).name}: ends after this strike; the same command goes on with the next")
 
 
 def _say(line: str) -> None:

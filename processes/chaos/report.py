@@ -11,6 +11,7 @@ import msgspec
 
 from processes.chaos.campaign import PULLED_MS, VALID_MS
 from processes.chaos.rows import Plan, Record, Row
+from processes.chaos.schedule import count_of
 
 _COLUMNS = ("no.", "at s", "fault", "healed ms", "invalid ms", "valid after ms", "pulled ms", "agreed after ms", "requests", "comparison")
 
@@ -20,19 +21,21 @@ def document_of(plan: Plan, record: Record) -> dict[str, Any]:
     rows, sessions = record.rows, record.sessions
     wrong = [f"{row.number} {row.name}: {each}" for row in rows for each in row.wrong]
     wrong += [each for session in sessions for each in session.wrong]
+    strikes_of_plan = count_of(plan.seconds, plan.every_s)
     late = [f"{row.number} {row.name}: {each}" for row in rows for each in row.late]
     return {
         **msgspec.structs.asdict(plan),
         "commit": ", ".join(dict.fromkeys(session.commit for session in sessions if session.commit)),
         "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}",
         "strikes": len(rows),
+        "left": strikes_of_plan - len(rows),
         "bounds_ms": {"valid": VALID_MS, "pulled": PULLED_MS},
         "worst_ms": {name: _worst(rows, name) for name in ("valid_ms", "pulled_ms", "agreed_ms")},
         "orders": sum(session.orders for session in sessions),
         "fills": sum(session.fills for session in sessions),
         "duplicates": sum(session.duplicates for session in sessions),
         "replay_equal": all(session.replay_equal for session in sessions) if any(s.replay_equal is not None for s in sessions) else None,
-        "passed": bool(rows and sessions) and not wrong and not late,
+        "passed": len(rows) == strikes_of_plan and bool(sessions) and not wrong and not late,
         "wrong": wrong,
         "late": late,
         "rows": [msgspec.to_builtins(row) for row in rows],
@@ -56,8 +59,15 @@ def summary(document: dict[str, Any]) -> str:
         f"{document['orders']} orders, {document['fills']} fills, {document['duplicates']} duplicate orders. "
         f"Worst: book valid {worst['valid_ms']} ms after healing (bound {bounds['valid']}), "
         f"quote pulled after {worst['pulled_ms']} ms (bound {bounds['pulled']}), agreed after {worst['agreed_ms']} ms. "
-        f"{'Passed' if document['passed'] else 'Failed: ' + '; '.join(document['wrong'] + document['late'])}."
+        f"{_outcome(document)}."
     )
+
+
+def _outcome(document: dict[str, Any]) -> str:
+    if document["passed"]:
+        return "Passed"
+    left = [f"{document['left']} strikes are left"] * (document["left"] > 0)
+    return f"Not passed: {'; '.join([*left, *document['wrong'], *document['late']]) or 'no session came to its end'}"
 
 
 def print_chaos(document: dict[str, Any]) -> None:

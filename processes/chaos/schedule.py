@@ -34,8 +34,13 @@ def schedule(venue: str, symbols: list[str], seed: int, seconds: float, every_s:
     """Return the strikes of a campaign of so many seconds, about `every_s` apart, in order."""
     rng = random.Random(f"{venue} {seed}")
     drawn = _draw(venue, symbols, rng)
-    slots = max(1, int(seconds / every_s))
-    return [Planned(round((slot + rng.uniform(0, 0.3)) * every_s, 3), next(drawn)) for slot in range(slots)]
+    slots = range(count_of(seconds, every_s))
+    return [Planned(round((slot + rng.uniform(0, 0.3)) * every_s, 3), next(drawn)) for slot in slots]
+
+
+def count_of(seconds: float, every_s: float) -> int:
+    """Return how many strikes a campaign has."""
+    return max(1, int(seconds / every_s))
 
 
 def _draw(venue: str, symbols: list[str], rng: random.Random) -> Iterator[Strike]:

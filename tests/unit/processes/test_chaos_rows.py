@@ -14,6 +14,7 @@ from processes.chaos.rows import Marks, Plan, Record, Row, Session, measure_book
 from processes.errors import EngineError
 
 PLAN = Plan("kraken", 7, 600, 5)
+SHORT = Plan("kraken", 7, 5, 5)  #: of one strike
 MS = 1_000_000
 
 
@@ -83,18 +84,20 @@ def test_no_cancel_is_expected_while_none_can_reach_the_venue() -> None:
 
 
 def test_a_campaign_passes_when_nothing_is_wrong_and_a_session_came_to_its_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    record = Record(tmp_path / "campaign.jsonl", PLAN)
+    record = Record(tmp_path / "campaign.jsonl", SHORT)
     record.add(row(1, valid_ms=20, pulled_ms=30, agreed_ms=40))
-    assert document_of(PLAN, record)["passed"] is False
+    assert document_of(SHORT, record)["passed"] is False
     record.add(Session(10, 3, 0, True, "abc1234"))
-    document = document_of(PLAN, record)
+    document = document_of(SHORT, record)
     assert document["passed"] and document["worst_ms"] == {"valid_ms": 20, "pulled_ms": 30, "agreed_ms": 40} and document["orders"] == 10
     assert document["commit"] == "abc1234"
     print_chaos(document)
     printed = capsys.readouterr().out
     assert "equal" in printed and "Passed" in printed and "| 1 | 1.5 | gap |" in markdown(document)
+    unfinished = document_of(PLAN, record)
+    assert not unfinished["passed"] and unfinished["left"] == 119 and "119 strikes are left" in markdown(unfinished)
     record.add(row(2, wrong=["open only here: BUY 1 BTC/USD at 5"]))
-    failed = document_of(PLAN, record)
+    failed = document_of(SHORT, record)
     assert not failed["passed"] and failed["late"] == [] and failed["wrong"] == ["2 gap: open only here: BUY 1 BTC/USD at 5"]
 
 
