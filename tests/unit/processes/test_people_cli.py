@@ -17,7 +17,11 @@ import pytest
 from click.testing import CliRunner
 
 from hft import control
+from hft.config import load
 from processes import build, doctor, operate, orphans, record, replay, run, start, venue_sim, verify_capture
+from processes.chaos import command as chaos_command
+from processes.chaos import report as chaos_report
+from processes.chaos.rows import Plan
 from processes.cli import main
 from processes.instance import Instance
 from support.engine import PAPER, ROOT
@@ -42,6 +46,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "config-check": [str(PAPER)],
     "doctor": [],
     "build": ["--config", "none.toml"],
+    "chaos": ["--venue", "binance", "--config", "none.toml"],
 }
 WITH_JSON = sorted(name for name, command in main.commands.items() if any(p.name == "as_json" for p in command.params))
 #: Very long, not a name, not ASCII, not printable, not UTF-8 (as Python shows such an argument), and what looks like something else.
@@ -176,9 +181,9 @@ def test_default_instance_and_the_users_state_folder(tmp_path: Path, monkeypatch
 
 
 def fake_everything_that_runs_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Benchmarks, simulators, recordings and compiling only seem to be done, so that any argument may reach them."""
+    """Benchmarks, simulators, recordings, campaigns and compiling only seem to be done, so that any argument may reach them."""
     bench = ModuleType("processes.bench.run")
-    bench.run_bench = lambda name, rounds: {"bench": name}  # type: ignore[attr-defined]
+    bench.run_bench = lambda name, rounds, **seconds: {"bench": name}  # type: ignore[attr-defined]
     bench.print_bench = lambda document: click.echo(document["bench"])  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "processes.bench.run", bench)
     monkeypatch.setattr(build, "warm_process", lambda config, name: None)
@@ -188,7 +193,13 @@ def fake_everything_that_runs_long(monkeypatch: pytest.MonkeyPatch) -> None:
         await recorder.close()
         return "no connection was made"
 
+    def campaign(plan: Plan, config_file: Path, folder: Path | None, replays: bool) -> dict[str, Any]:
+        load(config_file)
+        return {"passed": True, "plan": plan}
+
     monkeypatch.setattr(record, "_run", end_at_once)
+    monkeypatch.setattr(chaos_command, "chaos", campaign)
+    monkeypatch.setattr(chaos_report, "print_chaos", lambda document: click.echo(document["plan"].venue))
 
 
 @pytest.mark.parametrize("command", sorted(ARGUMENTS))
