@@ -28,7 +28,7 @@ setup-peers: $(PEERS) ## Install strangers' clients, each in an environment of i
 build: setup ## Compile all kernels into the cache
 	$(BIN)/hftctl build --workers 2
 
-run-paper: setup ## Trade on paper against the bundled simulator until Ctrl-C (FOR=20 stops after 20 s)
+run-paper: setup ## Trade on paper against the bundled simulators until Ctrl-C (FOR=20 stops after 20 s)
 	$(BIN)/hftctl build --workers 2 --config $(CONFIG)
 	$(BIN)/hftctl start --config $(CONFIG) $(if $(FOR),--for $(FOR))
 
