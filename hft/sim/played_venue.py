@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from hft.sim.armed_faults import ArmedFaults
@@ -65,11 +65,22 @@ class PlayedFeed(Protocol):
         """Begin with a book."""
 
 
-class PlayedVenue(ABC):
+class PlayedRest(Protocol):
+    """The venue's REST side."""
+
+    def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes, utc_ns: int) -> Response:
+        """Answer a request; `headers` has lower-case names."""
+
+
+S = TypeVar("S", bound=PlayedSession)
+
+
+class PlayedVenue(ABC, Generic[S]):
     """The parts that such venues have in common."""
 
     name: str
     _feed: PlayedFeed
+    _rest: PlayedRest
 
     def __init__(
         self,
@@ -88,12 +99,9 @@ class PlayedVenue(ABC):
         self._player = Player(make_market, settings, wall_offset_ns)
         self._exchange = Exchange(instruments, accounts, fee_asset=FeeAsset.QUOTE, first_trade_id=first_trade_id)
         self._background = Background(self._exchange)
+        self._sessions: list[S] = []
         self._session_count = 0
-        self._closing: list[tuple[int, PlayedSession]] = []
-
-    @abstractmethod
-    def _open_sessions(self) -> Sequence[PlayedSession]:
-        """Return the sessions."""
+        self._closing: list[tuple[int, S]] = []
 
     @abstractmethod
     def _follow(self, event: Event, now_ns: int) -> None:
@@ -119,9 +127,26 @@ class PlayedVenue(ABC):
         """Return what is said before a shutdown; nothing by default."""
         return b""
 
+    def closed(self, session: S) -> None:
+        """Forget a connection that is gone."""
+        if session in self._sessions:
+            self._sessions.remove(session)
+            self._delivery.forget(session)
+
+    def sessions(self) -> list[S]:
+        """Return the open sessions; a driver sends their outboxes and honours `close`."""
+        return list(self._sessions)
+
+    def request(self, method: str, target: str, headers: Mapping[str, str], body: bytes, now_ns: int) -> Response:
+        """Answer a REST request; `headers` has lower-case names."""
+        self.counters["requests"] += 1
+        response = self._rest.answer(method, target, headers, body, self._player.utc_ns(now_ns))
+        self._tell(now_ns)
+        return response._replace(delay_ns=response.delay_ns + self._faults.delay_now_ns(now_ns))
+
     def end(self, reason: str) -> None:
         """Ask every client to leave."""
-        for session in self._open_sessions():
+        for session in self._sessions:
             session.close = session.close or Close(1001, reason)
 
     def control(self, method: str, target: str, body: bytes, now_ns: int) -> Response:
@@ -150,7 +175,7 @@ class PlayedVenue(ABC):
 
     def state(self) -> dict[str, object]:
         """Return what the venue is doing, as JSON-able values."""
-        sessions = self._open_sessions()
+        sessions = self._sessions
         return {
             "venue": self.name,
             **self._player.market.describe(),
@@ -167,9 +192,9 @@ class PlayedVenue(ABC):
         """Misbehave, now or when the fault's turn comes."""
         self.counters["faults"] += 1
         if isinstance(fault, Disconnect | HalfOpen):
-            self._delivery.strike_sockets(fault, self._open_sessions(), now_ns)
+            self._delivery.strike_sockets(fault, self._sessions, now_ns)
         elif isinstance(fault, ServerShutdown):
-            for session in self._open_sessions():
+            for session in self._sessions:
                 notice = self._shutdown_notice(session)
                 session.outbox += [(Opcode.TEXT, notice)] if notice else []
                 self._closing.append((now_ns + fault.after_ms * MS, session))
@@ -185,7 +210,7 @@ class PlayedVenue(ABC):
 
     def rewind(self, now_ns: int) -> None:
         """Close every connection; playback begins again with the next subscriber. Accounts keep what they have, open orders too."""
-        for session in self._open_sessions():
+        for session in self._sessions:
             session.close = session.close or Close(1001, "playback begins again")
         self._player.load()
         self._feed.reset()
@@ -203,7 +228,7 @@ class PlayedVenue(ABC):
         exchange_ns = self._exchange.deadline_ns()
         if exchange_ns != NEVER_NS:
             deadlines.append(self._player.monotonic_ns(exchange_ns))
-        deadlines += [session.due_ns() for session in self._open_sessions() if session.close is None]
+        deadlines += [session.due_ns() for session in self._sessions if session.close is None]
         return min(deadlines, default=IDLE_NS)
 
     def work(self, now_ns: int, budget: int) -> int:
@@ -224,10 +249,10 @@ class PlayedVenue(ABC):
         return len(events)
 
     def _watched(self) -> bool:
-        return any(session.watches and session.close is None for session in self._open_sessions())
+        return any(session.watches and session.close is None for session in self._sessions)
 
     def _run_timers(self, now_ns: int) -> None:
-        for session in self._open_sessions():
+        for session in self._sessions:
             if session.close is None:
                 session.tick(now_ns)
         for at_ns, session in self._closing:

@@ -20,6 +20,7 @@ from hft.orders import order_id
 from hft.records import ORDER, REPORT, IntentKind, OrderState, ReportKind, Side, TimeInForce
 from hft.tables import build_tables
 from hft.venues.binance.limits import LIMIT, WINDOW_NS, WORDS
+from processes.bench.one_market import ONE_MARKET
 from processes.bench.tick_engine import BenchError
 from processes.burst import TURNS, burst, group, groups_of
 from processes.resources import ScratchResources
@@ -58,36 +59,7 @@ mode = "paper"
 stream_url = "{ws}/"
 rest_url = "{http}/"
 
-[instruments."BTC-USDT.BINANCE"]
-symbol = "BTCUSDT"
-tick = "0.01"
-lot = "0.00001"
-min_notional = "5"
-price_max = "1000000"
-qty_max = "9000"
-maker_fee = "0.0001"
-taker_fee = "0.0004"
-
-[limits."BTC-USDT.BINANCE"]
-order_qty_max = "0.1"
-order_notional_max = "10000"
-position_max = "0.5"
-open_orders_max = 64
-collar_passive_bp = 100
-collar_through_bp = 20
-book_age_max_ms = 3600000
-duplicate_window_ms = 1
-
-[firm]
-base_currency = "USDT"
-rates = {{ USDT = "1" }}
-gross_max = "100000"
-daily_loss_max = "2000"
-intent_age_max_ms = 60000
-send_age_max_ms = 60000
-strategy_orders_per_s = 1000000
-firm_orders_per_s = 1000000
-
+{one_market}
 [strategies.source]
 code = "bench_taker"
 instruments = ["BTC-USDT.BINANCE"]
@@ -167,7 +139,10 @@ def _take_report(ctx: OrderSource) -> None:
 
 def make_config(urls: dict[str, str], key_file: Path) -> Config:
     """One instrument, whose orders go to the venue at `urls`."""
-    return parse(_CONFIG.format(ws=urls["ws"].rstrip("/"), http=urls["http"].rstrip("/"), key_file=key_file), "the orders bench")
+    return parse(
+        _CONFIG.format(one_market=ONE_MARKET, ws=urls["ws"].rstrip("/"), http=urls["http"].rstrip("/"), key_file=key_file),
+        "the orders bench",
+    )
 
 
 class OrderEngine:

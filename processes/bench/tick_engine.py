@@ -32,6 +32,7 @@ from hft.websocket import frame_bytes
 from processes import affinity
 from processes.attach import create_control
 from processes.bench import tick_frames
+from processes.bench.one_market import ONE_MARKET
 from processes.burst import TURNS, burst, group, groups_of
 from processes.feed_stage import FeedStage
 from processes.instance import Instance
@@ -79,36 +80,7 @@ transport = "{transport}"
 silence_ms = 86400000
 simulator = {{ synthetic_seed = 1 }}
 
-[instruments."BTC-USDT.BINANCE"]
-symbol = "BTCUSDT"
-tick = "0.01"
-lot = "0.00001"
-min_notional = "5"
-price_max = "1000000"
-qty_max = "9000"
-maker_fee = "0.0001"
-taker_fee = "0.0004"
-
-[limits."BTC-USDT.BINANCE"]
-order_qty_max = "0.1"
-order_notional_max = "10000"
-position_max = "0.5"
-open_orders_max = 64
-collar_passive_bp = 100
-collar_through_bp = 20
-book_age_max_ms = 3600000
-duplicate_window_ms = 1
-
-[firm]
-base_currency = "USDT"
-rates = {{ USDT = "1" }}
-gross_max = "100000"
-daily_loss_max = "2000"
-intent_age_max_ms = 60000
-send_age_max_ms = 60000
-strategy_orders_per_s = 1000000
-firm_orders_per_s = 1000000
-
+{one_market}
 [strategies.taker]
 code = "bench_taker"
 instruments = ["BTC-USDT.BINANCE"]
@@ -136,7 +108,7 @@ class BenchError(Exception):
 
 def make_config(transport: str = "direct", port: int = 1, placement: Placement = FUSED) -> Config:
     """The engine's config: limits that approve every order of the bench, all controls on."""
-    text = _CONFIG.format(journal_file_mb=JOURNAL_FILE_MB, port=port, transport=transport)
+    text = _CONFIG.format(one_market=ONE_MARKET, journal_file_mb=JOURNAL_FILE_MB, port=port, transport=transport)
     for name, stages in placement.items():
         text += f'\n[placement.processes.{name}]\nstages = {list(stages)}\nidle = "busy_spin"\n'
     return parse(text, "the tick-to-trade bench")

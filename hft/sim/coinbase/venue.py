@@ -21,13 +21,13 @@ from hft.sim.exchange.records import Event as AccountEvent
 from hft.sim.market import Event, Level, Market
 from hft.sim.played_venue import PlayedVenue
 from hft.sim.player import Settings
-from hft.sim.venue import IDLE_NS, Close, Opcode, RefusedError, Response
+from hft.sim.venue import IDLE_NS, Close, Opcode, RefusedError
 
 #: The venue's own trades with accounts are numbered from here, far from those of the market.
 FIRST_TRADE_ID = 900_000_000
 
 
-class CoinbaseVenue(PlayedVenue):
+class CoinbaseVenue(PlayedVenue[Session]):
     """One simulated venue."""
 
     name = "coinbase"
@@ -50,7 +50,6 @@ class CoinbaseVenue(PlayedVenue):
         customers = customers or default_customers(currencies(products))
         accounts = [customer.account() for customer in customers]
         super().__init__(make_market, settings, wall_offset_ns, map(instrument, products), accounts, FIRST_TRADE_ID)
-        self._sessions: list[Session] = []
         self._feed: PublicFeed = PublicFeed(self._products, self._wanted, trades_take)
         self._rates = RequestRates(settings.unlimited)
         keyring = Keyring(keys_of(customers))
@@ -94,23 +93,6 @@ class CoinbaseVenue(PlayedVenue):
         elif opcode != Opcode.PONG:
             session.close = Close(1003, "Only text is understood")
 
-    def closed(self, session: Session) -> None:
-        """Forget a connection that is gone."""
-        if session in self._sessions:
-            self._sessions.remove(session)
-            self._delivery.forget(session)
-
-    def sessions(self) -> list[Session]:
-        """Return the open sessions; a driver sends their outboxes and honours `close`."""
-        return list(self._sessions)
-
-    def request(self, method: str, target: str, headers: Mapping[str, str], body: bytes, now_ns: int) -> Response:
-        """Answer a REST request; `headers` has lower-case names."""
-        self.counters["requests"] += 1
-        response = self._rest.answer(method, target, headers, body, self._player.utc_ns(now_ns))
-        self._tell(now_ns)
-        return response._replace(delay_ns=response.delay_ns + self._faults.delay_now_ns(now_ns))
-
     def deadline_ns(self) -> int:
         """Return when `work` is next needed; IDLE_NS if only a client can change something."""
         return min(super().deadline_ns(), self._batch_due_ns)
@@ -133,9 +115,6 @@ class CoinbaseVenue(PlayedVenue):
 
     def _wanted(self, topic: Topic) -> bool:
         return any(topic in session.topics for session in self._sessions)
-
-    def _open_sessions(self) -> Sequence[Session]:
-        return self._sessions
 
     def _follow(self, event: Event, now_ns: int) -> None:
         for frame in self._feed.follow(event, self._player.stamp(event.at_ns)):

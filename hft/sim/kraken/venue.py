@@ -23,14 +23,14 @@ from hft.sim.kraken.trading import TradingMethods
 from hft.sim.market import Event, Level, Market
 from hft.sim.played_venue import PlayedSession, PlayedVenue
 from hft.sim.player import Settings
-from hft.sim.venue import SECOND_NS, Close, Opcode, RefusedError, Response
+from hft.sim.venue import SECOND_NS, Close, Opcode, RefusedError
 
 PATH = "/v2"
 ATTEMPTS_MAX, ATTEMPTS_WINDOW_NS = 150, 600 * SECOND_NS
 FIRST_CONNECTION_ID = 15_113_583_034_416_118_705
 
 
-class KrakenVenue(PlayedVenue):
+class KrakenVenue(PlayedVenue[Session]):
     """One simulated venue."""
 
     name = "kraken"
@@ -61,7 +61,6 @@ class KrakenVenue(PlayedVenue):
         self._requests = RequestFront(
             Context(self._feed, self._exchange, keyring, TradingMethods(desk, self._pairs), self._reporter, self._faults, self._delivery)
         )
-        self._sessions: list[Session] = []
         self._attempts_ns: deque[int] = deque(maxlen=ATTEMPTS_MAX)
         self._load_books(0)
 
@@ -100,26 +99,6 @@ class KrakenVenue(PlayedVenue):
             self._tell(now_ns)
         elif opcode != Opcode.PONG:
             session.close = Close(1003, "Only text is understood")
-
-    def closed(self, session: Session) -> None:
-        """Forget a connection that is gone."""
-        if session in self._sessions:
-            self._sessions.remove(session)
-            self._delivery.forget(session)
-
-    def sessions(self) -> list[Session]:
-        """Return the open sessions; a driver sends their outboxes and honours `close`."""
-        return list(self._sessions)
-
-    def request(self, method: str, target: str, headers: Mapping[str, str], body: bytes, now_ns: int) -> Response:
-        """Answer a REST request; `headers` has lower-case names."""
-        self.counters["requests"] += 1
-        response = self._rest.answer(method, target, headers, body, self._player.utc_ns(now_ns))
-        self._tell(now_ns)
-        return response._replace(delay_ns=response.delay_ns + self._faults.delay_now_ns(now_ns))
-
-    def _open_sessions(self) -> Sequence[Session]:
-        return self._sessions
 
     def _follow(self, event: Event, now_ns: int) -> None:
         for frame in self._feed.follow(event, self._player.utc_ns(now_ns)):

@@ -1,0 +1,36 @@
+"""One market: what the benchmarks of order flow trade, under limits that approve every order of theirs with all controls on."""
+
+from __future__ import annotations
+
+#: Tables of a config.
+ONE_MARKET = """\
+[instruments."BTC-USDT.BINANCE"]
+symbol = "BTCUSDT"
+tick = "0.01"
+lot = "0.00001"
+min_notional = "5"
+price_max = "1000000"
+qty_max = "9000"
+maker_fee = "0.0001"
+taker_fee = "0.0004"
+
+[limits."BTC-USDT.BINANCE"]
+order_qty_max = "0.1"
+order_notional_max = "10000"
+position_max = "0.5"
+open_orders_max = 64
+collar_passive_bp = 100
+collar_through_bp = 20
+book_age_max_ms = 3600000
+duplicate_window_ms = 1
+
+[firm]
+base_currency = "USDT"
+rates = { USDT = "1" }
+gross_max = "100000"
+daily_loss_max = "2000"
+intent_age_max_ms = 60000
+send_age_max_ms = 60000
+strategy_orders_per_s = 1000000
+firm_orders_per_s = 1000000
+"""
