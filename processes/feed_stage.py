@@ -213,7 +213,7 @@ class FeedStage(Stage):
             self._standby = Standby(self._make_link(self._spare))
         event = self._standby.tick(now_ns)
         if event is LinkEvent.OPENED:
-            if self._market.begin_overlap is None or not self._link.open:
+            if self._market.overlap_until is None or not self._link.open:
                 self._begin_anew(now_ns)
                 return
             self._begin_overlap(now_ns)
@@ -229,9 +229,9 @@ class FeedStage(Stage):
 
     def _begin_overlap(self, now_ns: int) -> None:
         """Both connections deliver from here."""
-        assert self._market is not None and self._market.begin_overlap is not None and self._spare is not None
+        assert self._market is not None and self._market.overlap_until is not None and self._spare is not None
         feed = self._market.feed
-        self._market.begin_overlap(feed, now_ns + OVERLAP_NS + _OVERLAP_REST_NS)
+        self._market.overlap_until(feed, now_ns + OVERLAP_NS + _OVERLAP_REST_NS)
         self._say(self._market.session.hello(now_ns), self._spare)
         for row in self.rows:
             # The session has forgotten what it was to ask for.
@@ -259,13 +259,16 @@ class FeedStage(Stage):
 
     def _take_over(self, now_ns: int) -> None:
         """The second connection is the first from here."""
-        assert self._standby is not None and self._spare is not None and self._link is not None
+        assert self._standby is not None and self._spare is not None and self._link is not None and self._market is not None
         old, self._link, self._opened_ns = self._link, self._standby.link, self._standby.opened_ns
         self._standby = None
         self.wire, self._spare = self._spare, self.wire
         self._beside = None
         self.context = self.context._replace(wire=self.wire)
         self.changed = True
+        if self._market.overlap_until is not None:
+            # Nobody else brings what this one does not: a gap is one at once.
+            self._market.overlap_until(self._market.feed, now_ns)
         old.drop()
         old.tick(now_ns)
         old.close(now_ns)

@@ -65,7 +65,7 @@ class Market(NamedTuple):
     session: MarketSession
     attempts: Attempts
     #: Tells the feed that two connections deliver until a time; None where it cannot tell what came twice.
-    begin_overlap: Callable[[Any, int], None] | None = None
+    overlap_until: Callable[[Any, int], None] | None = None
 
 
 _SECOND_NS = 1_000_000_000
@@ -99,7 +99,7 @@ def _binance(order: MarketOrder, opened: Session) -> Market:
     make: Any = sbe_feed.new_sbe_feed if order.section.codec == "sbe" else feed.new_feed
     module: Any = sbe_feed if order.section.codec == "sbe" else feed
     made = make(order.instruments, order.symbols, order.rows, LEVELS_MAX, _silence_ns(order), order.counters)
-    return Market(made, module.on_snapshot, opened.session, opened.attempts, module.begin_overlap)
+    return Market(made, module.on_snapshot, opened.session, opened.attempts, module.overlap_until)
 
 
 def _coinbase_session(order: SessionOrder) -> Session:

@@ -36,11 +36,12 @@ def engine(tmp_path_factory):
         engine.await_running()
         engine.await_orders("sent", 1)
         yield engine
+        lost_books = feed(engine)["resyncs"] - 2
         assert engine.stop() == 0, engine.log_text()
         report = engine.report()
         assert_positions_follow_from_fills(engine, report)
         assert report["restarts"] == 0 and report["orders"]["unknown"] == 0
-        assert assert_no_order_on_an_invalid_book(engine, report["epoch"]) >= 5
+        assert assert_no_order_on_an_invalid_book(engine, report["epoch"]) >= lost_books
         assert engine.ctl_json("replay")["equal"] is True
 
 
@@ -83,7 +84,7 @@ def test_books_come_back_although_the_first_snapshots_are_of_no_use(engine, faul
     before = feed(engine)
     engine.simulator("/fault", fault)
     engine.simulator("/fault", {"kind": "drop_depth", "symbol": "BTCUSDT"})
-    wait_until(lambda: feed(engine)["gaps"] > before.get("gaps", 0), 20, "the gap is noticed")
+    wait_until(lambda: feed(engine).get("gaps", 0) > before.get("gaps", 0), 20, "the gap is noticed")
     wait_until(lambda: feed(engine)["resyncs"] > before["resyncs"], 30, f"the book is synced anew (see {engine.log_text()})")
     await_healthy(engine)
 

@@ -24,13 +24,13 @@ from hft.venues.binance.sync import (
     QUOTE_HEAD,
     QUOTE_NEXT,
     QUOTES,
-    begin_overlap,
     invalidate_book,
     is_new_trade,
     new_arrays,
     on_diff,
     on_disconnect,
     on_timer,
+    overlap_until,
     take_quote,
 )
 from hft.venues.binance.tables import Found, FrameKind, Scanner, new_scanner
@@ -47,12 +47,12 @@ __all__ = [
     "QUOTE_HEAD",
     "QUOTE_NEXT",
     "BinanceFeed",
-    "begin_overlap",
     "new_feed",
     "on_disconnect",
     "on_frame",
     "on_snapshot",
     "on_timer",
+    "overlap_until",
 ]
 
 _SHUTDOWN_FRAME = int(FrameKind.SHUTDOWN)

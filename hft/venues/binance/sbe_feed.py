@@ -21,13 +21,13 @@ from hft.venues.binance.snapshot import on_snapshot
 from hft.venues.binance.sync import (
     MALFORMED_BOOK,
     QUOTES_CULLED,
-    begin_overlap,
     invalidate_book,
     is_new_trade,
     new_arrays,
     on_diff,
     on_disconnect,
     on_timer,
+    overlap_until,
     take_quote,
 )
 from hft.venues.binance.tables import Found, FrameKind, Scanner, new_scanner
@@ -36,7 +36,7 @@ from hft.websocket import Opcode
 from shm.counters import add
 from shm.jit import njit
 
-__all__ = ["BinanceSbeFeed", "begin_overlap", "new_sbe_feed", "on_disconnect", "on_frame", "on_snapshot", "on_timer"]
+__all__ = ["BinanceSbeFeed", "new_sbe_feed", "on_disconnect", "on_frame", "on_snapshot", "on_timer", "overlap_until"]
 
 _SHUTDOWN_FRAME, _BINARY, _LAST = int(FrameKind.SHUTDOWN), int(Opcode.BINARY), int(MarketFlag.LAST)
 _INSTRUMENT, _FIRST_ID, _LAST_FOUND = int(Found.INSTRUMENT), int(Found.FIRST_ID), int(Found.LAST_ID)

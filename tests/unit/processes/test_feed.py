@@ -370,6 +370,23 @@ def test_what_either_of_two_connections_brings_first_counts_at_once_and_only_onc
     assert synced.counter(STAGE, FeedCounter.GAPS) == 0 and synced.counter(STAGE, FeedCounter.BOOKS_VALID) == 1
 
 
+@pytest.mark.parametrize("how", ["it ended", "its time was over"])
+def test_once_the_first_connection_is_gone_what_is_missing_is_a_gap_at_once(synced: FeedBench, how: str) -> None:
+    second = overlapping(synced)
+    deliver(second.wire, depth(11, 11, [("99.50", "1.00000")]), synced.now_ns)
+    synced.feed.cold(synced.now_ns)
+    synced.told()
+    if how == "it ended":
+        synced.link.brings(LinkEvent.ENDED)
+    else:
+        synced.now_ns += 2_000_000_000
+    synced.feed.cold(synced.now_ns)
+    assert synced.feed._link is second and synced.counter(STAGE, FeedCounter.BOOKS_VALID) == 1
+    deliver(synced.feed.wire, depth(13, 13), synced.now_ns)
+    synced.turn(STAGE)
+    assert synced.told(DEEP[0]) == [["INVALID"]] and synced.counter(STAGE, FeedCounter.GAPS) == 1
+
+
 def test_a_busy_second_connection_is_drained_while_the_first_goes_on(synced: FeedBench) -> None:
     second = overlapping(synced)
     for n in range(3 * len(second.wire.frames)):
@@ -411,7 +428,7 @@ def test_snapshots_that_were_to_be_asked_for_are_asked_for_by_the_second_connect
 
 def test_where_repeats_cannot_be_told_the_second_connection_begins_every_book_anew(synced: FeedBench) -> None:
     assert synced.feed._market is not None
-    synced.feed._market = synced.feed._market._replace(begin_overlap=None)
+    synced.feed._market = synced.feed._market._replace(overlap_until=None)
     second = standby(synced)
     said: list[Any] = []
     synced.feed._say = lambda outgoing, wire: said.append(wire)  # type: ignore[method-assign]

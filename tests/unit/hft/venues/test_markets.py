@@ -52,9 +52,9 @@ def test_only_feeds_that_know_a_message_by_its_id_take_two_connections(
     table = np.zeros(1, INSTRUMENT)
     table["tick_units"] = table["lot_units"] = 1
     market = open_market(venue, MarketOrder(section(**options), table, ["X-Y"], [0], np.zeros(64, np.int64), KEYS, lambda: 0))
-    assert (market.begin_overlap is not None) == (venue == "binance")
-    if market.begin_overlap is not None:
-        market.begin_overlap(market.feed, 7)
+    assert (market.overlap_until is not None) == (venue == "binance")
+    if market.overlap_until is not None:
+        market.overlap_until(market.feed, 7)
         assert 7 in market.feed.words
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from hft.counters import FeedCounter
 from hft.records import MARKET, InvalidReason, MarketFlag, MarketKind
-from hft.venues.binance.feed import BinanceFeed, begin_overlap, new_feed, on_disconnect, on_frame, on_snapshot, on_timer
+from hft.venues.binance.feed import BinanceFeed, new_feed, on_disconnect, on_frame, on_snapshot, on_timer, overlap_until
 from hft.venues.binance.sync import AHEAD_MAX_NS, AHEAD_NS, BUFFERED, OVERLAP_UNTIL_NS
 from hft.venues.book_feed import LAST_ID, SYNCED, WANTS_SYNC
 from hft.websocket import Opcode
@@ -79,7 +79,7 @@ def test_ids_may_begin_again_after_no_connection_was_left() -> None:
 
 def test_diff_ahead_of_the_book_waits_for_the_other_connection_and_then_counts() -> None:
     desk = Desk()
-    begin_overlap(desk.feed, 10**12)
+    overlap_until(desk.feed, 10**12)
     assert desk.frame(depth(103, 104, [("101", "5")])) == []
     assert desk.frame(depth(103, 104, [("101", "5")])) == [], "told twice, kept once"
     assert (desk.state(BUFFERED), desk.state(WANTS_SYNC), desk.state(SYNCED)) == (1, 0, 1)
@@ -92,14 +92,14 @@ def test_diff_ahead_of_the_book_is_a_gap_at_once_without_a_second_connection() -
     desk = Desk()
     assert desk.frame(depth(103, 104))[0]["venue_id"] == InvalidReason.GAP
     desk = Desk()
-    begin_overlap(desk.feed, 50)
+    overlap_until(desk.feed, 50)
     desk.now_ns = 50
     assert desk.frame(depth(103, 104))[0]["venue_id"] == InvalidReason.GAP
 
 
 def test_what_never_comes_is_a_gap_in_the_end() -> None:
     desk = Desk()
-    begin_overlap(desk.feed, LATE_NS)
+    overlap_until(desk.feed, LATE_NS)
     desk.frame(depth(103, 104))
     desk.now_ns += AHEAD_MAX_NS
     assert desk.timer() == []
@@ -111,7 +111,7 @@ def test_what_never_comes_is_a_gap_in_the_end() -> None:
 
 def test_end_of_all_connections_ends_the_overlap() -> None:
     desk = Desk()
-    begin_overlap(desk.feed, LATE_NS)
+    overlap_until(desk.feed, LATE_NS)
     desk.frame(depth(103, 104))
     while on_disconnect(desk.feed, 2, desk.out):
         pass
@@ -156,7 +156,7 @@ def test_interleaved_connections_give_no_gap_and_tell_nothing_twice(seed: int) -
     desk, seen = Desk(), NaiveBook()
     seen.set_level(1, 100, 1)
     seen.set_level(-1, 110, 1)
-    begin_overlap(desk.feed, LATE_NS)
+    overlap_until(desk.feed, LATE_NS)
     begins, ends = rng.randint(50, 150), rng.randint(250, 350)
     # A has the frames before `ends`, B those from `begins` on; each in order, and both far enough in the end.
     waiting = [frames[:ends], frames[begins:]]
@@ -210,7 +210,7 @@ def test_recorded_flow_told_by_two_connections_is_told_once(recorded: Callable[[
         hear(frame)
     data: Any = np.frombuffer(bytearray(body), np.uint8)
     assert on_snapshot(feed, 0, data, 0, len(data), 1, out) > 0
-    begin_overlap(feed, LATE_NS)
+    overlap_until(feed, LATE_NS)
     third = (len(frames) - begins) // 3
     second = begins + third
     for n in range(begins, len(frames) - third):

@@ -34,7 +34,7 @@ from hft.venues.binance.kernels import may_send
 from hft.venues.binance.market import BinanceMarket
 from hft.venues.binance.orders import REQUEST_BYTES_MAX, encode, encode_market, new_codec
 from hft.venues.binance.private import scan_private
-from hft.venues.binance.sync import begin_overlap
+from hft.venues.binance.sync import overlap_until
 from hft.venues.book_feed import LAST_ID, SYNCED, WANTS_SYNC
 from hft.venues.interface import Call, Credentials, Outgoing, Text
 from hft.venues.outcomes import Scanned
@@ -361,7 +361,7 @@ def test_book_follows_the_venues_while_one_connection_replaces_the_other(module:
     follower = Follower(module, codec)
     follower.open()
     follower.run(0.5)
-    begin_overlap(follower.feed, follower.driver.now_ns + 10**9)
+    overlap_until(follower.feed, follower.driver.now_ns + 10**9)
     follower.open()
     follower.run(0.3)
     first = follower.sessions.pop(0)
