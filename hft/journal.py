@@ -34,6 +34,7 @@ from hft.journal_format import (
 )
 from hft.records import JournalKind
 from shm.atomics import store_release
+from shm.copying import expect_write
 from shm.jit import njit
 
 # Words of Journal.words.
@@ -43,7 +44,11 @@ LIMIT = 2  #: entries end here at the latest, bytes; 0 once the file is closed
 LAST_CRC = 3  #: checksum of the newest entry
 MARKED = 4  #: offset of the newest mark
 MARK_SLOT = 5  #: slot of the next mark
+FETCHED = 6  #: cache lines up to here were fetched for the entries to come, bytes
 STATE_WORDS = 8
+
+#: How far ahead cache lines are fetched: an event of a book feed with its entries.
+AHEAD_BYTES = 2048
 
 
 class Journal(NamedTuple):
@@ -57,6 +62,17 @@ class Journal(NamedTuple):
 def room(journal: Journal) -> int:
     """Bytes of payload that still fit as one entry; negative if not even an empty one does."""
     return ((journal.words[LIMIT] - journal.words[OFFSET] - ENTRY_BYTES) >> 3) << 3
+
+
+@njit
+def fetch_ahead(journal: Journal) -> None:
+    """Fetch the cache lines that the next entries will be written to, while nothing waits for them."""
+    words = journal.words
+    until = min(words[OFFSET] + AHEAD_BYTES, words[LIMIT])
+    start = max(words[FETCHED], words[OFFSET])
+    if start < until:
+        expect_write(journal.file, start >> 3, until - start)
+        words[FETCHED] = until
 
 
 @njit

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hft.live_seen import Seen, new_seen
-from hft.orders import Orders, apply_report, find, insert_order, is_working, member, new_orders
+from hft.orders import Orders, apply_report, find, insert_order, is_working, member, new_orders, next_slot
 from hft.records import ORDER, OrderState, ReportKind
 from hft.reports import begin_report
 from hft.units import as_int
+from shm.copying import expect_write
 from shm.jit import njit
 
 # Columns of LiveOrders.live.
@@ -45,6 +46,8 @@ LIVE_WORDS = 8
 # Columns of LiveOrders.requests.
 REQUEST_ID, REQUEST_KIND, REQUEST_TARGET = range(3)
 REQUESTS = 8192
+
+_SOURCE_BYTES, _LIVE_BYTES = ORDER.itemsize, 8 * LIVE_COLUMNS
 
 #: Reports that one event makes at most.
 REPORTS_MAX = 4
@@ -98,6 +101,9 @@ def begin_order(book: LiveOrders, orders: NDArray[Any], i: int, now_ns: int) -> 
         book.sources[slot] = orders[i]
         book.live[slot, :] = 0
         book.live[slot, WIRE_ID] = orders[i]["order_id"]
+        following = next_slot(book.orders)
+        expect_write(book.sources, following, _SOURCE_BYTES)
+        expect_write(book.live, following, _LIVE_BYTES)
     return slot
 
 

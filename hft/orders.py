@@ -21,7 +21,10 @@ from numpy.typing import NDArray
 
 from hft.records import WORKING, OrderState, ReportKind, Side
 from hft.units import as_int
+from shm.copying import expect_write
 from shm.jit import njit
+
+_ROW_BYTES, _WORD_BYTES = WORKING.itemsize, 8
 
 #: Newest trade ids remembered for each order; older repeats are caught by cumulative size.
 TRADE_IDS = 8
@@ -255,7 +258,25 @@ def insert_order(orders: Orders, source: NDArray[Any], i: int, now_ns: int) -> i
     orders.place[slot] = k
     orders.counts[instrument] = k + 1
     orders.lots[instrument, 0 if side == Side.BUY else 1] += source[i]["qty_lots"]
+    _expect_next(orders)
     return slot
+
+
+@njit
+def next_slot(orders: Orders) -> int:
+    """The slot that the next order gets, if it gets one."""
+    words = orders.words
+    return words[USED] if words[USED] < len(orders.rows) else orders.done[words[DONE_HEAD]]
+
+
+@njit
+def _expect_next(orders: Orders) -> None:
+    """Fetch what the next order will be written to, so that it does not wait for that."""
+    slot = next_slot(orders)
+    expect_write(orders.rows, slot, _ROW_BYTES)
+    expect_write(orders.trades, slot, _WORD_BYTES)
+    expect_write(orders.place, slot, _WORD_BYTES)
+    expect_write(orders.resume, slot, _WORD_BYTES)
 
 
 @njit

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hft import control
-from hft.journal import Journal, append, room
+from hft.journal import Journal, append, fetch_ahead, room
 from hft.records import INPUT, InputKind, JournalKind
 from hft.topology import Topology
 from hft.units import as_int
@@ -86,6 +86,7 @@ def may_work(common: Common) -> bool:
     if room(common.journal) < RESERVE_BYTES:
         common.words[ROTATE] = 1
         return False
+    fetch_ahead(common.journal)
     return True
 
 

@@ -30,6 +30,7 @@ from processes.common import (
 from processes.execution import record_spans
 from processes.order_line import NOTHING, Settled, flush, poll, scan, settled
 from processes.venue_sending import (
+    HEAR_DUE_NS,
     MALFORMED_SEEN,
     TIMER_DUE_NS,
     VenueExecution,
@@ -55,25 +56,38 @@ _NO_NEWS, _UNSENT, _UNKNOWN = int(Settled.NOTHING), int(Settled.UNSENT), int(Set
 MESSAGES_MAX = 64
 
 _TIMER_NS = 5_000_000
+#: The socket is read this often: a read that brings nothing is most of an idle cycle, and the market's next message waits for it.
+_HEAR_NS = 2_000
 
 
 @njit
 def work(ctx: VenueExecution, now_ns: int) -> int:
-    """Hear the venue, send what was approved, tell what became of it; return how much was done."""
+    """Send what was approved, hear the venue, tell what became of it; return how much was done."""
     if not may_work(ctx.common):
         return 0
     done = observe(ctx.common, now_ns)
     if done > 0:
         _obey(ctx, now_ns)
-    poll(ctx.line, now_ns)
-    done += _drain_messages(ctx, now_ns)
     done += _drain_orders(ctx, now_ns)
-    flush(ctx.line, ctx.common.halts, FIRM_CELL, VENUE_CELL + ctx.venue[0])
-    _settle(ctx, now_ns)
+    _flush(ctx, now_ns)
+    if now_ns >= ctx.words[HEAR_DUE_NS]:
+        ctx.words[HEAR_DUE_NS] = now_ns + _HEAR_NS
+        poll(ctx.line, now_ns)
+    heard = _drain_messages(ctx, now_ns)
+    if heard > 0:
+        _flush(ctx, now_ns)
+    done += heard
     if now_ns >= ctx.words[TIMER_DUE_NS]:
         ctx.words[TIMER_DUE_NS] = now_ns + _TIMER_NS
         _on_timer(ctx, now_ns)
     return done
+
+
+@njit
+def _flush(ctx: VenueExecution, now_ns: int) -> None:
+    """Write what is queued, and learn what left."""
+    flush(ctx.line, ctx.common.halts, FIRM_CELL, VENUE_CELL + ctx.venue[0])
+    _settle(ctx, now_ns)
 
 
 @njit

@@ -10,6 +10,9 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 
+#: Bytes of a cache line.
+LINE_BYTES = 64
+
 
 def copy_item(target: NDArray[Any], i: int, source: NDArray[Any], k: int) -> None:
     """target[i] = source[k], for one-dimensional contiguous arrays of the same record dtype."""
@@ -97,3 +100,36 @@ def _copy_from_words_compiled(target: Any, i: Any, words: Any, start: Any) -> An
 
         return body
     return None
+
+
+def expect_write(array: NDArray[Any], i: int, n_bytes: int) -> None:
+    """Fetch the cache lines of the first `n_bytes` of `array[i]` for stores to come, without waiting for them."""
+
+
+@intrinsic
+def _expect_line(typing_context: Any, array: Any, i: Any, offset: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        view = context.make_array(signature.args[0])(context, builder, args[0])
+        stride = cgutils.unpack_tuple(builder, view.strides)[0]
+        byte_pointer, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+        position = builder.add(builder.mul(args[1], stride), args[2])
+        address = builder.gep(builder.bitcast(view.data, byte_pointer), [position])
+        of_type = ir.FunctionType(ir.VoidType(), [byte_pointer, flag, flag, flag])
+        prefetch = cgutils.get_or_insert_function(builder.module, of_type, "llvm.prefetch.p0")
+        # A write, to be kept in every level, of data.
+        builder.call(prefetch, [address, *(flag(value) for value in (1, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp), codegen
+
+
+@overload(expect_write, inline="always")
+def _expect_write_compiled(array: Any, i: Any, n_bytes: Any) -> Any:
+    if not isinstance(array, types.Array):
+        return None
+
+    def body(array: Any, i: Any, n_bytes: Any) -> Any:
+        for offset in range(0, n_bytes, LINE_BYTES):
+            _expect_line(array, i, offset)
+
+    return body

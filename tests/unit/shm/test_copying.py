@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from shm.copying import copy_from_words, copy_item, copy_to_words
+from shm.copying import copy_from_words, copy_item, copy_to_words, expect_write
 from shm.jit import JIT_ENABLED, njit
 
 RECORD = np.dtype([("a", "<i8"), ("b", "<i4"), ("c", "<i2"), ("d", "i1", (2,)), ("e", "<i8", (3,))], align=True)
@@ -57,3 +57,17 @@ def test_records_of_different_dtypes_do_not_compile():
 
     with pytest.raises(TypingError):
         between(np.zeros(1, OTHER), 0, three(), 0)
+
+
+@njit
+def expects(array, i, n_bytes):
+    expect_write(array, i, n_bytes)
+
+
+@pytest.mark.parametrize("kernel", [expects, plain(expects)], ids=["compiled", "python"])
+@pytest.mark.parametrize("array", [three(), np.arange(12).reshape(3, 4), np.arange(24)[::8]], ids=["records", "rows", "strided"])
+def test_what_is_expected_to_be_written_stays_as_it_is(kernel, array):
+    before = array.copy()
+    for i in range(len(array)):
+        kernel(array, i, 3 * array.itemsize)
+    assert (array == before).all()
