@@ -200,15 +200,21 @@ def _unindex(orders: Orders, slot: int) -> None:
 
 
 @njit
+def next_slot(orders: Orders) -> int:
+    """Return the slot that the next order gets, if it gets one."""
+    words = orders.words
+    return words[USED] if words[USED] < len(orders.rows) else orders.done[words[DONE_HEAD]]
+
+
+@njit
 def _take_slot(orders: Orders) -> int:
     """Return a slot never used, else the longest ended order's, else -1."""
-    words = orders.words
+    words, slot = orders.words, next_slot(orders)
     if words[USED] < len(orders.rows):
         words[USED] += 1
-        return words[USED] - 1
+        return slot
     if words[DONE_COUNT] == 0:
         return -1
-    slot = orders.done[words[DONE_HEAD]]
     words[DONE_HEAD] = (words[DONE_HEAD] + 1) % len(orders.done)
     words[DONE_COUNT] -= 1
     _unindex(orders, slot)
@@ -260,13 +266,6 @@ def insert_order(orders: Orders, source: NDArray[Any], i: int, now_ns: int) -> i
     orders.lots[instrument, 0 if side == Side.BUY else 1] += source[i]["qty_lots"]
     _expect_next(orders)
     return slot
-
-
-@njit
-def next_slot(orders: Orders) -> int:
-    """The slot that the next order gets, if it gets one."""
-    words = orders.words
-    return words[USED] if words[USED] < len(orders.rows) else orders.done[words[DONE_HEAD]]
 
 
 @njit

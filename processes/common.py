@@ -81,7 +81,7 @@ def new_common(control_words: NDArray[np.int64], counters: NDArray[np.int64], jo
 
 @njit
 def may_work(common: Common) -> bool:
-    """Begin a `work`: False when the journal must rotate first."""
+    """Begin a `work`: False when the journal must rotate first. What it will be written to is fetched meanwhile."""
     common.words[WORK_OPEN] = 0
     if room(common.journal) < RESERVE_BYTES:
         common.words[ROTATE] = 1

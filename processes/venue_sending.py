@@ -65,7 +65,7 @@ TIMER_DUE_NS = 2
 CANCELS_OWN = 3  #: cancels that this stage made by itself; with EPOCH and the last strategy number, which no strategy has, their ids
 MALFORMED_SEEN = 4
 EPOCH = 5
-HEAR_DUE_NS = 6
+HEAR_DUE_NS = 6  #: when the socket is read next
 EXECUTION_WORDS = 8
 
 

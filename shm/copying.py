@@ -10,8 +10,8 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 
-#: Bytes of a cache line.
-LINE_BYTES = 64
+#: What one prefetch brings.
+_FETCHED_BYTES = 64
 
 
 def copy_item(target: NDArray[Any], i: int, source: NDArray[Any], k: int) -> None:
@@ -129,7 +129,7 @@ def _expect_write_compiled(array: Any, i: Any, n_bytes: Any) -> Any:
         return None
 
     def body(array: Any, i: Any, n_bytes: Any) -> Any:
-        for offset in range(0, n_bytes, LINE_BYTES):
+        for offset in range(0, n_bytes, _FETCHED_BYTES):
             _expect_line(array, i, offset)
 
     return body

@@ -41,7 +41,7 @@ def engine(tmp_path_factory):
         report = engine.report()
         assert_positions_follow_from_fills(engine, report)
         assert report["restarts"] == 0 and report["orders"]["unknown"] == 0
-        assert assert_no_order_on_an_invalid_book(engine, report["epoch"]) >= lost_books
+        assert assert_no_order_on_an_invalid_book(engine, report["epoch"]) >= max(lost_books, 5)
         assert engine.ctl_json("replay")["equal"] is True
 
 

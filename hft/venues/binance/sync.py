@@ -11,8 +11,8 @@ A gap, a crossed book, a level that does not fit, a malformed diff, silence, the
 that disagree with the venue's own best prices at their own update id make the book invalid and begin again.
 
 Two connections may deliver the same streams into one feed, so that the second takes over before the first ends. What comes again
-is dropped: diffs by their update ids, trades and quotes by theirs. Between `overlap_until` and its end a diff that is ahead of
-the book waits for what the other connection still has to bring, and is a gap only if that does not come in time.
+is dropped: diffs by their update ids, trades and quotes by theirs. Until the time that `overlap_until` set, a diff that is ahead
+of the book waits for what the other connection still has to bring, and is a gap only if that does not come in time.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def new_arrays(instruments: int, silence_ns: int) -> SyncArrays:
 
 
 def overlap_until(feed: SyncFeed, until_ns: int) -> None:
-    """Until then a second connection may deliver the same streams, ahead of or behind the first."""
+    """Until then a second connection may deliver the same streams, ahead of or behind the first; now or earlier: none does."""
     feed.words[OVERLAP_UNTIL_NS] = until_ns
 
 
@@ -199,15 +199,15 @@ def _on_ahead(feed: SyncFeed, instrument: int, first_id: int, last_id: int, now_
         _buffer(feed, instrument, first_id, last_id, out, count)
     if state[AHEAD_NS] == 0:
         state[AHEAD_NS] = now_ns
-    if _waited_long(feed, state, now_ns):
+    if _waits_in_vain(feed, state, now_ns):
         return invalidate_book(feed, instrument, _GAP, now_ns, out)
     state[WANTS_SYNC] = 0
     return 0
 
 
 @njit
-def _waited_long(feed: SyncFeed, state: NDArray[Any], now_ns: int) -> bool:
-    """Whether no other connection will bring what is missing before the diffs that wait."""
+def _waits_in_vain(feed: SyncFeed, state: NDArray[Any], now_ns: int) -> bool:
+    """Whether no other connection is left, or too much time has passed, for what is missing before the diffs that wait."""
     return bool(now_ns >= feed.words[OVERLAP_UNTIL_NS] or now_ns - state[AHEAD_NS] > AHEAD_MAX_NS)
 
 
@@ -357,7 +357,7 @@ def on_timer(feed: SyncFeed, now_ns: int, out: NDArray[Any]) -> int:
         return invalidate_book(feed, instrument, _SILENT, now_ns, out)
     for row in feed.rows:
         state = feed.state[row]
-        if state[SYNCED] != 0 and state[AHEAD_NS] != 0 and _waited_long(feed, state, now_ns):
+        if state[SYNCED] != 0 and state[AHEAD_NS] != 0 and _waits_in_vain(feed, state, now_ns):
             return invalidate_book(feed, row, _GAP, now_ns, out)
     return 0
 

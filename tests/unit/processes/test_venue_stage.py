@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -13,10 +14,16 @@ from hft.counters import ExecutionCounter
 from hft.records import ExecutionCode, IntentKind, OrderFlag, OrderState, Side, TimeInForce
 from hft.sim.venue import Opcode
 from hft.venues.kraken.limits import COUNTER
+from processes.transport.wire import BYTES_IN, FD, STATE, WireState
+from processes.ws_line import DIRECT
 from support.venue_desk import VenueDesk
 from support.venue_sides import SIDES
 
+AT_BINANCE = pytest.mark.parametrize("desk", ["binance"], indirect=True)
 AT_KRAKEN = pytest.mark.parametrize("desk", ["kraken"], indirect=True)
+
+READ_EVERY_NS = 2_000
+PING = b"\x89\x00"
 
 
 @pytest.fixture(params=list(SIDES))
@@ -134,6 +141,45 @@ def test_an_order_that_never_arrived_is_rejected_only_on_the_venues_proof(ready:
     assert ready.state(order) is OrderState.UNKNOWN
     ready.run_until(lambda: ready.state(order) is not OrderState.UNKNOWN, ready.side.answered_s)
     assert ready.state(order) is OrderState.REJECTED and ready.reports(order) == ["UNKNOWN", "REJECTED"]
+
+
+@pytest.fixture
+def venue_end(ready: VenueDesk) -> Iterator[socket.socket]:
+    """The venue's end of a socket that the stage reads and writes from here on."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        for end in (ours, theirs):
+            end.setblocking(False)
+        ready.execution.wire.words[FD] = ours.fileno()
+        ready.execution.context.line.words[DIRECT] = 1
+        yield theirs
+        ready.execution.context.line.words[DIRECT] = 0
+
+
+@AT_BINANCE
+def test_an_order_leaves_before_the_socket_is_read(ready: VenueDesk, venue_end: socket.socket) -> None:
+    # A read would find that the venue has ended, and then nothing may be sent.
+    venue_end.shutdown(socket.SHUT_WR)
+    ready.send()
+    ready.now_ns += READ_EVERY_NS
+    ready.turn(ready.side.stage)
+    assert ready.count(ExecutionCounter.SENT) == 1 and len(venue_end.recv(4096)) > 100
+    assert ready.execution.wire.words[STATE] != WireState.OPEN
+
+
+@AT_BINANCE
+def test_the_socket_is_read_every_two_microseconds(ready: VenueDesk, venue_end: socket.socket) -> None:
+    words = ready.execution.wire.words
+    ready.now_ns += READ_EVERY_NS
+    ready.turn(ready.side.stage)
+    before = int(words[BYTES_IN])
+    venue_end.send(PING)
+    ready.now_ns += READ_EVERY_NS - 1
+    ready.turn(ready.side.stage)
+    assert words[BYTES_IN] == before
+    ready.now_ns += 1
+    ready.turn(ready.side.stage)
+    assert words[BYTES_IN] == before + len(PING)
 
 
 def test_a_kill_stops_new_orders_and_cancels_the_rest(ready: VenueDesk) -> None:
