@@ -64,8 +64,6 @@ def _configure() -> None:
     # Function types are marked experimental by Numba; strategies are passed as such on purpose.
     warnings.filterwarnings("ignore", category=NumbaExperimentalFeatureWarning)
     lock_saves()
-    # Measured: with it every decoder and the whole path are slower (docs/adr/0018).
-    config.LOOP_VECTORIZE = 0
     if JIT_ENABLED and not os.environ.get("NUMBA_CACHE_DIR"):
         config.CACHE_DIR = str(cache_folder(Path(__file__).resolve().parent.parent))
 
