@@ -45,8 +45,9 @@ class ProcessState(IntEnum):
     STARTING = 1
     WARM = 2  #: kernels ran on scratch segments
     RUNNING = 3
-    STOPPED = 4
-    FAILED = 5
+    LEAVING = 4  #: out of its loop for good, closing journals and connections
+    STOPPED = 5
+    FAILED = 6
 
 
 def process_word(row: int, word: ProcessWord) -> int:

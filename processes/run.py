@@ -225,6 +225,7 @@ class Runner:
                 pass
         else:
             run_turns(event_loop, self._turn)
+        self._say(ProcessWord.STATE, ProcessState.LEAVING)
         self.loop.close(self._reason_to_leave())
         for stage in connected:
             stage.disconnect(time.monotonic_ns())

@@ -140,7 +140,10 @@ class Supervisor:
     def _is_running(self, row: int) -> bool:
         words = self.words
         is_ours = words[process_word(row, ProcessWord.EPOCH)] == self.epoch
-        return bool(is_ours and words[process_word(row, ProcessWord.STATE)] == ProcessState.RUNNING)
+        return bool(is_ours and self._state(row) == ProcessState.RUNNING)
+
+    def _state(self, row: int) -> int:
+        return int(self.words[process_word(row, ProcessWord.STATE)])
 
     def _exited(self) -> str | None:
         assert self._spawner is not None
@@ -162,7 +165,7 @@ class Supervisor:
         limit_ns = self.config.engine.heartbeat_timeout_ms * 1_000_000
         for row, name in enumerate(self.config.placement.processes):
             age_ns = time.monotonic_ns() - int(self.words[process_word(row, ProcessWord.BEAT)])
-            if self.words[process_word(row, ProcessWord.STATE)] == ProcessState.RUNNING and age_ns > limit_ns:
+            if self._state(row) in (ProcessState.RUNNING, ProcessState.LEAVING) and age_ns > limit_ns:
                 log("process hung", process=name, age_ns=age_ns)
                 assert self._spawner is not None
                 self._spawner.kill(name)
@@ -197,8 +200,11 @@ class Supervisor:
         self.words[control.HALT], self.words[control.READY] = 1, 0
         log("restarting", because=gone, epoch=self.epoch)
         assert self._spawner is not None
-        for name, process in self.config.placement.processes.items():
-            if name == gone or any(self.topology.stage(stage).role in ("strategy", "risk", "execution") for stage in process.stages):
+        for row, (name, process) in enumerate(self.config.placement.processes.items()):
+            # Whoever is on its way out, too: waiting for its end would make of it a cause of its own.
+            leaves = self._state(row) > ProcessState.RUNNING
+            is_hot = any(self.topology.stage(stage).role in ("strategy", "risk", "execution") for stage in process.stages)
+            if name == gone or leaves or is_hot:
                 self._spawner.kill(name)
         while self._exited() is not None:
             pass  # What else has ended starts again with it.

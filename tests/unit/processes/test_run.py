@@ -111,6 +111,19 @@ def test_process_says_who_it_is_runs_and_stops_at_the_stop_word(running: Running
     assert running.word("trade", ProcessWord.BURSTS) == 3 and running.word("trade", ProcessWord.BEAT) > 0
 
 
+def test_process_says_that_it_leaves_before_it_closes_anything(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    states = []
+    close = ProcessLoop.close
+
+    def closing(loop: ProcessLoop, reason: str) -> None:
+        states.append(running.word("trade", ProcessWord.STATE))
+        close(loop, reason)
+
+    monkeypatch.setattr(ProcessLoop, "close", closing)
+    running.run("trade")
+    assert states == [ProcessState.LEAVING]
+
+
 def test_every_stage_closes_its_journal_with_the_reason(running: Running) -> None:
     running.run("trade")
     for stage in ("strategy.mm", "risk", "execution.binance"):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hft import control
-from hft.control import ProcessWord, process_word
+from hft.control import ProcessState, ProcessWord, process_word
 from hft.counters import ExecutionCounter
 from processes import supervisor as supervising
 from processes.errors import EngineError
@@ -170,6 +170,17 @@ def test_dead_hot_process_starts_again_on_new_rings_while_the_feed_goes_on(engin
     assert engine.words[control.BEHIND_RING + 3] == 0, "the ring that was behind is gone"
     said = engine.instance.read_engine()
     assert said is not None and (said["epoch"], said["session"], said["restarts"], said["state"]) == (2, 1, 1, "RUNNING")
+
+
+@pytest.mark.parametrize("state", [ProcessState.LEAVING, ProcessState.STOPPED])
+def test_processes_that_leave_together_are_one_restart(engine: SupervisedEngine, state: ProcessState) -> None:
+    engine.spawner.silent.append(MARKET)
+    engine.clock.on_sleep = lambda: engine.spawner.say(MARKET, engine.supervisor.epoch)
+    engine.words[process_word(0, ProcessWord.STATE)] = state
+    engine.spawner.die(TRADE)
+    engine.supervisor.turn()
+    assert (engine.supervisor.epoch, engine.supervisor.restart_count, engine.state()) == (2, 1, "RUNNING")
+    assert ("kill", MARKET) in engine.spawner.log and ("spawn", MARKET, 2) in engine.spawner.log
 
 
 def test_dead_feed_takes_the_hot_processes_with_it(engine: SupervisedEngine) -> None:
