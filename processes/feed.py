@@ -21,7 +21,7 @@ from hft.units import as_int
 from hft.venues.book_feed import republish
 from hft.venues.feeds import on_frame, on_timer
 from processes.common import JOURNAL_FAILED, RESERVE_BYTES, ROTATE, Common, may_work
-from processes.transport.direct import direct_flush, direct_poll
+from processes.transport.direct import acknowledge, direct_flush, direct_poll
 from processes.transport.wire import Wire, next_message, release_message
 from shm.clock import monotonic_ns
 from shm.counters import add
@@ -95,6 +95,8 @@ def work(ctx: Feed, now_ns: int) -> int:
         done += _catch_up(ctx, now_ns)
     if ctx.direct[0] != 0:
         direct_flush(ctx.wire, ctx.kills, 0, 1)
+        if done == 0:
+            acknowledge(ctx.wire)
     return done
 
 

@@ -50,6 +50,13 @@ def send(fd: int, array: NDArray[np.uint8], offset: int, length: int) -> int:
     return _transfer(_LIBC.send, fd, array, offset, length)
 
 
+def set_tcp_option(fd: int, option: int, value: int) -> int:
+    """Set one of a TCP socket's whole-number options, such as TCP_QUICKACK; 0, or -errno."""
+    return (
+        0 if _LIBC.setsockopt(int(fd), socket.IPPROTO_TCP, int(option), ctypes.byref(ctypes.c_int(value)), 4) == 0 else -ctypes.get_errno()
+    )
+
+
 def clock_gettime_ns(clock: int) -> int:
     """The time of CLOCK_REALTIME or CLOCK_MONOTONIC, in ns."""
     return time.clock_gettime_ns(clock)
@@ -105,6 +112,19 @@ def _clock_gettime_ns(typing_context: Any, clock: Any) -> Any:
     return types.int64(types.int32), codegen
 
 
+@intrinsic
+def _set_tcp_option(typing_context: Any, fd: Any, option: Any, value: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        int32 = ir.IntType(32)
+        cell = cgutils.alloca_once_value(builder, args[2])
+        function_type = ir.FunctionType(int32, [int32, int32, int32, cell.type, int32])
+        function = cgutils.get_or_insert_function(builder.module, function_type, "setsockopt")
+        size = ir.Constant(int32, 4)
+        return builder.call(function, [args[0], ir.Constant(int32, int(socket.IPPROTO_TCP)), args[1], cell, size])
+
+    return types.int32(types.int32, types.int32, types.int32), codegen
+
+
 _TRANSFER = types.intp(types.intc, types.voidptr, types.uintp, types.intc)
 _recv = types.ExternalFunction("recv", _TRANSFER)
 _send = types.ExternalFunction("send", _TRANSFER)
@@ -141,6 +161,15 @@ def _recv_compiled(fd: Any, array: Any, offset: Any, length: Any) -> Any:
 @overload(send)
 def _send_compiled(fd: Any, array: Any, offset: Any, length: Any) -> Any:
     return _transfer_compiled(_send) if is_bytes(array) else None
+
+
+@overload(set_tcp_option)
+def _set_tcp_option_compiled(fd: Any, option: Any, value: Any) -> Any:
+    def body(fd: Any, option: Any, value: Any) -> Any:
+        refused = _set_tcp_option(np.int32(fd), np.int32(option), np.int32(value)) != 0
+        return -last_errno() if refused else np.int64(0)
+
+    return body
 
 
 @overload(clock_gettime_ns)

@@ -2,8 +2,9 @@
  *
  *   tick_peer send MARKET ORDERS CORE FRAMES ORDER_BYTES GAP_NS OUT ANSWER ID_AT ID_BYTES ANSWER_AT
  *       send each frame, spin for the order, write round trips (int64 ns)
- *   tick_peer echo MARKET ORDERS CORE FRAME_BYTES ORDER_BYTES ANSWER_BYTES
- *       the floor: read a frame, write as many bytes as an order has, read the answer, nothing in between
+ *   tick_peer echo MARKET ORDERS CORE FRAME_BYTES ORDER_BYTES ANSWER_BYTES ACKS_LATE
+ *       the floor: read a frame, write as many bytes as an order has, read the answer, nothing in between; with ACKS_LATE 1 the
+ *       kernel acknowledges a frame after the answer to the order, not while the frame is read
  *
  * MARKET and ORDERS are open, non-blocking TCP sockets. FRAMES is a file: for each frame its length (u32) and its bytes. ANSWER is a
  * file with the frame that ends an order: at ANSWER_AT it gets the ID_BYTES that the order has at ID_AT, unmasked. The answer leaves
@@ -14,6 +15,8 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
@@ -67,10 +70,17 @@ static void read_exactly(int fd, char *buffer, size_t room, size_t length) {
     }
 }
 
-static void echo(int market, int orders, size_t frame, size_t order, size_t answer) {
+/* Acknowledge what was read, and have the kernel not do so by itself when the next bytes are read. */
+static void acknowledge(int fd) {
+    for (int quick = 1; quick >= 0; quick--)
+        if (setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &quick, sizeof quick) != 0) exit(ended);
+}
+
+static void echo(int market, int orders, size_t frame, size_t order, size_t answer, int acks_late) {
     static char in[65536], out[MESSAGE_BYTES_MAX];
     ended = 0;
     for (;;) {
+        if (acks_late) acknowledge(market);
         read_exactly(market, in, sizeof in, frame);
         write_all(orders, out, order);
         read_exactly(orders, in, sizeof in, answer);
@@ -100,8 +110,8 @@ int main(int argc, char **argv) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     int market = atoi(argv[2]), orders = atoi(argv[3]);
     pin(atoi(argv[4]));
-    if (strcmp(argv[1], "echo") == 0 && argc == 8)
-        echo(market, orders, (size_t)atol(argv[5]), (size_t)atol(argv[6]), (size_t)atol(argv[7]));
+    if (strcmp(argv[1], "echo") == 0 && argc == 9)
+        echo(market, orders, (size_t)atol(argv[5]), (size_t)atol(argv[6]), (size_t)atol(argv[7]), atoi(argv[8]));
     if (argc != 13) return 2;
     static char order[MESSAGE_BYTES_MAX];
     size_t size, answer_bytes, order_bytes = (size_t)atol(argv[6]);

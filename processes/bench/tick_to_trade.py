@@ -10,6 +10,8 @@ Not goals: log-on, TLS, a network card.
 
 The floor is the same peer against a compiled program that reads and writes as many bytes on the same two connections.
 Each of the engine's runs follows a run of the floor on the same cores, and the median of these pairs' ratios counts.
+The engine has the kernel acknowledge a frame after the order has left (`transport/direct.py`), which a plain program does not:
+`..._acks_late` are ratios to a floor that does the same.
 
 `fused` runs all stages in one spinning process that reads and writes the sockets itself (`direct`), `picows` the same with market
 data on the spinning event loop, `separate` one process a stage. With fewer cores than spinners those give their core away when idle:
@@ -130,13 +132,14 @@ class Series:
     def __init__(self, load: str) -> None:
         self.load = load
         self.floor: list[dict[str, float]] = []
+        self.floor_acks_late: list[dict[str, float]] = []
         self.engine: list[dict[str, float]] = []
         self.hops: list[dict[str, float]] = []
         self.work: list[dict[str, int]] = []
 
-    def ratios(self) -> list[float]:
-        """Ours to the floor's median round trip, a pair each."""
-        return [round(ours["p50_ns"] / floor["p50_ns"], 3) for ours, floor in zip(self.engine, self.floor, strict=True)]
+    def ratios(self, floor: list[dict[str, float]]) -> list[float]:
+        """Ours to a floor's median round trip, a pair each."""
+        return [round(ours["p50_ns"] / least["p50_ns"], 3) for ours, least in zip(self.engine, floor, strict=True)]
 
     def summary(self) -> dict[str, Any]:
         """Medians over the runs, and every run's median."""
@@ -149,8 +152,10 @@ def _load(folder: Path, name: str, ticks: int, gap_ns: int) -> Load:
 
 
 def _pair(bench: Bench, kind: Kind, load: Load, series: Series) -> None:
-    """A run of the floor, then one of the engine."""
+    """A run of each floor, then one of the engine."""
     series.floor.append(_summary(run_floor(bench, load)))
+    if kind is _FUSED:
+        series.floor_acks_late.append(_summary(run_floor(bench, load, acks_late=True)))
     trips, engine = run_engine(bench, kind, load)
     series.engine.append(_summary(trips))
     histograms = engine.histograms()
@@ -181,12 +186,12 @@ def _work(engine: tick_engine.Engine, load: Load) -> dict[str, int]:
     return work
 
 
-def run_floor(bench: Bench, load: Load) -> NDArray[np.int64]:
-    """Round trips of the compiled echo, ns, in order."""
+def run_floor(bench: Bench, load: Load, acks_late: bool = False) -> NDArray[np.int64]:
+    """Round trips of the compiled echo, ns, in order; with `acks_late`, frames are acknowledged when the engine does it."""
     with _connections() as (ours, theirs):
         fds = [end.fileno() for end in ours]
         sizes = map(str, (load.frames.frame_bytes, bench.order.frame_bytes, len(_ANSWER)))
-        command = [str(bench.program), "echo", *map(str, fds), str(bench.cores[0]), *sizes]
+        command = [str(bench.program), "echo", *map(str, fds), str(bench.cores[0]), *sizes, str(int(acks_late))]
         with subprocess.Popen(command, pass_fds=fds) as echo:
             for end in ours:
                 end.close()
@@ -297,16 +302,22 @@ def _document(bench: Bench, loads: list[Load], series: dict[tuple[str, str], Ser
     for (kind, load), runs in series.items():
         results.setdefault(kind, {})[load] = runs.summary()
         name = f"{kind}_p50" if load == "back_to_back" else f"{kind}_{load}_p50"
-        ratio |= _ratio(name, runs.ratios())
+        ratio |= _ratio(name, runs.ratios(runs.floor))
+        if runs.floor_acks_late:
+            ratio |= _ratio(f"{name}_acks_late", runs.ratios(runs.floor_acks_late))
     results["separate"] = apart.summary()
-    ratio |= _ratio("separate_p50", apart.ratios())
+    ratio |= _ratio("separate_p50", apart.ratios(apart.floor))
     oversubscribed = len(SEPARATE) + 1 > len(os.sched_getaffinity(0))
     results["separate"]["oversubscribed"] = oversubscribed
     results |= {"levels": 2 * SIDE_LEVELS, "frame_bytes": loads[0].frames.frame_bytes, "order_bytes": bench.order.frame_bytes}
     results |= {"rounds": len(apart.engine) if not series else len(series["fused", loads[0].name].engine), "cores": list(bench.cores)}
     results |= {f"{load.name}_ticks": load.frames.frames - load.warm_up for load in loads}
     results["hops_sum_vs_wire_to_sent"] = results["fused"]["back_to_back"]["hops"]["sum_vs_wire_to_sent"]
-    floor = {load.name: _median([run for (_, name), runs in series.items() if name == load.name for run in runs.floor]) for load in loads}
+    floor = {}
+    for name in (load.name for load in loads):
+        of_load = [runs for (_, its_load), runs in series.items() if its_load == name]
+        floor[name] = _median([run for runs in of_load for run in runs.floor])
+        floor[f"{name}_acks_late"] = _median([run for runs in of_load for run in runs.floor_acks_late])
     outcome = [results["frame_bytes"], bench.order.frame_bytes, [runs.work for runs in (*series.values(), apart)]]
     return finish("tick-to-trade", results, floor, ratio, outcome)
 

@@ -83,6 +83,7 @@ LEFT = 16  #: bytes not yet sent of a frame that is partly sent
 LEFT_LANE = 17
 _LANE_ENDS = 18  #: + 2 * lane: first unsent byte, + 1: end of the queued bytes
 TLS = 24  #: SSL pointer of a TLS connection of the direct transport, 0 on plain TCP; see `processes/transport/tls.py`
+ACK_DUE = 25  #: 1: `acknowledge` has something to do, of the direct transport
 
 # Words that last as long as the wire.
 MESSAGE_BYTES_MAX = 32
@@ -162,6 +163,7 @@ def open_wire(wire: Wire, fd: int, mask_seed: int, leftover: bytes = b"", now_ns
     words[RAW_TAIL] = len(leftover)
     words[RECEIVED_NS] = now_ns
     words[OPENED] += 1
+    words[ACK_DUE] = 1
     words[STATE] = WireState.OPEN
 
 

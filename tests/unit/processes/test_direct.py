@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+import struct
+import time
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
 from processes.transport import direct
 from processes.transport.wire import (
+    ACK_DUE,
     CANCELS,
     ERROR,
     NOT_SENT,
@@ -101,3 +107,50 @@ def test_a_kill_with_a_cancel_half_out_finishes_the_cancel(takes: list[int]) -> 
     flush(wire)
     assert flush(wire, killed=True) == 9
     assert (lane_count(wire, CANCELS, SENT), lane_count(wire, ORDERS, NOT_SENT), wire.words[STATE]) == (1, 1, WireState.OPEN)
+
+
+#: The kernel acknowledges after 40 ms at the latest; an attempt that took longer says nothing.
+ATTEMPT_NS = 20_000_000
+ATTEMPTS = 50
+
+
+@pytest.fixture
+def tcp() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Sender and receiver of a TCP connection over loopback."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as sender:
+        receiver = listener.accept()[0]
+        with receiver:
+            yield sender, receiver
+
+
+def unacknowledged(sender: socket.socket) -> int:
+    """tcpi_unacked of linux/tcp.h: segments that the sender has no acknowledgement of."""
+    return int(struct.unpack_from("<I", sender.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 24)[0])
+
+
+def test_what_is_read_is_acknowledged_when_asked_for_and_not_before(tcp: tuple[socket.socket, socket.socket]) -> None:
+    sender, receiver = tcp
+    wire = make_wire()
+    open_wire(wire, receiver.fileno(), 99)
+    direct.acknowledge(wire)
+    for _ in range(ATTEMPTS):
+        began_ns = time.monotonic_ns()
+        sender.sendall(bytes((0x81, 1, 65)))
+        while direct.direct_poll(wire, 0) == 0:
+            pass
+        before = unacknowledged(sender), int(wire.words[ACK_DUE])
+        direct.acknowledge(wire)
+        if time.monotonic_ns() - began_ns < ATTEMPT_NS:
+            break
+    else:
+        pytest.fail(f"no attempt of {ATTEMPTS} was quick enough")
+    assert before == (1, 1)
+    assert (unacknowledged(sender), int(wire.words[ACK_DUE])) == (0, 0)
+
+
+def test_nothing_is_asked_of_a_connection_that_ended() -> None:
+    wire = make_wire()
+    open_wire(wire, -1, 99)
+    wire.words[STATE] = WireState.CLOSED
+    direct.acknowledge(wire)
+    assert wire.words[ACK_DUE] == 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import select
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,7 +29,7 @@ from processes.feed import ANY_LOST, FRAMES_MAX
 from processes.feed_stage import FeedStage
 from processes.transport.connect import LinkEvent
 from processes.transport.stream import TransportError
-from processes.transport.wire import MESSAGES_IN, next_message, open_wire
+from processes.transport.wire import ACK_DUE, MESSAGES_IN, next_message, open_wire
 from shm.ring import room
 from support.binance_stream import SHUTDOWN, deliver, depth, quote, snapshot, trade
 from support.engine import ROOT, Bench, paper_config
@@ -141,6 +143,22 @@ def test_turn_takes_a_bounded_number_of_frames(synced: FeedBench) -> None:
         deliver(synced.feed.wire, trade(n, "100.00", "0.10000"), synced.now_ns)
     assert [synced.turn(STAGE) for _ in range(3)] == [FRAMES_MAX, 4, 0]
     assert synced.told(DEEP[0]) == [["TRADE"] * (FRAMES_MAX + 4)]
+
+
+def test_a_turn_with_frames_leaves_their_acknowledgement_to_the_next_without(synced: FeedBench) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as sender:
+        receiver = listener.accept()[0]
+        with receiver:
+            receiver.setblocking(False)
+            wire = synced.feed.wire
+            open_wire(wire, receiver.fileno(), 1)
+            synced.feed.context.direct[0] = 1
+            assert (synced.turn(STAGE), wire.words[ACK_DUE]) == (0, 0)
+            text = quote(11, BIDS[0], ASKS[0])
+            sender.sendall(bytes((0x81, len(text))) + text)
+            assert select.select([receiver], [], [], 10)[0]
+            assert (synced.turn(STAGE), wire.words[ACK_DUE]) == (1, 1)
+            assert (synced.turn(STAGE), wire.words[ACK_DUE]) == (0, 0)
 
 
 @pytest.mark.parametrize("late", RINGS)

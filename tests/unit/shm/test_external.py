@@ -22,6 +22,11 @@ def transmit(fd, array, offset, length):
     return external.send(fd, array, offset, length)
 
 
+@njit
+def set_option(fd, option, value):
+    return external.set_tcp_option(fd, option, value)
+
+
 @pytest.fixture(params=["compiled", "python"])
 def calls(request):
     """(recv, send), compiled and plain."""
@@ -92,3 +97,14 @@ def test_a_range_at_the_arrays_end_is_fine(calls, pair, offset, length):
 def test_an_address_is_the_arrays_own():
     array = np.zeros(8, np.uint8)
     assert external.address_of(array[3:]) == array.ctypes.data + 3
+
+
+@pytest.mark.parametrize("set_tcp_option", [set_option, external.set_tcp_option])
+def test_an_option_is_the_sockets_or_says_why_not(set_tcp_option, pair):
+    with socket.socket() as tcp:
+        for value in (1, 0):
+            assert set_tcp_option(tcp.fileno(), socket.TCP_NODELAY, value) == 0
+            assert bool(tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)) == bool(value)
+        assert set_tcp_option(tcp.fileno(), 9999, 1) == -errno.ENOPROTOOPT
+    assert set_tcp_option(-1, socket.TCP_NODELAY, 1) == -errno.EBADF
+    assert set_tcp_option(pair[0].fileno(), socket.TCP_NODELAY, 1) == -errno.EOPNOTSUPP
