@@ -171,14 +171,17 @@ class BinanceAccount:
         return self._flush(now_ns, utc_ns)
 
     def take(self, data: bytes, now_ns: int, utc_ns: int) -> list[Outgoing]:
-        """Take a message that `scan_private` left to cold code."""
-        message = json.loads(data)
-        if "event" in message:
-            self._on_event(message["event"].get("e"))
-        elif message.get("id") is None:
-            self._on_revoked(message)
-        else:
-            self._on_answer(message, now_ns, utc_ns)
+        """Take a message that `scan_private` left to cold code; one that is not as documented ends the connection."""
+        try:
+            message = json.loads(data)
+            if "event" in message:
+                self._on_event(message["event"].get("e"))
+            elif message.get("id") is None:
+                self._on_revoked(message)
+            else:
+                self._on_answer(message, now_ns, utc_ns)
+        except (ValueError, TypeError, AttributeError):
+            self.shutdown = True
         return self._flush(now_ns, utc_ns)
 
     def _on_answer(self, message: dict[str, Any], now_ns: int, utc_ns: int) -> None:

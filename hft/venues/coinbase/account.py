@@ -117,8 +117,14 @@ class CoinbaseAccount:
         self._subscribed_ns = 0
 
     def take(self, data: bytes, now_ns: int, utc_ns: int) -> list[Outgoing]:
-        """Take a message that `scan_private` left to cold code."""
-        message = json.loads(data)
+        """Take a message that `scan_private` left to cold code; one that is not as documented ends the connection."""
+        try:
+            self._take_message(json.loads(data))
+        except (ValueError, TypeError, AttributeError):
+            self.shutdown = True
+        return self._flush(now_ns, utc_ns)
+
+    def _take_message(self, message: dict[str, Any]) -> None:
         kind = message.get("type")
         if kind == "subscriptions":
             channels = message.get("channels") or []
@@ -130,7 +136,6 @@ class CoinbaseAccount:
             self._refuse(f"{message.get('message', '')} {message.get('reason', '')}")
         elif kind == "match":
             self._ask_fills(str(message.get("product_id")))
-        return self._flush(now_ns, utc_ns)
 
     def _note_ready(self) -> None:
         """Orders are signed at the venue's time, so it must be known too."""

@@ -404,3 +404,10 @@ def test_ids_of_the_session_are_no_order_ids() -> None:
     desk.hear(desk.account.reconcile([0, 0, 0], desk.now_ns, desk.utc_ns))
     assert all("-" in one["id"] and len(one["id"]) != 16 for one in desk.said)
     assert not any(isinstance(one, Call) for one in desk.account.tick(desk.now_ns, desk.utc_ns))
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"7", b"[]", b"null", b'{"event":[]}', b'{"id":null,"error":3}'])
+def test_a_message_that_is_not_as_documented_ends_the_connection_and_raises_nothing(data: bytes) -> None:
+    desk = ready()
+    desk.hear(desk.account.take(data, desk.now_ns, desk.utc_ns))
+    assert desk.account.shutdown

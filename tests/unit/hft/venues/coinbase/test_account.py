@@ -361,3 +361,10 @@ def test_times_of_the_venue() -> None:
     for wrong in ("", "yesterday", "1970-01-01T00:00:00.xZ", "1970-13-01T00:00:00Z"):
         with pytest.raises(ValueError, match="time|does not match"):
             time_ns(wrong)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"7", b"[]", b"null", b'{"type":"subscriptions","channels":7}'])
+def test_a_message_that_is_not_as_documented_ends_the_connection_and_raises_nothing(data: bytes) -> None:
+    desk = subscribed(Desk())
+    desk.account.take(data, desk.now_ns, UTC_NS)
+    assert desk.account.shutdown
