@@ -34,27 +34,40 @@ run-paper: setup ## Trade on paper against the bundled simulators until Ctrl-C (
 
 # What needs no real time runs two at a time, each one's output in one piece; what starts real processes has the machine for itself.
 # Every part runs, also when one before it failed.
+IN_PAIRS := $(MAKE) --no-print-directory --keep-going --jobs 2 --output-sync=target
+
 test: setup ## Run the whole test suite with its samples of each campaign
 	@failed=0; \
-	$(MAKE) --no-print-directory --keep-going --jobs 2 --output-sync=target build test-nojit || failed=1; \
-	$(MAKE) --no-print-directory --keep-going --jobs 2 --output-sync=target $(UNIT_PARTS) || failed=1; \
+	$(BIN)/coverage erase; \
+	$(IN_PAIRS) build $(UNIT_PARTS) || failed=1; \
+	$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=90 || failed=1; \
 	$(BIN)/pytest --ignore=tests/unit || failed=1; \
 	exit $$failed
 
-UNIT_PARTS := unit-of-venues unit-of-the-rest
+NOJIT_PARTS := plain-of-the-rest plain-of-venues
+UNIT_PARTS := $(NOJIT_PARTS) unit-of-the-rest unit-of-venues
 VENUES := tests/unit/hft/venues
+AS_PLAIN_PYTHON := NUMBA_DISABLE_JIT=1 $(BIN)/coverage run --parallel-mode -m pytest
 
-unit-of-venues:
+plain-of-venues: setup
+	$(AS_PLAIN_PYTHON) $(VENUES)
+
+plain-of-the-rest: setup
+	$(AS_PLAIN_PYTHON) tests/unit --ignore=$(VENUES)
+
+unit-of-venues: build
 	$(BIN)/pytest $(VENUES)
 
-unit-of-the-rest:
+unit-of-the-rest: build
 	$(BIN)/pytest tests/unit --ignore=$(VENUES)
 
 test-unit: build ## Run the unit tests, compiled
 	$(BIN)/pytest tests/unit
 
 test-nojit: setup ## Run the unit tests as plain Python, with coverage
-	NUMBA_DISABLE_JIT=1 $(BIN)/coverage run -m pytest tests/unit
+	$(BIN)/coverage erase
+	$(IN_PAIRS) $(NOJIT_PARTS)
+	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --fail-under=90
 
 test-integration: build ## Run the tests that start real processes
@@ -76,7 +89,7 @@ docs: setup ## Write the generated pages of docs/
 	$(BIN)/python -m processes.docs
 
 clean: ## Remove the environment, caches and built files
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage *.egg-info build
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* *.egg-info build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup setup-peers build run-paper test unit-of-venues unit-of-the-rest test-unit test-nojit test-integration test-load bench check docs clean
+.PHONY: help setup setup-peers build run-paper test $(UNIT_PARTS) test-unit test-nojit test-integration test-load bench check docs clean

@@ -22,8 +22,9 @@ VALID_MS = 2000
 #: A quote may stand this long after the newest event of its book: until the silence is noticed, and the cancel answered.
 PULLED_MS = SILENCE_MS + ACK_TIMEOUT_MS
 
-#: How long a campaign waits for what must come, before it says that it did not.
-_STRIKE_S, _AGREE_S, _TRADE_S, _REST_S = 10.0, 45.0, 30.0, 30.0
+#: How long a campaign waits for what must come, before it says that it did not. A message to strike comes when there is trading: at
+#: Kraken that may take until the REST counter has fallen.
+_STRIKE_S, _AGREE_S, _TRADE_S, _REST_S = 30.0, 45.0, 30.0, 30.0
 _LOOK_S = 0.03
 
 Say = Callable[[str], None]
