@@ -11,7 +11,9 @@ from shm.jit import njit
 
 _DIGIT_ZERO, _LETTER_A_LESS_TEN, _POINT = 48, 87, 46
 
-_EIGHT_DIGITS = 100_000_000
+#: First number that takes more than a word.
+WORD_LIMIT = 100_000_000
+_EIGHT_ZEROS, _BYTE_ONES = 0x3030303030303030, 0x0101010101010101
 
 #: Bytes of an order id as text.
 HEX_BYTES = 16
@@ -58,6 +60,21 @@ def _eight_digits(value: int) -> int:
 
 
 @njit
+def whole_word(value: int) -> int:
+    """The text of `value`, 0 to 99,999,999, as a word: eight digits, the first in the lowest byte."""
+    return _eight_digits(value) | _EIGHT_ZEROS
+
+
+@njit
+def first_word(value: int) -> tuple[int, int]:
+    """The text of `value`, 1 to 99,999,999, as (a word: bytes of 0, then its digits, how many digits)."""
+    digits = _eight_digits(value)
+    # All bits from the lowest one set upwards: in each byte from the first digit that is not 0 on, those of the text "0" too.
+    shown = (digits | -digits) & _EIGHT_ZEROS
+    return digits | shown, ((((shown >> 5) & _BYTE_ONES) * _BYTE_ONES) >> 56) & 0xFF
+
+
+@njit
 def _digit_count(value: int) -> int:
     count, bound = as_int(1), as_int(10)
     while value >= bound and count < 19:
@@ -70,9 +87,9 @@ def _digit_count(value: int) -> int:
 def put_decimal(units: int, decimals: int, out: NDArray[Any], at: int) -> int:
     """Write non-negative `units` of 10^-decimals as decimal text; return the offset after it."""
     units = as_int(units)
-    upper = units // _EIGHT_DIGITS
-    top = upper // _EIGHT_DIGITS
-    words = _eight_digits(units - upper * _EIGHT_DIGITS), _eight_digits(upper - top * _EIGHT_DIGITS), _eight_digits(top)
+    upper = units // WORD_LIMIT
+    top = upper // WORD_LIMIT
+    words = _eight_digits(units - upper * WORD_LIMIT), _eight_digits(upper - top * WORD_LIMIT), _eight_digits(top)
     digits = max(_digit_count(units), decimals + 1)
     for place in range(digits - 1, -1, -1):
         if place == decimals - 1:

@@ -43,6 +43,7 @@ from processes.bench.references import (
 from processes.bench.report import finish
 from shm.clock import monotonic_ns
 from shm.jit import njit
+from shm.pinned import pin, unpin
 
 BUY, SELL = int(Side.BUY), int(Side.SELL)
 _TOP = int(MarketKind.TOP)
@@ -71,8 +72,12 @@ class Venue(NamedTuple):
 
 
 @njit
-def time_frames(feed: Any, data: NDArray[Any], offsets: NDArray[Any], opcode: int, out: NDArray[Any], spans_ns: NDArray[Any]) -> int:
-    """Give the feed each frame; fill `spans_ns`. Returns a sum of all best prices, or -1 - n if frame n moved no book."""
+def time_frames(cell: Any, data: NDArray[Any], offsets: NDArray[Any], opcode: int, out: NDArray[Any], spans_ns: NDArray[Any]) -> int:
+    """Give the feed pinned in `cell`, as a stage holds it, each frame; fill `spans_ns`.
+
+    Returns a sum of all best prices, or -1 - n if frame n moved no book.
+    """
+    (feed,) = unpin(cell)
     total = 0
     for n in range(len(spans_ns)):
         began_ns = monotonic_ns()
@@ -147,7 +152,8 @@ def _ours(venue: Venue) -> Callable[[], Outcome]:
     def run_one() -> Outcome:
         feed = venue.begin(flow, out)
         spans_ns = np.zeros(len(flow.frames), np.int64)
-        total = int(time_frames(feed, data, offsets, flow.opcode, out, spans_ns))
+        pinned = pin((feed,))
+        total = int(time_frames(pinned.cell, data, offsets, flow.opcode, out, spans_ns))
         if total < 0:
             raise AssertionError(f"{flow.venue}: no book was moved by {flow.frames[-1 - total]!r}")
         books = [book_at(feed.books, row) for row in range(len(flow.symbols))]
