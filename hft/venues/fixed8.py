@@ -8,12 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic, overload
+from numba.extending import overload
 from numpy.typing import NDArray
 
 from hft.crc32c import word_at
+from hft.venues.digit_words import EIGHT_ZEROS, HIGH_BITS, SIX_UNDER, trailing_zeros, value_of
 from shm.inlining import InnerCompiler
 
 #: Bytes that may be looked at from the first digit on: at most seven whole digits, the point, eight more, the quote.
@@ -21,12 +20,7 @@ FIXED8_BYTES = 17
 
 _PLACES, _WHOLE_DIGITS_MAX = 8, 7
 _POINT, _QUOTE = ord("."), ord('"')
-_ZEROS, _POINTS = 0x3030303030303030, 0x2E2E2E2E2E2E2E2E
-_ONES, _HIGH_BITS = 0x0101010101010101, 0x8080808080808080 - (1 << 64)
-#: Added to a byte it sets the high bit from 10 on.
-_SIX_UNDER = 0x7676767676767676
-_BYTE_PAIRS = 0x000000FF000000FF
-_HUNDREDS, _ONES_AND_TENS = 0x000F424000000064, 0x0000271000000001
+_POINTS, _ONES = 0x2E2E2E2E2E2E2E2E, 0x0101010101010101
 
 
 def fixed8(data: NDArray[Any], at: int) -> tuple[int, int, int]:
@@ -43,50 +37,26 @@ def fixed8(data: NDArray[Any], at: int) -> tuple[int, int, int]:
     return int(whole), int(fraction), at + point + 2 + _PLACES
 
 
-@intrinsic
-def _trailing_zeros(typing_context: Any, word: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.int64(types.int64), codegen
-
-
 @overload(fixed8, jit_options={"forceinline": True, "pipeline_class": InnerCompiler})
 def _fixed8_compiled(data: Any, at: Any) -> Any:
     def body(data: Any, at: Any) -> Any:
         word = word_at(data, at)
         differs = word ^ np.int64(_POINTS)
         # The high bit of a byte is set where it is 0; the lowest one is exact, and it is all that counts.
-        points = (differs - np.int64(_ONES)) & ~differs & np.int64(_HIGH_BITS)
+        points = (differs - np.int64(_ONES)) & ~differs & np.int64(HIGH_BITS)
         if points == 0:
             return np.int64(0), np.int64(0), np.int64(-1)
-        shift = _trailing_zeros(points) - np.int64(7)
+        shift = trailing_zeros(points) - np.int64(7)
         if shift == 0:
             return np.int64(0), np.int64(0), np.int64(-1)
         # The whole digits move to the end of the word, behind zeros.
-        whole = (word ^ np.int64(_ZEROS)) << (np.int64(64) - shift)
+        whole = (word ^ np.int64(EIGHT_ZEROS)) << (np.int64(64) - shift)
         at = np.int64(at) + (shift >> np.int64(3)) + np.int64(1)
-        fraction = word_at(data, at) ^ np.int64(_ZEROS)
-        strange = ((whole + np.int64(_SIX_UNDER)) | whole | (fraction + np.int64(_SIX_UNDER)) | fraction) & np.int64(_HIGH_BITS)
+        fraction = word_at(data, at) ^ np.int64(EIGHT_ZEROS)
+        strange = ((whole + np.int64(SIX_UNDER)) | whole | (fraction + np.int64(SIX_UNDER)) | fraction) & np.int64(HIGH_BITS)
         if strange != 0 or data[np.uint64(at + 8)] != _QUOTE:
             return np.int64(0), np.int64(0), np.int64(-1)
-        return _value(whole), _value(fraction), at + np.int64(9)
-
-    return body
-
-
-def _value(digits: Any) -> int:
-    """Value of eight digits, one a byte, the first in the lowest."""
-    return int("".join(str(byte) for byte in int(digits).to_bytes(8, "little")))
-
-
-@overload(_value, inline="always")
-def _value_compiled(digits: Any) -> Any:
-    def body(digits: Any) -> Any:
-        pairs = digits * np.int64(10) + (digits >> np.int64(8))
-        hundreds = (pairs & np.int64(_BYTE_PAIRS)) * np.int64(_HUNDREDS)
-        rest = ((pairs >> np.int64(16)) & np.int64(_BYTE_PAIRS)) * np.int64(_ONES_AND_TENS)
-        return ((hundreds + rest) >> np.int64(32)) & np.int64(0xFFFFFFFF)
+        return value_of(whole), value_of(fraction), at + np.int64(9)
 
     return body
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from hft.crc32c import word_at
 from hft.records import MarketFlag
 from hft.venues.binance.fields import read_levels, read_time
-from hft.venues.binance.tables import PIECE_BYTES, Found, FrameKind, ScanCount, Scanner
-from hft.venues.json_bytes import BACKSLASH, CLOSE_BRACE, JSON_QUOTE, SPACE, byte_at, is_mark, read_integer
+from hft.venues.binance.tables import Found, FrameKind, ScanCount, Scanner
+from hft.venues.json_bytes import CLOSE_BRACE, byte_at, is_mark, read_integer
+from hft.venues.pieces import new_pieces, skip_piece, skip_plain_text
 from hft.venues.symbols import find_symbol
 from shm.jit import njit
 
@@ -24,6 +24,7 @@ from shm.jit import njit
 OTHERWISE = -100
 
 _HEAD, _EVENT, _SYMBOL, _FIRST, _LAST, _BIDS, _ASKS = range(7)
+_PIECES = new_pieces(('{"stream":"', '","data":{"e":"depthUpdate","E":', ',"s":"', '","U":', ',"u":', ',"b":', ',"a":'))
 _DEPTH = int(FrameKind.DEPTH)
 _INSTRUMENT, _FIRST_ID, _LAST_ID = int(Found.INSTRUMENT), int(Found.FIRST_ID), int(Found.LAST_ID)
 _EXCHANGE_NS, _RECORDS, _OFF_LOT = int(Found.EXCHANGE_NS), int(Found.RECORDS), int(ScanCount.OFF_LOT)
@@ -31,55 +32,27 @@ _BID = int(MarketFlag.BID)
 
 
 @njit
-def _skip_piece(scanner: Scanner, data: NDArray[Any], at: int, piece: int) -> int:
-    """Step over piece number `piece`; -1 if it is not there. `at` is -1 or has PIECE_BYTES bytes behind it."""
-    size = scanner.piece_bytes[piece]
-    if at < 0 or at + PIECE_BYTES > len(data):
-        return -1
-    row = scanner.pieces[piece]
-    differs = 0
-    for k in range(0, size - 7, 8):
-        differs |= word_at(data, at + k) ^ word_at(row, k)
-    for k in range(size & ~7, size):
-        differs |= byte_at(data, at + k) ^ byte_at(row, k)
-    return at + size if differs == 0 else -1
-
-
-@njit
-def _skip_plain_text(data: NDArray[Any], at: int, end: int) -> int:
-    """Offset of the quote that ends a text of printable ASCII without escapes, or -1."""
-    while 0 <= at < end:
-        byte = byte_at(data, at)
-        if byte == JSON_QUOTE:
-            return at
-        if byte < SPACE or byte == BACKSLASH or byte >= 127:
-            return -1
-        at += 1
-    return -1
-
-
-@njit
 def read_plain_depth(scanner: Scanner, data: NDArray[Any], start: int, end: int, received_ns: int, out: NDArray[Any]) -> int:
     """Read the frame `data[start:end]` as `scan` does, if it is plain: a FrameKind, or OTHERWISE with nothing changed."""
     found = scanner.found
-    at = _skip_plain_text(data, _skip_piece(scanner, data, start, _HEAD), end)
-    at = _skip_piece(scanner, data, at, _EVENT)
+    at = skip_plain_text(data, skip_piece(_PIECES, data, start, _HEAD), end)
+    at = skip_piece(_PIECES, data, at, _EVENT)
     if at < 0:
         return OTHERWISE
     time_at = at
     while at < end and 48 <= byte_at(data, at) <= 57:
         at += 1
-    symbol = _skip_piece(scanner, data, at, _SYMBOL)
-    symbol_end = _skip_plain_text(data, symbol, end)
-    at = _skip_piece(scanner, data, symbol_end, _FIRST)
+    symbol = skip_piece(_PIECES, data, at, _SYMBOL)
+    symbol_end = skip_plain_text(data, symbol, end)
+    at = skip_piece(_PIECES, data, symbol_end, _FIRST)
     if at < 0:
         return OTHERWISE
     first_id, at = read_integer(data, at, end)
-    at = _skip_piece(scanner, data, at, _LAST)
+    at = skip_piece(_PIECES, data, at, _LAST)
     if at < 0:
         return OTHERWISE
     last_id, at = read_integer(data, at, end)
-    at = _skip_piece(scanner, data, at, _BIDS)
+    at = skip_piece(_PIECES, data, at, _BIDS)
     exchange_ns = read_time(data, time_at, end)
     row = find_symbol(scanner.symbols, data, symbol, symbol_end)
     if at < 0 or exchange_ns < 0 or last_id < first_id or row < 0:
@@ -90,7 +63,7 @@ def read_plain_depth(scanner: Scanner, data: NDArray[Any], start: int, end: int,
     found[_EXCHANGE_NS] = exchange_ns
     off_lot = scanner.counts[_OFF_LOT]
     at = read_levels(scanner, data, at, end, _BID, received_ns, out)
-    at = _skip_piece(scanner, data, at, _ASKS)
+    at = skip_piece(_PIECES, data, at, _ASKS)
     if at >= 0:
         at = read_levels(scanner, data, at, end, 0, received_ns, out)
     if at + 2 == end and is_mark(data, at, end, CLOSE_BRACE) and is_mark(data, at + 1, end, CLOSE_BRACE):

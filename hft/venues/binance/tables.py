@@ -65,10 +65,6 @@ EVENT_KINDS = (int(FrameKind.DEPTH), int(FrameKind.QUOTE), int(FrameKind.TRADE),
 
 _WORD_BYTES_MAX = 16
 
-#: What stands between the values of a `depthUpdate` of a combined stream, as the venue writes it; see `plain.py`.
-DEPTH_PIECES = ('{"stream":"', '","data":{"e":"depthUpdate","E":', ',"s":"', '","U":', ',"u":', ',"b":', ',"a":')
-PIECE_BYTES = 40
-
 
 class Scanner(NamedTuple):
     """Symbols and scales that a scan reads, and the scratch it writes; one a connection, never shared by threads."""
@@ -77,8 +73,6 @@ class Scanner(NamedTuple):
     symbols: Symbols  #: symbols on the wire -> rows of `instruments`
     words: NDArray[Any]  #: uint8[n, 16]: EVENT_WORDS, then key.WORDS
     word_bytes: NDArray[Any]  #: int64[n]
-    pieces: NDArray[Any]  #: uint8[n, PIECE_BYTES]: DEPTH_PIECES
-    piece_bytes: NDArray[Any]  #: int64[n]
     at: NDArray[Any]  #: int64[64]: key -> offset of its value, valid where `found[KEYS]` has its bit
     found: NDArray[Any]  #: int64[len(Found)]
     counts: NDArray[Any]  #: int64[len(ScanCount)]
@@ -90,14 +84,11 @@ def new_scanner(instruments: NDArray[Any], symbols: Sequence[str], rows: Sequenc
     Raises ValueError for a repeated or overlong symbol, a row that is not in the table, or a scale that is not positive.
     """
     words, word_bytes = packed([word.encode() for word in (*EVENT_WORDS, *key.WORDS)], _WORD_BYTES_MAX)
-    pieces, piece_bytes = packed([piece.encode() for piece in DEPTH_PIECES], PIECE_BYTES)
     return Scanner(
         instruments=instruments,
         symbols=new_symbols(instruments, symbols, rows),
         words=words,
         word_bytes=word_bytes,
-        pieces=pieces,
-        piece_bytes=piece_bytes,
         at=np.zeros(64, np.int64),
         found=np.zeros(len(Found), np.int64),
         counts=np.zeros(len(ScanCount), np.int64),

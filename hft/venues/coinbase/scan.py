@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from hft.records import MarketFlag, MarketKind
 from hft.units import as_int
 from hft.venues.coinbase import tables as t
+from hft.venues.coinbase.plain import OTHERWISE, read_plain_update
 from hft.venues.coinbase.tables import Found, FrameKind, ScanCount, Scanner, new_scanner
 from hft.venues.coinbase.uuids import read_uuid
 from hft.venues.fields import read_lots, read_rfc3339, read_ticks, text_end, write_record
@@ -57,7 +58,9 @@ def scan(scanner: Scanner, data: NDArray[Any], start: int, end: int, received_ns
     found[EXCHANGE_NS] = 0
     found[RECORDS] = 0
     found[NO_ROOM] = 0
-    kind = _scan_document(scanner, data, start, end, received_ns, out)
+    kind = read_plain_update(scanner, data, start, end)
+    if kind == OTHERWISE:
+        kind = _scan_document(scanner, data, start, end, received_ns, out)
     if kind == MALFORMED and found[NO_ROOM] == 1:
         kind = NO_ROOM_FRAME
     scanner.counts[kind - NO_ROOM_FRAME] += 1

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from hft.records import MarketFlag, MarketKind
 from hft.venues.fields import read_rfc3339, text_end, write_record
-from hft.venues.json_bytes import read_integer, read_number, skip_string, skip_value, to_decimals
+from hft.venues.json_bytes import read_integer, skip_string, skip_value, to_decimals
 from hft.venues.kraken import tables as t
 from hft.venues.kraken.tables import Found, ScanCount, Scanner
 from hft.venues.members import first_element, first_member, member, next_element, next_member, read_word
+from hft.venues.plain_numbers import plain_number
 from hft.venues.symbols import find_symbol
 from shm.jit import njit
 
@@ -78,11 +79,11 @@ def _read_level(scanner: Scanner, data: NDArray[Any], at: int, end: int, side: i
         if number == t.PRICE:
             if price >= 0:
                 return -1
-            price, price_decimals, at = read_number(data, at, end)
+            price, price_decimals, at = plain_number(data, at, end)
         elif number == t.QTY:
             if qty >= 0:
                 return -1
-            qty, qty_decimals, at = read_number(data, at, end)
+            qty, qty_decimals, at = plain_number(data, at, end)
         else:
             scanner.counts[UNKNOWN_KEYS] += 1
             at = skip_value(data, at, end)
@@ -145,9 +146,9 @@ def _read_trade(scanner: Scanner, data: NDArray[Any], at: int, end: int, receive
         elif number == t.SIDE:
             side, at = read_word(scanner.values, data, at, end)
         elif number == t.PRICE:
-            price, price_decimals, at = read_number(data, at, end)
+            price, price_decimals, at = plain_number(data, at, end)
         elif number == t.QTY:
-            qty, qty_decimals, at = read_number(data, at, end)
+            qty, qty_decimals, at = plain_number(data, at, end)
         elif number == t.TRADE_ID:
             trade_id, at = read_integer(data, at, end)
         elif number == t.TIMESTAMP:

@@ -19,6 +19,7 @@ from hft.venues.fields import read_rfc3339
 from hft.venues.json_bytes import OPEN_BRACE, is_false, is_mark, is_true, read_integer, skip_space, skip_value
 from hft.venues.kraken import tables as t
 from hft.venues.kraken.levels import EXCHANGE_NS, INSTRUMENT, NO_ROOM, RECORDS, UNKNOWN_KEYS, read_levels, read_row, read_trades
+from hft.venues.kraken.plain import OTHERWISE, read_plain_update
 from hft.venues.kraken.tables import Found, FrameKind, PairStatus, Scanner, new_scanner
 from hft.venues.members import UNKNOWN, first_element, first_member, member, next_element, next_member, read_word
 from shm.jit import njit
@@ -49,7 +50,9 @@ def scan(scanner: Scanner, data: NDArray[Any], start: int, end: int, received_ns
     found[EXCHANGE_NS] = 0
     found[RECORDS] = 0
     found[NO_ROOM] = 0
-    kind = _scan_document(scanner, data, start, end, received_ns, out)
+    kind = read_plain_update(scanner, data, start, end)
+    if kind == OTHERWISE:
+        kind = _scan_document(scanner, data, start, end, received_ns, out)
     if kind == MALFORMED and found[NO_ROOM] == 1:
         kind = NO_ROOM_FRAME
     scanner.counts[kind - NO_ROOM_FRAME] += 1

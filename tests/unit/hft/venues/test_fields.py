@@ -72,3 +72,18 @@ def test_what_is_no_utc_time_is_refused(text: str) -> None:
     assert read(text) == (-1, -1)
     for cut in range(len(text)):
         assert read(text[:cut]) == (-1, -1)
+
+
+def test_any_byte_out_of_place_in_a_time_of_six_decimals_is_noticed() -> None:
+    good = '"2024-02-29T22:21:57.110183Z"'
+    for at in range(len(good)):
+        for byte in range(1, 128):
+            text = good[:at] + chr(byte) + good[at + 1 :]
+            try:
+                moment = datetime.strptime(text, '"%Y-%m-%dT%H:%M:%S.%fZ"').replace(tzinfo=UTC)
+            except ValueError:
+                moment = EPOCH.replace(year=1)
+            wanted = (moment - EPOCH) // timedelta(microseconds=1) * 1000, len(text)
+            # Python also takes "2-" for a year, and such.
+            strict = all(text[i].isdigit() or (at != i and not good[i].isdigit()) or text[i] == good[i] for i in range(len(good)))
+            assert read(text) == (wanted if strict and 1970 <= moment.year <= 2099 else (-1, -1)), text
