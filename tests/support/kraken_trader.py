@@ -154,7 +154,12 @@ class Trader:
             self._take_events()
 
     def reconcile(self) -> Snapshot:
+        """Reconcile; questions may have to wait for the key's counter."""
         self._say(self.account.reconcile([0], self.driver.now_ns, self.driver.utc_ns))
+        for _ in range(600):
+            if self.account.snapshot is not None:
+                break
+            self.run(0.1)
         assert self.account.snapshot is not None
         return self.account.snapshot
 

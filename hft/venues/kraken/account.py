@@ -11,7 +11,7 @@ answered before orders may leave, because their deadlines are times of the venue
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -28,11 +28,12 @@ from hft.venues.kraken.private_tables import (
     BALANCES_SEQUENCE,
     EXECUTIONS_SEQUENCE,
     LOST_MESSAGES,
+    NEWEST_FILL_NS,
     amend_place,
     note_filled,
     remember,
 )
-from hft.venues.kraken.reconcile import Query, Reconciliation
+from hft.venues.kraken.reconcile import PAGE, Query, Reconciliation, Streamed
 from hft.venues.kraken.rest_budget import Budget
 from hft.venues.kraken.signing import TOKEN_METHOD, signed_request
 
@@ -45,7 +46,7 @@ TOKEN_PAUSE_NS, ANSWER_NS, QUESTION_NS = 2 * _SECOND_NS, 5 * _SECOND_NS, 15 * _S
 PING_NS = 15 * _SECOND_NS
 #: The venue's timer, and how often it is set again.
 DEAD_MAN_S, DEAD_MAN_NS = 60, 15 * _SECOND_NS
-#: How much older than the newest fill seen a reconciliation asks for.
+#: How much older than the newest fill that was told a reconciliation asks for.
 OVERLAP_NS = 60 * _SECOND_NS
 
 #: Errors that no repetition mends.
@@ -102,7 +103,7 @@ class KrakenAccount:
         self._budget = Budget(tier)
         self._questions: set[int] = set()
         self._reconciliation: Reconciliation | None = None
-        self._newest_fill_ns = 0
+        self._streamed: Streamed | None = None  #: until a reconciliation has used it
 
     def warm(self) -> None:
         """Run every kernel that this calls, on an account that is never used."""
@@ -148,6 +149,7 @@ class KrakenAccount:
         self.ready = self.shutdown = self._connected = False
         self._token, self._token_due_ns = "", 0
         self._subscribed_ns = 0
+        self._streamed = None
         self._pings.clear()
         set_token(self._codec, "")
 
@@ -177,8 +179,9 @@ class KrakenAccount:
             self._take_time(self._pings.pop(message.get("req_id", 0), None), time_ns(message["time_in"]), now_ns)
             self._missing.discard("time")
         elif message.get("channel") == "executions":
-            self._take_executions(message["data"], now_ns)
-            if message.get("type") == "snapshot":
+            is_snapshot = message.get("type") == "snapshot"
+            self._take_executions(message["data"], is_snapshot, now_ns)
+            if is_snapshot:
                 self._missing.discard("snapshot")
 
     def _take_time(self, sent: tuple[int, int] | None, venue_utc_ns: int, now_ns: int) -> None:
@@ -188,9 +191,11 @@ class KrakenAccount:
             self._samples = [*self._samples[-7:], (round_trip_ns, venue_utc_ns - (sent[1] + round_trip_ns // 2))]
             self.clock_offset_ns = min(self._samples)[1]
 
-    def _take_executions(self, rows: Sequence[dict[str, Any]], now_ns: int) -> None:
+    def _take_executions(self, rows: Sequence[dict[str, Any]], is_snapshot: bool, now_ns: int) -> None:
         """Open orders and newest fills: orders of ours are remembered with their pairs, for short executions to come."""
-        trades, states = [], []
+        trades: list[Any] = []
+        states: list[Any] = []
+        fills: list[tuple[str, Any]] = []
         for execution in rows:
             row = self._rows.get(str(execution.get("symbol")), -1)
             if row < 0:
@@ -198,15 +203,24 @@ class KrakenAccount:
             event = execution_of(self._codec.instruments[row], row, execution, now_ns)
             if event["kind"] == VenueEventKind.TRADE:
                 trades.append(event)
-                self._newest_fill_ns = max(self._newest_fill_ns, int(event["exchange_ns"]))
+                fills.append((str(execution["order_id"]), event))
             else:
                 states.append(event)
                 if event["order_id"]:
                     remember(self._codec.private.living, int(event["order_id"]), row)
                     note_filled(self._codec.private.living, int(event["order_id"]), int(event["cum_lots"]))
+        if is_snapshot:
+            times_ns = [time_ns(execution["timestamp"]) for execution in rows if execution["exec_type"] == "trade"]
+            self._streamed = Streamed(states, fills, min(times_ns) if len(times_ns) >= PAGE else 0)
         if self.ready:
             # A snapshot before is followed by a reconciliation, which says all this and more.
             self.events += [*sorted(trades, key=lambda trade: int(trade["exchange_ns"])), *states]
+            self._note_fills(trades)
+
+    def _note_fills(self, fills: Iterable[Any]) -> None:
+        """These fills are told: what is older by more than the overlap need not be asked for again."""
+        words = self._codec.private.words
+        words[NEWEST_FILL_NS] = max([int(words[NEWEST_FILL_NS]), *(int(fill["exchange_ns"]) for fill in fills)])
 
     def _refuse(self, why: str) -> None:
         """Remember a refusal that no repetition mends."""
@@ -252,8 +266,9 @@ class KrakenAccount:
         """Ask for open orders, newest fills and balances; the answer is `snapshot`. `since` has no order here: a time counts instead."""
         self.snapshot = None
         self._waiting = [query for query in self._waiting if not isinstance(query.about, Reconciliation)]
-        since_ns = max(self._newest_fill_ns - OVERLAP_NS, 0)
-        self._reconciliation = Reconciliation(self._codec.instruments, self._rows, since_ns)
+        since_ns = max(int(self._codec.private.words[NEWEST_FILL_NS]) - OVERLAP_NS, 0)
+        self._reconciliation = Reconciliation(self._codec.instruments, self._rows, since_ns, self._streamed)
+        self._streamed = None
         self._waiting += self._reconciliation.begin()
         return self._flush(now_ns, utc_ns)
 
@@ -294,7 +309,7 @@ class KrakenAccount:
             self._waiting += self._reconciliation.take(query, result, now_ns)
             if self._reconciliation.complete:
                 self.snapshot, self._reconciliation = self._reconciliation.snapshot(now_ns), None
-                self._newest_fill_ns = max([self._newest_fill_ns, *self.snapshot.fills["exchange_ns"].tolist()])
+                self._note_fills(self.snapshot.fills)
         return []
 
     def _take_order(self, question: _Question, result: dict[str, Any], now_ns: int) -> None:
@@ -364,9 +379,9 @@ class KrakenAccount:
         return Text(json.dumps(message, separators=(",", ":")).encode())
 
     def _flush(self, now_ns: int, utc_ns: int) -> list[Outgoing]:
-        """As much of what waits as the key's REST counter lets through, in order."""
+        """What waits first, if the key's REST counter lets it through. One at a time: nonces must arrive in their order."""
         said: list[Outgoing] = []
-        while self._waiting and not self.fatal and self._budget.spend(self._waiting[0].weight, now_ns):
+        while self._waiting and not self._asked and not self.fatal and self._budget.spend(self._waiting[0].weight, now_ns):
             query = self._waiting.pop(0)
             self._tag += 1
             self._asked[self._tag] = (query, now_ns)

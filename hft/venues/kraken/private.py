@@ -213,6 +213,7 @@ def _read_trade(codec: KrakenCodec, instrument: int, data: NDArray[Any], end: in
         event["liquidity"] = _MAKER if liquidity == t.MAKER else _TAKER if liquidity == t.TAKER else 0
     if row[t.FEES] >= 0 and not _read_fee(tables, instrument, data, row[t.FEES], end, out, i):
         return _MALFORMED
+    tables.words[t.NEWEST_FILL_NS] = max(tables.words[t.NEWEST_FILL_NS], event["exchange_ns"])
     return 1
 
 

@@ -61,6 +61,7 @@ AMEND_ID, AMEND_WIRE, AMEND_TICKS, AMEND_LOTS, AMEND_ROW = range(5)
 # Cells of PrivateTables.words.
 EXECUTIONS_SEQUENCE, BALANCES_SEQUENCE = 0, 1  #: the last one seen; 0 before the first of a connection
 LOST_MESSAGES = 2  #: messages missing in a sequence on this connection: connect anew, and reconcile
+NEWEST_FILL_NS = 3  #: the venue's time of the newest fill that was told
 
 
 class PrivateTables(NamedTuple):

@@ -1,6 +1,7 @@
 """Kraken reconciliation: what the venue holds of the account, gathered from REST answers into one snapshot.
 
-OpenOrders, TradesHistory (newest first, 50 an answer) and BalanceEx. Trade ids here are 62 bits of the venue's own and have no order, so
+The private stream begins with open orders and the newest 50 fills. Where those reach back far enough, only BalanceEx is asked, which says
+what orders hold; else OpenOrders and TradesHistory (newest first, 50 an answer) too. Trade ids here are 62 bits of the venue's own and have no order, so
 fills are asked for back to a time; whoever takes them knows which are new. Fills name the venue's id of their order: open orders say
 whose that is, and the others are asked for, 50 at once.
 """
@@ -31,10 +32,22 @@ class Query(NamedTuple):
     weight: int = 1  #: of the key's REST counter
 
 
+class Streamed(NamedTuple):
+    """What the private stream began with."""
+
+    open_orders: list[Any]  #: STATUS rows
+    fills: list[tuple[str, Any]]  #: the venue's id of the order, TRADE row
+    whole_ns: int  #: every fill since then is among them
+
+    def reaches(self, since_ns: int) -> bool:
+        """Whether no fill since then is missing; 0 asks for the newest ones."""
+        return since_ns == 0 or self.whole_ns <= since_ns
+
+
 class Reconciliation:
     """One reconciliation under way."""
 
-    def __init__(self, instruments: NDArray[Any], rows_by_pair: Mapping[str, int], since_ns: int) -> None:
+    def __init__(self, instruments: NDArray[Any], rows_by_pair: Mapping[str, int], since_ns: int, streamed: Streamed | None = None) -> None:
         """`rows_by_pair` are instrument rows by every name of a pair, `since_ns` is how far back fills are asked for; 0 is one page."""
         self._instruments, self._rows, self._since_ns = instruments, rows_by_pair, since_ns
         self._missing = 0
@@ -42,9 +55,17 @@ class Reconciliation:
         self._fills: dict[str, Mapping[str, Any]] = {}
         self._owners: dict[str, int] = {}
         self._balances: dict[str, tuple[str, str]] = {}
+        self._streamed: list[tuple[str, Any]] = []
+        self._is_streamed = streamed is not None and streamed.reaches(since_ns)
+        if streamed is not None and self._is_streamed:
+            self._open = streamed.open_orders
+            self._streamed = [(txid, event) for txid, event in streamed.fills if int(event["exchange_ns"]) >= since_ns]
 
     def begin(self) -> list[Query]:
         """What to ask first."""
+        if self._is_streamed:
+            self._missing = 1
+            return [Query("balances", "BalanceEx", {}, self)]
         self._missing = 3
         return [Query("open", "OpenOrders", {}, self), self._page(0), Query("balances", "BalanceEx", {}, self)]
 
@@ -82,7 +103,8 @@ class Reconciliation:
 
     def _ask_owners(self) -> list[Query]:
         ours = {fill["ordertxid"] for fill in self._fills.values() if fill["pair"] in self._rows} - self._owners.keys()
-        unknown = sorted(ours)
+        # The stream names the client's id with the fill.
+        unknown = sorted(ours | {txid for txid, event in self._streamed if not event["order_id"]})
         parts = [unknown[first : first + ORDERS_AT_ONCE] for first in range(0, len(unknown), ORDERS_AT_ONCE)]
         return [Query("owners", "QueryOrders", {"txid": ",".join(part)}, self) for part in parts]
 
@@ -94,6 +116,9 @@ class Reconciliation:
     def snapshot(self, now_ns: int) -> Snapshot:
         """The whole; fills oldest first."""
         events = []
+        for txid, event in self._streamed:
+            event["order_id"] = event["order_id"] or self._owners.get(txid, 0)
+            events.append(event)
         for exec_id, fill in self._fills.items():
             row = self._rows.get(fill["pair"], -1)
             if row >= 0:

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from hft.live_orders import slot_now
-from hft.records import IntentKind, OrderFlag, OrderState, Side, TimeInForce, VenueEventKind
-from hft.venues.interface import AccountSession, Call, Credentials
-from hft.venues.kraken.account import ANSWER_NS, DEAD_MAN_S, KrakenAccount, pair_names
+from hft.records import VENUE_EVENT, IntentKind, OrderFlag, OrderState, Side, TimeInForce, VenueEventKind
+from hft.venues.interface import AccountSession, Call, Credentials, Snapshot
+from hft.venues.kraken.account import ANSWER_NS, DEAD_MAN_S, OVERLAP_NS, KrakenAccount, pair_names
 from hft.venues.kraken.account_rows import client_id, order_id_of
 from hft.venues.kraken.orders import TOKEN_BYTES, new_codec
-from hft.venues.kraken.private_tables import LOST_MESSAGES
+from hft.venues.kraken.private_tables import LOST_MESSAGES, NEWEST_FILL_NS
 from hft.venues.kraken.rest_budget import Budget
 from support.kraken_trader import EPOCH, SECOND_NS, Trader, instruments
 
@@ -183,6 +183,7 @@ def test_an_answer_that_is_none_proves_nothing(body: bytes) -> None:
 
 def test_reconciliation_has_open_orders_fills_with_their_owners_and_balances() -> None:
     trader = connected()
+    assert len(trader.reconcile().fills) == 0
     open_id = resting(trader)
     _, ask = trader.touch()
     filled_id = trader.send(IntentKind.NEW, price_ticks=ask + 5000, qty_lots=3_000_000)
@@ -194,6 +195,75 @@ def test_reconciliation_has_open_orders_fills_with_their_owners_and_balances() -
     assert set(snapshot.fills["order_id"].tolist()) == {filled_id} and int(snapshot.fills["last_lots"].sum()) == 3_000_000
     held = [held for _, held in snapshot.balances.values()]
     assert any(float(text) > 0 for text in held) and all(float(free) >= 0 for free, _ in snapshot.balances.values())
+
+
+def takes(trader: Trader, count: int = 1) -> list[int]:
+    """So many orders that are filled at once."""
+    ids = []
+    for _ in range(count):
+        ids.append(trader.send(IntentKind.NEW, price_ticks=trader.touch()[1] + 5000, qty_lots=1_000_000))
+        trader.run(0.05)
+    return ids
+
+
+def comparable(snapshot: Snapshot) -> tuple[list[Any], list[Any]]:
+    """Open orders and fills without when they were received."""
+    fields = [name for name in VENUE_EVENT.names or () if name not in ("received_ns", "exchange_ns", "reserved")]
+    opened = sorted(snapshot.open_orders[fields].tolist())
+    return opened, snapshot.fills[[*fields, "exchange_ns"]].tolist()
+
+
+@pytest.mark.parametrize("fills", [0, 1, 10])
+def test_a_reconciliation_needs_no_more_than_balances_where_the_stream_begins_with_the_rest(fills: int) -> None:
+    trader = connected()
+    trader.reconcile()
+    resting(trader)
+    takes(trader, 2)
+    trader.deaf = True
+    takes(trader, fills)
+    trader.disconnect()
+    trader.deaf = False
+    trader.connect()
+    trader.calls.clear()
+    streamed = trader.reconcile()
+    assert trader.calls == ["BalanceEx"] and len(streamed.open_orders) == 1
+    trader.codec.private.words[NEWEST_FILL_NS] = 0
+    asked = trader.reconcile()
+    assert trader.calls[1:4] == ["OpenOrders", "TradesHistory", "BalanceEx"]
+    assert comparable(streamed) == comparable(asked) and len(asked.fills) >= 2 + fills
+    assert streamed.balances == asked.balances
+
+
+def test_more_fills_than_the_stream_begins_with_are_asked_for() -> None:
+    trader = connected()
+    trader.reconcile()
+    takes(trader)
+    trader.run(OVERLAP_NS / SECOND_NS + 1)
+    trader.deaf = True
+    missed = set(takes(trader, 55))
+    trader.disconnect()
+    trader.deaf = False
+    trader.connect()
+    trader.calls.clear()
+    snapshot = trader.reconcile()
+    assert "TradesHistory" in trader.calls and missed <= set(snapshot.fills["order_id"].tolist())
+
+
+def test_a_fill_long_before_the_newest_that_was_missed_is_not_forgotten() -> None:
+    trader = connected()
+    trader.reconcile()
+    takes(trader)
+    trader.deaf = True
+    (early,) = takes(trader)
+    trader.run(2 * OVERLAP_NS / SECOND_NS)
+    (late,) = takes(trader)
+    trader.disconnect()
+    trader.deaf = False
+    for _ in range(2):
+        trader.connect()
+        assert {early, late} <= set(trader.reconcile().fills["order_id"].tolist())
+        trader.codec.private.words[NEWEST_FILL_NS] = 0
+        trader.disconnect()
 
 
 def test_a_message_lost_from_the_sequence_ends_the_connection() -> None:
@@ -258,7 +328,22 @@ def test_nonces_rise_though_the_clock_does_not() -> None:
         (call,) = trader.account.query(EPOCH << 40 | 900 + len(nonces), 0, trader.driver.now_ns, 5)
         assert isinstance(call, Call)
         nonces.append(int(call.body.split(b"nonce=")[1].split(b"&")[0]))
+        trader.account.answer(call.tag, 500, b"", trader.driver.now_ns, 5)
     assert nonces == sorted(set(nonces))
+
+
+def test_one_question_is_under_way_at_a_time_so_that_nonces_arrive_in_order() -> None:
+    trader = connected()
+    account, now_ns, utc_ns = trader.account, trader.driver.now_ns, trader.driver.utc_ns
+    account._streamed = None
+    said = account.reconcile([0], now_ns, utc_ns)
+    for method in ("OpenOrders", "TradesHistory", "BalanceEx"):
+        (call,) = said
+        assert isinstance(call, Call) and call.target.endswith(method)
+        assert account.tick(now_ns, utc_ns) == [] and account.query(7, 0, now_ns, utc_ns) == []
+        said = account.answer(call.tag, 200, b'{"error":[],"result":{"open":{},"trades":{}}}', now_ns, utc_ns)
+    (call,) = said
+    assert isinstance(call, Call) and call.target.endswith("QueryOrders")
 
 
 def test_questions_stay_within_the_counter_of_the_key() -> None:
