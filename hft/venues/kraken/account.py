@@ -46,8 +46,9 @@ TOKEN_PAUSE_NS, ANSWER_NS, QUESTION_NS = 2 * _SECOND_NS, 5 * _SECOND_NS, 15 * _S
 PING_NS = 15 * _SECOND_NS
 #: The venue's timer, and how often it is set again.
 DEAD_MAN_S, DEAD_MAN_NS = 60, 15 * _SECOND_NS
-#: How much older than the newest fill that was told a reconciliation asks for.
-OVERLAP_NS = 60 * _SECOND_NS
+#: How much older than the newest fill that was told a reconciliation asks for. The stream tells fills in their order; this is what REST
+#: may be behind.
+OVERLAP_NS = 5 * _SECOND_NS
 
 #: Errors that no repetition mends.
 _FATAL = ("EAPI:Invalid key", "EAPI:Invalid signature", "EGeneral:Permission denied", "EAPI:Feature disabled")
@@ -145,11 +146,12 @@ class KrakenAccount:
         ]
 
     def lost(self, now_ns: int) -> None:
-        """The connection is gone, and its token with it. REST questions stay asked."""
+        """The connection is gone, and its token with it. REST questions about orders stay asked."""
         self.ready = self.shutdown = self._connected = False
         self._token, self._token_due_ns = "", 0
         self._subscribed_ns = 0
-        self._streamed = None
+        self._streamed = self.snapshot = None
+        self._forget_reconciliation()
         self._pings.clear()
         set_token(self._codec, "")
 
@@ -264,8 +266,10 @@ class KrakenAccount:
 
     def reconcile(self, since: Sequence[int], now_ns: int, utc_ns: int) -> list[Outgoing]:
         """Ask for open orders, newest fills and balances; the answer is `snapshot`. `since` has no order here: a time counts instead."""
+        if self._reconciliation is not None:
+            # It waits for the key's counter: to begin anew would cost again what it has cost, and might never end.
+            return self._flush(now_ns, utc_ns)
         self.snapshot = None
-        self._waiting = [query for query in self._waiting if not isinstance(query.about, Reconciliation)]
         since_ns = max(int(self._codec.private.words[NEWEST_FILL_NS]) - OVERLAP_NS, 0)
         self._reconciliation = Reconciliation(self._codec.instruments, self._rows, since_ns, self._streamed)
         self._streamed = None
@@ -366,8 +370,11 @@ class KrakenAccount:
         if isinstance(query.about, _Question):
             self._questions.discard(query.about.order_id)
         elif query.about is not None and query.about is self._reconciliation:
-            self._reconciliation = None
-            self._waiting = [waiting for waiting in self._waiting if waiting.about is not query.about]
+            self._forget_reconciliation()
+
+    def _forget_reconciliation(self) -> None:
+        self._reconciliation = None
+        self._waiting = [query for query in self._waiting if not isinstance(query.about, Reconciliation)]
 
     def _asks(self, method: str) -> bool:
         return any(query.method == method for query in [*self._waiting, *(asked for asked, _ in self._asked.values())])

@@ -249,6 +249,33 @@ def test_more_fills_than_the_stream_begins_with_are_asked_for() -> None:
     assert "TradesHistory" in trader.calls and missed <= set(snapshot.fills["order_id"].tolist())
 
 
+def test_a_reconciliation_that_waits_for_the_counter_is_gone_on_with_when_it_is_asked_for_again() -> None:
+    trader = connected()
+    trader.reconcile()
+    account, driver = trader.account, trader.driver
+    trader.calls.clear()
+    account._budget.fill(driver.now_ns)
+    for _ in range(30):
+        trader._say(account.reconcile([0], driver.now_ns, driver.utc_ns))
+        trader.run(1)
+        if account.snapshot is not None:
+            break
+    assert account.snapshot is not None and trader.calls == ["OpenOrders", "TradesHistory", "BalanceEx"]
+
+
+@pytest.mark.parametrize("complete", [False, True])
+def test_a_reconciliation_says_nothing_of_the_next_connection(complete: bool) -> None:
+    trader = connected()
+    trader.reconcile()
+    if not complete:
+        trader.account._budget.fill(trader.driver.now_ns)
+        trader._say(trader.account.reconcile([0], trader.driver.now_ns, trader.driver.utc_ns))
+    trader.calls.clear()
+    trader.disconnect()
+    trader.run(30)
+    assert trader.account.snapshot is None and "OpenOrders" not in trader.calls
+
+
 def test_a_fill_long_before_the_newest_that_was_missed_is_not_forgotten() -> None:
     trader = connected()
     trader.reconcile()
