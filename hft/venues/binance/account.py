@@ -132,7 +132,7 @@ class BinanceAccount:
         self._waiting.clear()
         self._asked.clear()
         self._questions.clear()
-        self._reconciliation = None
+        self.snapshot = self._reconciliation = None
         # Nobody will answer those any more.
         self._codec.limits[:WORDS, UNANSWERED] = 0
 

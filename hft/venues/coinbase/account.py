@@ -112,9 +112,11 @@ class CoinbaseAccount:
         return [Text(json.dumps(message, separators=(",", ":")).encode())]
 
     def lost(self, now_ns: int) -> None:
-        """The connection is gone. REST questions stay asked."""
+        """The connection is gone. REST questions about orders stay asked; what the venue held before the next one tells nothing."""
         self.ready = self.shutdown = self._streams = False
         self._subscribed_ns = 0
+        self.snapshot = self._reconciliation = None
+        self._waiting = [query for query in self._waiting if not isinstance(query.about, Reconciliation)]
 
     def take(self, data: bytes, now_ns: int, utc_ns: int) -> list[Outgoing]:
         """Take a message that `scan_private` left to cold code; one that is not as documented ends the connection."""

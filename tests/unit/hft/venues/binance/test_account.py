@@ -319,6 +319,16 @@ def test_reconciliation_gathers_open_orders_fills_and_balances() -> None:
     assert (snapshot.fills["kind"] == VenueEventKind.TRADE).all() and snapshot.balances == {"BTC": ("1.3", "0.1")}
 
 
+def test_a_reconciliation_says_nothing_of_the_next_connection() -> None:
+    desk = ready()
+    desk.hear(desk.account.reconcile([0, 0, 0], desk.now_ns, desk.utc_ns))
+    for method, result in (("openOrders.status", []),) * 2 + (("myTrades", []),) * 2 + (("account.status", {"balances": []}),):
+        desk.answer(method, result)
+    assert desk.account.snapshot is not None
+    desk.account.lost(desk.now_ns)
+    assert desk.account.snapshot is None
+
+
 def test_reconciliation_pages_through_many_fills() -> None:
     desk = ready()
     desk.hear(desk.account.reconcile([0, 5, 5], desk.now_ns, desk.utc_ns))

@@ -306,6 +306,24 @@ def test_reconciliation_is_open_orders_fills_and_balances() -> None:
     assert sorted(asked) == sorted([*answers, open_target("ETH-USD"), f"/fills?product_id=ETH-USD&limit={PAGE}"])
 
 
+@pytest.mark.parametrize("complete", [False, True])
+def test_a_reconciliation_says_nothing_of_the_next_connection(complete: bool) -> None:
+    desk = Desk()
+    if complete:
+        whole(desk, {}, [0, 0])
+        assert desk.account.snapshot is not None
+        desk.account.lost(desk.now_ns)
+    else:
+        said = desk.account.reconcile([0, 0], desk.now_ns, UTC_NS)
+        desk.account.lost(desk.now_ns)
+        for _ in range(20):
+            for call in said:
+                assert desk.answer(call, 200, []) == []
+            said = desk.tick(SECOND_NS)
+            assert not any("/orders?" in target or "/fills" in target for target in targets(said))
+    assert desk.account.snapshot is None
+
+
 def test_fills_of_an_order_that_the_codec_remembers_need_no_question() -> None:
     desk = Desk()
     payload = message("received", order_id=ORDER, size="1.5", price="502.1", side="buy", client_oid=OID, sequence=1)
