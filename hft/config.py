@@ -109,6 +109,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     collar_through_bp: Annotated[int, msgspec.Meta(ge=1, le=10_000)]  #: how far a price may be through the other side's best
     book_age_max_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]  #: age of the newest best price
     duplicate_window_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]  #: the same order again within it is refused
+    move_max_bp: Annotated[int, msgspec.Meta(ge=1, le=10_000)]  #: a mid that moves further within the window pulls all quotes
+    move_window_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]  #: the window of move_max_bp
 
 
 class Firm(Struct, frozen=True, kw_only=True):
@@ -122,6 +124,13 @@ class Firm(Struct, frozen=True, kw_only=True):
     send_age_max_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)]  #: from approval to sending; at least intent_age_max_ms
     strategy_orders_per_s: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]  #: rate and depth of each strategy's token bucket
     firm_orders_per_s: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]  #: rate and depth of the firm's token bucket
+    fills_max: Annotated[int, msgspec.Meta(ge=1, le=100_000)]  #: a strategy with more fills within the window is killed
+    fills_window_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]  #: the window of fills_max
+    rejects_max: Annotated[int, msgspec.Meta(ge=1, le=100_000)]  #: a strategy with more venue rejects within the window is killed
+    rejects_window_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]  #: the window of rejects_max
+    drawdown_max: Decimal  #: the firm is killed when P&L is further below its peak, in the base currency
+    loss_rate_max: Decimal  #: the firm is killed when P&L is further below its highest within the window, in the base currency
+    loss_rate_window_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]  #: the window of loss_rate_max
 
 
 class Strategy(Struct, frozen=True, kw_only=True):

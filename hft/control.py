@@ -1,7 +1,7 @@
 """Control: the layout of the shared control words: stop, halt, kill, epoch, and a heartbeat block for each process.
 
-One int64 array in the segment `hft.<instance>.control`. Setters of KILL words store 1, so races are harmless; only `arm`
-clears them. A process's block is written by that process alone, except ORDERED_EPOCH, which is the supervisor's.
+One int64 array in the segment `hft.<instance>.control`. Whoever sets a KILL word stores 1, and risk the RiskCode of the breaker that
+tripped; anything but 0 kills, so races are harmless. Only `arm` clears them. A process's block is written by that process alone, except ORDERED_EPOCH, which is the supervisor's.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class Control(NamedTuple):
         return f"REFUSED_{self.number}"
 
 
-#: In the order of the checks. The stage itself makes the last two.
+#: In the order of the checks. The stage itself makes the last two, and kills what a breaker stops.
 CONTROLS: tuple[Control, ...] = (
     Control(
         RiskCode.INSTRUMENT_NOT_ALLOWED,
@@ -41,6 +41,32 @@ CONTROLS: tuple[Control, ...] = (
         "A strategy that is not in the table or is not approved, or an intent from another strategy's ring.",
         "No such row. CANCEL and CANCEL_ALL need the row to exist, nothing else.",
         "strategies.<name>",
+    ),
+    Control(
+        RiskCode.REPEATED_EXECUTION,
+        "A strategy with more fills within the window than the limit: it is killed until somebody arms it.",
+        "",
+        "firm.fills_max, fills_window_ms",
+    ),
+    Control(
+        RiskCode.REJECT_STORM,
+        "A strategy with more orders rejected by a venue within the window than the limit: it is killed until somebody "
+        "arms it. Orders that must only rest and would have traded do not count.",
+        "",
+        "firm.rejects_max, rejects_window_ms",
+    ),
+    Control(
+        RiskCode.DRAWDOWN,
+        "P&L, in the base currency, below its peak by more than the limit: the firm is killed until somebody arms it. The peak counts "
+        "from the session's start, or from arming.",
+        "P&L that is not known is refused by DAILY_LOSS.",
+        "firm.drawdown_max",
+    ),
+    Control(
+        RiskCode.LOSS_RATE,
+        "P&L, in the base currency, below its highest within the window by more than the limit: the firm is killed until somebody arms it.",
+        "P&L that is not known is refused by DAILY_LOSS.",
+        "firm.loss_rate_max, loss_rate_window_ms",
     ),
     Control(
         RiskCode.SYSTEM_HALTED,
@@ -96,6 +122,13 @@ CONTROLS: tuple[Control, ...] = (
         "Any order while the book is not VALID, or its touch is one-sided, locked or crossed.",
         "No book yet; a price at or above 2^47 ticks.",
         "",
+    ),
+    Control(
+        RiskCode.VOLATILITY,
+        "Any order while the mid's range within the window is above the limit; when that begins, working orders in the instrument are "
+        "canceled. It ends with the first best price after the window.",
+        "",
+        f"{_LIMITS}move_max_bp, move_window_ms",
     ),
     Control(
         RiskCode.STALE_BOOK,

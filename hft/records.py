@@ -250,10 +250,15 @@ class RiskCode(IntEnum):
     MAX_GROSS = 2041
     OPEN_ORDERS = 2045
     ORDER_RATE = 2050
+    REPEATED_EXECUTION = 2053
     DUPLICATE_ORDER = 2060
     CLIENT_ID_REUSE = 2061
     SELF_TRADE = 2062
+    REJECT_STORM = 2063
     DAILY_LOSS = 2070
+    DRAWDOWN = 2071
+    LOSS_RATE = 2072
+    VOLATILITY = 2074
     INSTRUMENT_NOT_ALLOWED = 2080
     STRATEGY_NOT_APPROVED = 2083
     RING_BACKPRESSURE = 2091
@@ -426,7 +431,9 @@ LIMITS = record(
     ("collar_through_bp", "<i8", "R020: how far through the opposite best, in basis points."),
     ("book_age_max_ns", "<i8", "R030: now - received_ns of the newest book event."),
     ("duplicate_window_ns", "<i8", "R060."),
-    ("reserved", "(8,)<i8", "Zero."),
+    ("move_max_bp", "<i8", "R074: range of the mid within the window, in basis points of its lowest."),
+    ("move_window_ns", "<i8", "R074."),
+    ("reserved", "(6,)<i8", "Zero."),
 )
 
 FIRM_LIMITS = record(
@@ -439,7 +446,14 @@ FIRM_LIMITS = record(
     ("send_age_max_ns", "<i8", "Execution's recheck of approved_ns at send."),
     ("strategy_rate_per_s", "<i8", "R050: token bucket of one strategy; refill a second and depth."),
     ("firm_rate_per_s", "<i8", "R050: token bucket of the firm."),
-    ("reserved", "(10,)<i8", "Zero."),
+    ("fills_max", "<i8", "R053: fills of one strategy within fills_window_ns."),
+    ("fills_window_ns", "<i8", "R053."),
+    ("rejects_max", "<i8", "R063: venue rejects of one strategy within rejects_window_ns."),
+    ("rejects_window_ns", "<i8", "R063."),
+    ("drawdown_max_e8", "<i8", "R071: P&L below its peak, in 1e-8 of the base currency."),
+    ("loss_rate_max_e8", "<i8", "R072: P&L below its highest within loss_rate_window_ns, in 1e-8 of the base currency."),
+    ("loss_rate_window_ns", "<i8", "R072."),
+    ("reserved", "(3,)<i8", "Zero."),
 )
 
 POSITION = record(

@@ -14,6 +14,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from hft.bounds import BASIS_POINTS
+from hft.breakers import is_wild, standing
 from hft.orders import DONE_COUNT, USED, find, id_counter, id_epoch, id_strategy, insert_order, is_working
 from hft.records import IntentKind, OrderFlag, RiskCode, Side, TimeInForce
 from hft.risk_state import (
@@ -116,6 +117,9 @@ def _check_standing(state: RiskState, intents: NDArray[Any], i: int, now_ns: int
         return RiskCode.STRATEGY_NOT_APPROVED
     if state.allowed[strategy, row] != 1 or state.instruments[row]["trading"] != 1:
         return RiskCode.INSTRUMENT_NOT_ALLOWED
+    tripped = standing(state.breakers, state.firm, strategy)
+    if tripped != RiskCode.OK:
+        return tripped
     halts, venue = state.halts, as_int(state.instruments[row]["venue"])
     if venue < 0 or venue >= state.counts[0] or halts[HALT] | halts[FIRM_KILL] | state.totals[BROKEN] != 0:
         return RiskCode.SYSTEM_HALTED
@@ -175,6 +179,8 @@ def _check_market(state: RiskState, intents: NDArray[Any], i: int, now_ns: int) 
     bid_ticks, ask_ticks = state.tops[row, BID_TICKS], state.tops[row, ASK_TICKS]
     if state.tops[row, VALID] != 1 or bid_ticks <= 0 or ask_ticks <= bid_ticks:
         return RiskCode.BOOK_INVALID
+    if is_wild(state.breakers, state.limits, row):
+        return RiskCode.VOLATILITY
     # Another core may stamp an event after `now_ns` was read, but never by more than a usable age.
     age_ns, age_max_ns = now_ns - state.tops[row, RECEIVED_NS], state.limits[row]["book_age_max_ns"]
     if age_ns > age_max_ns or age_ns < -age_max_ns or age_max_ns <= 0:

@@ -2,7 +2,7 @@
 
 `on_top` and `apply_report` are the only ways in from outside, `hft.risk.approve` the one from inside. Exposure and P&L of
 each instrument in the base currency are kept up to date here, so that a check reads sums instead of walking instruments.
-Whatever cannot be valued (no mark, no rate, out of range) is counted as missing, and while anything is missing the sums
+The breakers are told of marks, P&L, fills and rejects. Whatever cannot be valued (no mark, no rate, out of range) is counted as missing, and while anything is missing the sums
 refuse.
 """
 
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from hft import ledger, orders
 from hft.bounds import prove_bounds
+from hft.breakers import WILD, Breakers, new_breakers, note_fill, note_mid, note_pnl, note_reject
 from hft.orders import Orders, new_orders
-from hft.records import POSITION, MarketKind, ReportKind
+from hft.records import POSITION, ExecutionCode, MarketKind, ReportKind, VenueReason
 from hft.units import E8, WIDE, as_int, mul_div_half_even
 from shm.jit import njit
 
@@ -62,6 +63,7 @@ class RiskState(NamedTuple):
     cancels: NDArray[Any]  # order slot -> (order id, when its newest CANCEL was approved)
     recent: NDArray[Any]  # approved orders by content, open addressing
     counts: NDArray[Any]  # venues, strategies
+    breakers: Breakers
 
 
 def new_state(
@@ -97,6 +99,7 @@ def new_state(
         cancels=np.zeros((slots, 2), np.int64),
         recent=np.zeros((recent_slots(limits, firm), 4), np.int64),
         counts=np.array([venues, strategies], np.int64),
+        breakers=new_breakers(rows, strategies, firm),
     )
 
 
@@ -189,12 +192,17 @@ def on_top(state: RiskState, market: NDArray[Any], i: int) -> None:
 
 @njit
 def _move_mark(state: RiskState, row: int) -> None:
-    bid_ticks, ask_ticks = state.tops[row, BID_TICKS], state.tops[row, ASK_TICKS]
+    bid_ticks, ask_ticks, received_ns = state.tops[row, BID_TICKS], state.tops[row, ASK_TICKS], state.tops[row, RECEIVED_NS]
     if bid_ticks + ask_ticks == state.positions[row]["mark_ticks_x2"] and 0 < bid_ticks < ask_ticks:
-        state.positions[row]["mark_received_ns"] = state.tops[row, RECEIVED_NS]
+        state.positions[row]["mark_received_ns"] = received_ns
+        # A mid that stands still ends a wild move too, when that is long enough ago.
+        if state.breakers.moves[row, WILD] != 0:
+            note_mid(state.breakers, state.limits, row, bid_ticks + ask_ticks, received_ns)
         return
-    if ledger.mark(state.positions, row, state.instruments, bid_ticks, ask_ticks, state.tops[row, RECEIVED_NS]) == 1:
+    if ledger.mark(state.positions, row, state.instruments, bid_ticks, ask_ticks, received_ns) == 1:
         refresh(state, row)
+        note_mid(state.breakers, state.limits, row, bid_ticks + ask_ticks, received_ns)
+        _note_pnl(state, received_ns)
 
 
 @njit
@@ -213,7 +221,26 @@ def apply_report(state: RiskState, reports: NDArray[Any], i: int) -> int:
         state.totals[BROKEN] = 1
     if outcome >= 0 and known:
         refresh(state, row)
+        at_ns, strategy = reports[i]["reported_ns"], as_int(reports[i]["strategy"])
+        _note_pnl(state, at_ns)
+        if reports[i]["kind"] == ReportKind.TRADE:
+            note_fill(state.breakers, state.firm, strategy, at_ns)
+        elif reports[i]["kind"] == ReportKind.REJECTED and not _would_take(as_int(reports[i]["reason"])):
+            note_reject(state.breakers, state.firm, strategy, at_ns)
     return outcome
+
+
+@njit
+def _would_take(reason: int) -> bool:
+    """Whether an order was rejected as one that must only rest: the market moved, and nothing is wrong."""
+    return reason == VenueReason.WOULD_TAKE or reason == ExecutionCode.POST_ONLY_WOULD_TAKE
+
+
+@njit
+def _note_pnl(state: RiskState, at_ns: int) -> None:
+    """Tell the breakers of the P&L; one that is not known is refused by the daily loss."""
+    if state.totals[TOTAL_MISSING] == 0:
+        note_pnl(state.breakers, state.firm, state.totals[TOTAL_PNL_E8], at_ns)
 
 
 @njit

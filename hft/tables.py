@@ -101,6 +101,8 @@ def _fill_limits(row: NDArray[np.void], config: Config, name: str, instrument: n
     row["collar_through_bp"] = limits.collar_through_bp
     row["book_age_max_ns"] = limits.book_age_max_ms * 1_000_000
     row["duplicate_window_ns"] = limits.duplicate_window_ms * 1_000_000
+    row["move_max_bp"] = limits.move_max_bp
+    row["move_window_ns"] = limits.move_window_ms * 1_000_000
     if row["order_qty_max_lots"] > row["position_max_lots"]:
         raise ConfigError(f"limits.{name}.order_qty_max: {limits.order_qty_max} is over position_max {limits.position_max}")
 
@@ -113,4 +115,9 @@ def _firm(config: Config) -> NDArray[np.void]:
     firm["send_age_max_ns"] = config.firm.send_age_max_ms * 1_000_000
     firm["strategy_rate_per_s"] = config.firm.strategy_orders_per_s
     firm["firm_rate_per_s"] = config.firm.firm_orders_per_s
+    firm["fills_max"], firm["fills_window_ns"] = config.firm.fills_max, config.firm.fills_window_ms * 1_000_000
+    firm["rejects_max"], firm["rejects_window_ns"] = config.firm.rejects_max, config.firm.rejects_window_ms * 1_000_000
+    firm["drawdown_max_e8"] = parse_units(config.firm.drawdown_max, 8)
+    firm["loss_rate_max_e8"] = parse_units(config.firm.loss_rate_max, 8)
+    firm["loss_rate_window_ns"] = config.firm.loss_rate_window_ms * 1_000_000
     return firm

@@ -49,6 +49,15 @@ def _word_of(scope: str, engine: dict[str, Any] | None) -> int:
     return control.kill_venue(row) if kind == "venue" else control.kill_strategy(row)
 
 
+def scope_of(word: int, engine: dict[str, Any]) -> str:
+    """The scope whose kill word this is."""
+    if word == control.KILL_FIRM:
+        return "firm"
+    if word < control.KILL_STRATEGY:
+        return f"venue.{engine['venues'][word - control.KILL_VENUE]}"
+    return f"strategy.{engine['strategies'][word - control.KILL_STRATEGY]}"
+
+
 def latch_words(latch: dict[str, Any], engine: dict[str, Any]) -> list[int]:
     """The kill words that a latch sets. An unknown scope in it counts as the firm: a latch never weakens."""
     words = []

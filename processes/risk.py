@@ -2,7 +2,8 @@
 
 Reports and best prices come first, so that an intent is judged by what is known. An approved order is journaled before it is
 published; a refusal goes back to its strategy with the code of the control. A full orders ring refuses; it never waits, and
-the last slots are kept for cancels.
+the last slots are kept for cancels. A breaker that trips sets the kill word of its scope, to its code: stages obey it as they
+obey `hftctl kill`, and the supervisor latches it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hft import control
+from hft.breakers import ANY_PULL, ANY_TRIP, PULL, rearm
 from hft.counters import REFUSAL_CODES, RiskCounter
 from hft.records import ORDER, REPORT, IntentKind, JournalKind, OrderState, ReportKind, RiskCode
 from hft.risk import RiskState, apply_report, approve, check, on_top
@@ -29,6 +32,7 @@ from processes.common import (
     observe,
     take_in,
 )
+from shm.atomics import store_release
 from shm.clock import monotonic_ns
 from shm.counters import add
 from shm.jit import njit
@@ -36,7 +40,7 @@ from shm.ring import Ring, claim, copy_record, has_room, publish, release_many, 
 
 _ORDER_BYTES, _REPORT_BYTES = ORDER.itemsize, REPORT.itemsize
 _ORDER, _VERDICT = int(JournalKind.ORDER), int(JournalKind.VERDICT)
-_NEW, _REPLACE = int(IntentKind.NEW), int(IntentKind.REPLACE)
+_NEW, _REPLACE, _CANCEL_ALL = int(IntentKind.NEW), int(IntentKind.REPLACE), int(IntentKind.CANCEL_ALL)
 _REFUSED, _REJECTED_STATE = int(ReportKind.REFUSED), int(OrderState.REJECTED)
 _OK, _RING_BACKPRESSURE = int(RiskCode.OK), int(RiskCode.RING_BACKPRESSURE)
 _FIRST_CODE = 2000
@@ -57,6 +61,7 @@ class Risk(NamedTuple):
     order_bytes: NDArray[np.uint8]
     report: NDArray[Any]  #: REPORT, one row of scratch
     report_bytes: NDArray[np.uint8]
+    pull: NDArray[Any]  #: INTENT, one row of scratch: the CANCEL_ALL of a breaker
 
 
 @njit
@@ -71,6 +76,9 @@ def work(ctx: Risk, now_ns: int) -> int:
         done += _drain_reports(ctx, k, now_ns)
     for k in range(len(ctx.markets)):
         done += _drain_market(ctx, k, now_ns)
+    words = ctx.state.breakers.words
+    if words[ANY_TRIP] | words[ANY_PULL] != 0:
+        _act_on_breakers(ctx, now_ns)
     for k in range(len(ctx.intents)):
         done += _drain_intents(ctx, k, now_ns)
     return done
@@ -84,6 +92,47 @@ def _copy_halts(ctx: Risk) -> None:
     halts[FIRM_KILL] = seen[FIRM_CELL]
     for k in range(len(seen) - VENUE_CELL):
         halts[VENUE_KILL + k] = seen[VENUE_CELL + k]
+    # What tripped here is seen as killed before anybody can have armed it.
+    tripped, firm = ctx.state.breakers.tripped, len(ctx.intents)
+    for k in range(firm):
+        if tripped[k] != 0 and seen[VENUE_CELL + len(ctx.orders) + k] == 0:
+            rearm(ctx.state.breakers, k)
+    if tripped[firm] != 0 and seen[FIRM_CELL] == 0:
+        rearm(ctx.state.breakers, firm)
+
+
+@njit
+def _act_on_breakers(ctx: Risk, now_ns: int) -> None:
+    """Kill what a breaker stopped, and pull the quotes of an instrument that moves too much, as far as rings have room."""
+    breakers, words = ctx.state.breakers, ctx.common.control
+    firm = len(ctx.intents)
+    breakers.words[ANY_TRIP] = breakers.words[ANY_PULL] = 0
+    for scope in range(firm + 1):
+        word = control.KILL_FIRM if scope == firm else control.KILL_STRATEGY + scope
+        if breakers.tripped[scope] != 0 and words[word] == 0:
+            # SYNC control: pairs with load_acquire in observe() of every stage; the code stands for itself.
+            store_release(words, word, breakers.tripped[scope])
+    for row in range(len(breakers.moves)):
+        if breakers.moves[row, PULL] != 0:
+            _pull_quotes(ctx, row, now_ns)
+
+
+@njit
+def _pull_quotes(ctx: Risk, row: int, now_ns: int) -> None:
+    """Cancel every order in an instrument; if the ring has no room for that, later."""
+    venue, strategies = as_int(ctx.state.instruments[row]["venue"]), len(ctx.intents)
+    if not has_room(ctx.orders[venue], strategies):
+        ctx.state.breakers.words[ANY_PULL] = 1
+        return
+    ctx.state.breakers.moves[row, PULL] = 0
+    pull = ctx.pull[0]
+    for strategy in range(strategies):
+        if ctx.state.allowed[strategy, row] != 0:
+            pull["kind"] = _CANCEL_ALL
+            pull["strategy"] = strategy
+            pull["instrument"] = row
+            pull["decided_ns"] = now_ns
+            _order(ctx, ctx.pull, 0, venue)
 
 
 @njit

@@ -13,7 +13,7 @@ from hft.config import Config, ConfigError, PaperExecution, VenueExecution
 from hft.journal_reader import JournalReader
 from hft.matching import new_matching
 from hft.orders import new_orders
-from hft.records import ORDER, REPORT, JournalKind
+from hft.records import INTENT, ORDER, REPORT, JournalKind
 from hft.replay import RingJournal
 from hft.risk import new_state, start_session
 from hft.tables import Tables
@@ -140,6 +140,7 @@ class RiskStage(DecidingStage):
             order_bytes=order.view(np.uint8),
             report=report,
             report_bytes=report.view(np.uint8),
+            pull=np.zeros(1, INTENT),
         )
 
 

@@ -61,6 +61,7 @@ def read_status(instance: Instance) -> dict[str, Any]:
     executions = [values for stage, values in counters.items() if stage.startswith("execution.")]
     kill_words = control_words[control.KILL_FIRM : control.BEHIND_RING]
     positions = read_positions(instance)
+    latch = instance.read_kill()
     return {
         "instance": instance.name,
         "state": engine["state"],
@@ -69,8 +70,9 @@ def read_status(instance: Instance) -> dict[str, Any]:
         "session": engine["session"],
         "restarts": engine["restarts"],
         "halted": bool(control_words[control.HALT]),
-        "kill_latched": bool(kill_words.any()) or bool(instance.read_kill()),
-        "kills": sorted(instance.read_kill()),
+        "kill_latched": bool(kill_words.any()) or bool(latch),
+        "kills": sorted(latch),
+        "kill_reasons": {scope: str(entry.get("reason", "")) for scope, entry in sorted(latch.items()) if isinstance(entry, dict)},
         "stages": _stages(engine, control_words, counters, now_ns),
         "venues": [_venue(venue, counters) for venue in engine["venues"]],
         "orders": {key: sum(values[name.lower()] for values in executions) for key, name in _ORDER_COUNTERS.items()},
@@ -154,7 +156,8 @@ _PNL_FIELDS = {"realised": "realised_e8", "unrealised": "unrealised_e8", "fees":
 
 def print_status(status: dict[str, Any]) -> None:
     """The status as tables."""
-    killed = f"  KILLED ({', '.join(status['kills'])})" if status["kill_latched"] else ""
+    kills = [f"{scope}: {status['kill_reasons'].get(scope) or 'no reason given'}" for scope in status["kills"]]
+    killed = f"  KILLED ({', '.join(kills)})" if status["kill_latched"] else ""
     click.echo(f"{status['instance']}: {status['state']}, mode {status['mode']}, epoch {status['epoch']}{killed}")
     click.echo(f"\n{'stage':<22}{'process':<12}{'pid':>8}{'core':>6}  {'state':<10}{'beat ms':>9}")
     for stage in status["stages"]:

@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from hft import control
 from hft.config import Config, VenueExecution, with_absolute_paths
 from hft.control import ProcessState, ProcessWord, process_word
 from hft.counters import ExecutionCounter
+from hft.records import RiskCode
 from hft.tables import build_tables
 from processes import attach, segments
 from processes.credentials import read_credentials
@@ -29,7 +31,7 @@ from processes.errors import EngineError
 from processes.instance import Instance, next_epoch, write_durably
 from processes.logs import log
 from processes.notify import ready, stopping, watchdog
-from processes.operate import latch_words
+from processes.operate import latch_words, scope_of
 from processes.simulators import Simulators
 from processes.spawner import Spawner, make_spawner
 from shm.segment import Segment, process_start, reclaim
@@ -58,6 +60,7 @@ class Supervisor:
         self.restarts: deque[float] = deque()
         self.restart_count = 0
         self.failure: str | None = None
+        self._latched: set[int] = set()  #: kill words that a breaker set, and that are latched
         self._lock: int | None = None
         self._tables: list[Segment] = []
         self._rings: list[Segment] = []
@@ -156,9 +159,22 @@ class Supervisor:
         if dead := self._simulators.dead():
             self._fail(f"simulator of {dead} ended")
             return
+        self._latch_breakers()
         gone = self._exited() or self._hung()
         if gone is not None and self.state == "RUNNING":
             self._restart(gone)
+
+    def _latch_breakers(self) -> None:
+        """Latch what a breaker of risk has killed, so that it stays killed when the engine is started anew."""
+        tripped = {control.KILL_FIRM + int(k) for k in np.flatnonzero(self.words[control.KILL_FIRM : control.BEHIND_RING] > 1)}
+        for word in sorted(tripped - self._latched):
+            code = RiskCode(int(self.words[word]))
+            scope = scope_of(word, self._describe())
+            latch = self.instance.read_kill()
+            latch.setdefault(scope, {"reason": f"R{code - 2000:03d} {code.name}", "at_ns": time.time_ns()})
+            self.instance.write_kill(latch)
+            log("breaker tripped", scope=scope, code=int(code), control=code.name)
+        self._latched = tripped
 
     def _hung(self) -> str | None:
         """A process whose heartbeat is too old; it is killed, so that it cannot come back in the middle of a restart."""

@@ -23,6 +23,8 @@ collar_passive_bp = 100
 collar_through_bp = 20
 book_age_max_ms = 3600000
 duplicate_window_ms = 1
+move_max_bp = 300
+move_window_ms = 60000
 
 [firm]
 base_currency = "USDT"
@@ -33,4 +35,11 @@ intent_age_max_ms = 60000
 send_age_max_ms = 60000
 strategy_orders_per_s = 1000000
 firm_orders_per_s = 1000000
+fills_max = 100000
+fills_window_ms = 1
+rejects_max = 100000
+rejects_window_ms = 1
+drawdown_max = "2000"
+loss_rate_max = "1000"
+loss_rate_window_ms = 60000
 """

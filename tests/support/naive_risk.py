@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from hft.records import IntentKind, MarketKind, ReportKind, RiskCode
+from hft.records import ExecutionCode, IntentKind, MarketKind, ReportKind, RiskCode, VenueReason
+from hft.risk_state import TOTAL_MISSING, TOTAL_PNL_E8
+from support.naive_breakers import NaiveBreakers
 from support.naive_ledger import NaiveLedger
 from support.naive_orders import NaiveOrders
 
@@ -42,6 +44,7 @@ class NaiveRisk:
         self.rows, self.limits, self.firm, self.epoch = state.instruments, state.limits, state.firm[0], epoch
         count, strategies = len(state.instruments), len(state.approved)
         self.halted = False
+        self.breakers, self.totals = NaiveBreakers(state.limits, self.firm, strategies), state.totals
         self.orders = NaiveOrders(slots)
         self.ledgers = [NaiveLedger(row) for row in state.instruments]
         self.touch: list[tuple[int, int, int]] = [(0, 0, 0)] * count
@@ -64,8 +67,16 @@ class NaiveRisk:
             if kind == MarketKind.RESET:
                 bid, ask = 0, 0
         self.touch[row] = bid, ask, received
-        if self.valid[row] and 0 < bid < ask:
+        if self.valid[row] and 0 < bid < ask and kind in (MarketKind.TOP, MarketKind.QUOTE, MarketKind.VALID):
+            if self.mark[row] != bid + ask or self.breakers.wild[row]:
+                self.breakers.on_mid(row, bid + ask, received)
             self.mark[row] = bid + ask
+            self._tell_pnl(received)
+
+    def _tell_pnl(self, at_ns: int) -> None:
+        """The kernel's own sum, which is rounded."""
+        if not self.totals[TOTAL_MISSING]:
+            self.breakers.on_pnl(int(self.totals[TOTAL_PNL_E8]), at_ns)
 
     def on_report(self, r: Any) -> int:
         """Take a REPORT record."""
@@ -74,6 +85,12 @@ class NaiveRisk:
             self.ledgers[int(r["instrument"])].fill(
                 *(int(r[name]) for name in ("side", "last_price_ticks", "last_lots", "fee_e8", "fee_asset"))
             )
+        if outcome >= 0:
+            self._tell_pnl(int(r["reported_ns"]))
+            if r["kind"] == ReportKind.TRADE:
+                self.breakers.on_fill(int(r["strategy"]), int(r["reported_ns"]))
+            elif r["kind"] == ReportKind.REJECTED and r["reason"] not in (VenueReason.WOULD_TAKE, ExecutionCode.POST_ONLY_WOULD_TAKE):
+                self.breakers.on_reject(int(r["strategy"]), int(r["reported_ns"]))
         return outcome
 
     def check(self, o: Any, now_ns: int) -> RiskCode:
@@ -115,8 +132,9 @@ class NaiveRisk:
         return RiskCode.DUPLICATE_ORDER if before is not None and now_ns - before < window else RiskCode.OK
 
     def _standing(self, o: Any, now_ns: int) -> RiskCode:
-        if self.halted:
-            return RiskCode.SYSTEM_HALTED
+        code = self.breakers.standing(int(o["strategy"]))
+        if code or self.halted:
+            return code or RiskCode.SYSTEM_HALTED
         if not 0 <= now_ns - int(o["decided_ns"]) <= int(self.firm["intent_age_max_ns"]):
             return RiskCode.INTENT_STALE
         identity, strategy = int(o["order_id"]), int(o["strategy"])
@@ -145,6 +163,8 @@ class NaiveRisk:
         bid, ask, received = self.touch[row]
         if not self.valid[row] or not 0 < bid < ask:
             return RiskCode.BOOK_INVALID
+        if self.breakers.wild[row]:
+            return RiskCode.VOLATILITY
         if abs(now_ns - received) > limits["book_age_max_ns"]:
             return RiskCode.STALE_BOOK
         passive, through = (Fraction(int(limits[name]), 10_000) for name in ("collar_passive_bp", "collar_through_bp"))

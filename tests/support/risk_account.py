@@ -55,6 +55,8 @@ LIMITS_ROW = {
     "collar_through_bp": 50,
     "book_age_max_ns": 500_000_000,
     "duplicate_window_ns": 250_000_000,
+    "move_max_bp": 10_000,
+    "move_window_ns": 60_000_000_000,
 }
 FIRM_ROW = {
     "gross_max_e8": 100_000_000 * E8,
@@ -63,6 +65,13 @@ FIRM_ROW = {
     "send_age_max_ns": 50_000_000,
     "strategy_rate_per_s": 1000,
     "firm_rate_per_s": 1500,
+    "fills_max": 1000,
+    "fills_window_ns": 1_000_000_000,
+    "rejects_max": 1000,
+    "rejects_window_ns": 1_000_000_000,
+    "drawdown_max_e8": 1_000_000 * E8,
+    "loss_rate_max_e8": 1_000_000 * E8,
+    "loss_rate_window_ns": 60_000_000_000,
 }
 
 

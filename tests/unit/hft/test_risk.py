@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 
 from hft import risk
+from hft.breakers import rearm
 from hft.orders import order_id
-from hft.records import FIRM_LIMITS, LIMITS, MARKET, FeeAsset, IntentKind, MarketKind, OrderFlag, ReportKind, RiskCode, Side
+from hft.records import FIRM_LIMITS, LIMITS, MARKET, FeeAsset, IntentKind, MarketKind, OrderFlag, ReportKind, RiskCode, Side, VenueReason
 from hft.risk_state import BROKEN, HALT, VENUE_KILL, RiskState, recent_slots
 from hft.units import E8
 from support.naive_risk import NaiveRisk
 from support.risk_account import ASK, BID, EPOCH, NOW, admit, fill, intent, new_account, report, tell
 
 OK = RiskCode.OK
+SECOND = 1_000_000_000
 
 
 @pytest.fixture(params=["jit", "py"])
@@ -506,6 +508,15 @@ def test_daily_loss_counts_the_open_position_at_the_mark(check: Any) -> None:
     assert check(state, intent(1, price_ticks=BID - 30)) == RiskCode.DAILY_LOSS
 
 
+@pytest.mark.parametrize("kind", [MarketKind.TOP, MarketKind.QUOTE])
+def test_a_wild_instrument_may_be_quoted_again_when_its_mid_has_stood_still_for_the_window(check: Any, kind: MarketKind) -> None:
+    state = new_account()
+    state.limits["move_max_bp"], state.limits["move_window_ns"] = 1, SECOND
+    for received_ns, code in ((NOW, RiskCode.VOLATILITY), (NOW + SECOND // 2, RiskCode.VOLATILITY), (NOW + 2 * SECOND, OK)):
+        tell(state, kind, bid=BID + 5000, ask=ASK + 5000, received_ns=received_ns)
+        assert check(state, intent(decided_ns=received_ns), received_ns) == code
+
+
 def test_a_fill_that_cannot_be_booked_halts_every_new_order(check: Any) -> None:
     state, order = new_account(), intent()
     admit(state, order)
@@ -538,7 +549,7 @@ def test_check_changes_nothing_and_answers_the_same_again(check: Any) -> None:
 
 def flat(state: RiskState) -> list[Any]:
     """Every array of the state."""
-    return [*state.orders, *(array for name, array in zip(state._fields, state, strict=True) if name != "orders")]
+    return [*state.orders, *state.breakers, *(array for array in state if isinstance(array, np.ndarray))]
 
 
 #: (rows, field, +1 if more is tighter)
@@ -590,6 +601,11 @@ def tight_account(chance: random.Random) -> RiskState:
     state.limits["open_orders_max"] = chance.choice([4, 12, 40])
     state.firm["gross_max_e8"] = chance.choice([3000 * E8, 9000 * E8, 100_000 * E8])
     state.firm["daily_loss_max_e8"] = chance.choice([2 * E8, 40 * E8, 1000 * E8])
+    state.firm["fills_max"], state.firm["rejects_max"] = chance.choice([2, 6, 1000]), chance.choice([1, 1, 1000])
+    state.firm["rejects_window_ns"] = 10 * SECOND
+    state.firm["drawdown_max_e8"] = chance.choice([3 * E8, 1000 * E8])
+    state.firm["loss_rate_max_e8"], state.firm["loss_rate_window_ns"] = chance.choice([E8, 1000 * E8]), SECOND
+    state.limits["move_window_ns"], state.limits["move_max_bp"] = SECOND, chance.choice([2, 10_000])
     state.firm["strategy_rate_per_s"], state.firm["firm_rate_per_s"] = chance.choice([(3, 5), (8, 10)])
     state.instruments["notional_min_e8"] = 6 * E8 + 5
     state.instruments[1]["base_rate_e8"] = 99_999_999
@@ -599,7 +615,7 @@ def tight_account(chance: random.Random) -> RiskState:
 def random_market(chance: random.Random, now_ns: int) -> Any:
     """One MARKET record; most are ordinary tops."""
     market = np.zeros(1, MARKET)
-    bid = BID + chance.randint(-30, 30)
+    bid = BID + chance.choice([chance.randint(-30, 30)] * 9 + [1500])
     kind = chance.choices([3, 4, 6, 7, 5], [40, 40, 20, 1, 1])[0]
     market[0]["kind"], market[0]["instrument"], market[0]["received_ns"] = kind, chance.randrange(2), now_ns
     if kind in (MarketKind.TOP, MarketKind.QUOTE):
@@ -619,7 +635,9 @@ def random_report(chance: random.Random, order: Any, state: RiskState, step: int
         lots = chance.randint(1, max(leaves, 1))
         price = int(order[0]["price_ticks"]) + chance.randint(-1000, 1000)
         return fill(order, lots, taken + lots, price, step, fee_e8=chance.randint(-9, 3000), fee_asset=chance.randrange(3))
-    return report(order, chance.choice([k for k in ReportKind if k not in (ReportKind.TRADE, ReportKind.REFUSED)]))
+    return report(
+        order, chance.choice([*(k for k in ReportKind if k not in (ReportKind.TRADE, ReportKind.REFUSED)), *[ReportKind.REJECTED] * 3])
+    )
 
 
 def drive(seed: int, steps: int, kernels: Any, twin_wanted: bool) -> tuple[RiskState, Counter[RiskCode]]:
@@ -630,6 +648,8 @@ def drive(seed: int, steps: int, kernels: Any, twin_wanted: bool) -> tuple[RiskS
     for row in range(2):
         if twin is not None:
             twin.valid[row], twin.touch[row], twin.mark[row] = True, (BID, ASK, NOW), BID + ASK
+            twin.breakers.on_mid(row, BID + ASK, NOW)
+            twin.breakers.on_pnl(0, NOW)
     check, approve, on_top, apply_report = kernels
     for step in range(steps):
         now_ns += chance.choice([0, 1000, 10_000_000, 40_000_000])
@@ -641,8 +661,14 @@ def drive(seed: int, steps: int, kernels: Any, twin_wanted: bool) -> tuple[RiskS
                 twin.on_market(market[0])
         elif pick < 0.6 and records:
             record = random_report(chance, chance.choice(records), state, step)
+            record["reported_ns"], record["reason"] = now_ns, chance.choice([0, 0, VenueReason.FILTER, VenueReason.WOULD_TAKE])
             outcome = apply_report(state, record, 0)
             assert twin is None or twin.on_report(record[0]) == outcome, where
+            for scope in np.flatnonzero(state.breakers.tripped):
+                if chance.random() < 0.1:
+                    rearm(state.breakers, scope)
+                    if twin is not None:
+                        twin.breakers.rearm(-1 if scope == 2 else int(scope))
         else:
             record = random_intent(chance, step, state, now_ns)
             code = RiskCode(check(state, record, 0, now_ns))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,9 +23,11 @@ from hft.records import (
     OrderState,
     ReportKind,
     RiskCode,
+    VenueReason,
 )
 from hft.tables import build_tables
 from hft.topology import ORDER_SLOTS_FOR_CANCELS
+from hft.units import E8
 from processes.recovery import empty_positions, pack_rows
 from shm.jit import JIT_ENABLED
 from support.engine import BTC, SELL, Bench, paper_config, row, two_strategies
@@ -230,3 +233,88 @@ def test_restored_positions_are_what_the_checks_begin_with(tmp_path: Path) -> No
         bench.put(MARKETS, bench.tops())
         assert judge(bench, bench.intent())[1]["reason"].tolist() == [RiskCode.MAX_POSITION]
         assert judge(bench, bench.intent(side=SELL, price_ticks=6_000_200))[0]["side"].tolist() == [SELL]
+
+
+def tight(**changes: int) -> Any:
+    """paper.toml with other limits of the firm, or of BTC-USDT where they begin with move_."""
+
+    def change(sections: dict[str, Any]) -> None:
+        for name, value in changes.items():
+            (sections["limits"]["BTC-USDT.BINANCE"] if name.startswith("move_") else sections["firm"])[name] = value
+
+    return paper_config(change)
+
+
+@pytest.fixture
+def rejecting(tmp_path: Path) -> Iterator[Bench]:
+    """Risk with a valid book, which takes one venue reject of a strategy and not two."""
+    with Bench(tmp_path, tight(rejects_max=1), [STAGE]) as bench:
+        bench.put(MARKETS, bench.tops(0))
+        bench.turn(STAGE)
+        yield bench
+
+
+def reject(bench: Bench, price_ticks: int) -> None:
+    orders, _ = judge(bench, bench.intent(price_ticks=price_ticks))
+    bench.put(REPORTS, bench.report(orders, ReportKind.REJECTED, reason=VenueReason.FILTER))
+
+
+def test_a_breaker_refuses_in_the_turn_in_which_it_trips_and_kills_its_strategy(rejecting: Bench) -> None:
+    word = control.kill_strategy(0)
+    for n in range(2):
+        assert rejecting.control[word] == 0
+        reject(rejecting, 6_000_000 - n)
+    orders, refusals = judge(rejecting, rejecting.intent(price_ticks=5_999_900))
+    assert len(orders) == 0 and refusals["reason"].tolist() == [RiskCode.REJECT_STORM]
+    assert rejecting.control[word] == RiskCode.REJECT_STORM and rejecting.control[control.KILL_FIRM] == 0
+    _, refusals = judge(rejecting, rejecting.intent(price_ticks=5_999_900))
+    assert refusals["reason"].tolist() == [RiskCode.REJECT_STORM], "the word is seen by now, and the breaker still says why"
+
+
+def test_a_breaker_counts_anew_once_its_kill_is_armed(rejecting: Bench) -> None:
+    for n in range(2):
+        reject(rejecting, 6_000_000 - n)
+    judge(rejecting, rejecting.intent(price_ticks=5_999_900))
+    rejecting.turn(STAGE)
+    rejecting.control[control.kill_strategy(0)] = 0
+    reject(rejecting, 5_999_800)
+    orders, refusals = judge(rejecting, rejecting.intent(price_ticks=5_999_700))
+    assert len(orders) == 1 and len(refusals) == 0
+
+
+def test_a_breaker_of_the_firm_kills_the_firm(tmp_path: Path) -> None:
+    with Bench(tmp_path, tight(drawdown_max="0.01"), [STAGE]) as bench:
+        bench.put(MARKETS, bench.tops(0))
+        bench.turn(STAGE)
+        orders, _ = judge(bench, bench.intent())
+        bench.put(REPORTS, bench.report(orders, ReportKind.TRADE, fee_e8=100 * E8))
+        _, refusals = judge(bench, bench.intent(price_ticks=5_999_800))
+        assert refusals["reason"].tolist() == [RiskCode.DRAWDOWN] and bench.control[control.KILL_FIRM] == RiskCode.DRAWDOWN
+
+
+def test_a_mid_that_moves_too_far_pulls_the_quotes_of_its_instrument_once(tmp_path: Path) -> None:
+    with Bench(tmp_path, tight(move_max_bp=1), [STAGE]) as bench:
+        bench.put(MARKETS, bench.tops(0), bench.tops(1, 260_000, 260_010))
+        bench.turn(STAGE)
+        bench.put(MARKETS, bench.tops(0, 6_001_000, 6_001_010))
+        orders, refusals = judge(bench, bench.intent(), bench.intent(instrument=1, price_ticks=260_000))
+        assert [(IntentKind(order["kind"]).name, order["instrument"], order["strategy"]) for order in orders] == [
+            ("CANCEL_ALL", 0, 0),
+            ("NEW", 1, 0),
+        ]
+        assert refusals["reason"].tolist() == [RiskCode.VOLATILITY]
+        bench.put(MARKETS, bench.tops(0, 6_001_010, 6_001_020))
+        bench.turn(STAGE)
+        assert len(bench.take(ORDERS)) == 0
+
+
+def test_quotes_are_pulled_when_the_ring_has_room_for_it(tmp_path: Path) -> None:
+    with Bench(tmp_path, tight(move_max_bp=1), [STAGE]) as bench:
+        bench.put(MARKETS, bench.tops(0))
+        bench.turn(STAGE)
+        bench.fill(ORDERS, leave=0)
+        bench.put(MARKETS, bench.tops(0, 6_001_000, 6_001_010))
+        bench.turn(STAGE)
+        assert IntentKind.CANCEL_ALL not in bench.take(ORDERS)["kind"]
+        bench.turn(STAGE)
+        assert bench.take(ORDERS)["kind"].tolist() == [IntentKind.CANCEL_ALL]

@@ -116,7 +116,7 @@ def test_status_for_people_names_what_matters(shown: Shown, capsys: pytest.Captu
     kill_scope(shown.instance, "firm", "a test")
     print_status(read_status(shown.instance))
     out = capsys.readouterr().out
-    for words in ("KILLED (firm)", "execution.binance", "R040 x4", "0.00100", "P&L: 0.0000 USDT"):
+    for words in ("KILLED (firm: a test)", "execution.binance", "R040 x4", "0.00100", "P&L: 0.0000 USDT"):
         assert words in out, words
 
 

@@ -11,8 +11,10 @@ import pytest
 from hft import control
 from hft.control import ProcessState, ProcessWord, process_word
 from hft.counters import ExecutionCounter
+from hft.records import RiskCode
 from processes import supervisor as supervising
 from processes.errors import EngineError
+from processes.operate import arm_engine
 from processes.supervisor import DRAIN_TIMEOUT_S, RESTARTS_MAX, START_TIMEOUT_S
 from shm.layout import Geometry, SegmentKind
 from shm.segment import HEADER, Segment
@@ -134,6 +136,21 @@ def test_damaged_latch_kills_the_firm(instance_name: str, tmp_path: Path, monkey
     engine.instance.kill_file.write_bytes(b"{")
     with engine:
         assert engine.words[control.KILL_FIRM] == 1
+
+
+def test_what_a_breaker_killed_is_latched_with_its_name_until_it_is_armed(engine: SupervisedEngine) -> None:
+    word = control.kill_strategy(0)
+    engine.words[control.KILL_FIRM] = 1
+    engine.words[word] = RiskCode.REJECT_STORM
+    for _ in range(2):
+        engine.supervisor.turn()
+        assert {scope: entry["reason"] for scope, entry in engine.instance.read_kill().items()} == {"strategy.mm": "R063 REJECT_STORM"}
+    arm_engine(engine.instance, "understood")
+    engine.supervisor.turn()
+    assert engine.instance.read_kill() == {} and engine.words[word] == 0
+    engine.words[word] = RiskCode.REPEATED_EXECUTION
+    engine.supervisor.turn()
+    assert [entry["reason"] for entry in engine.instance.read_kill().values()] == ["R053 REPEATED_EXECUTION"]
 
 
 def test_core_that_the_host_does_not_have_is_refused_before_anything_is_made(
