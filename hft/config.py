@@ -124,6 +124,7 @@ class Firm(Struct, frozen=True, kw_only=True):
     send_age_max_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)]  #: from approval to sending; at least intent_age_max_ms
     strategy_orders_per_s: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]  #: rate and depth of each strategy's token bucket
     firm_orders_per_s: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]  #: rate and depth of the firm's token bucket
+    unknown_orders_max: Annotated[int, msgspec.Meta(ge=1, le=1024)]  #: no new order at a venue that owes an answer about so many
     fills_max: Annotated[int, msgspec.Meta(ge=1, le=100_000)]  #: a strategy with more fills within the window is killed
     fills_window_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]  #: the window of fills_max
     rejects_max: Annotated[int, msgspec.Meta(ge=1, le=100_000)]  #: a strategy with more venue rejects within the window is killed

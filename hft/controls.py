@@ -162,6 +162,12 @@ CONTROLS: tuple[Control, ...] = (
         f"{_LIMITS}open_orders_max",
     ),
     Control(
+        RiskCode.UNKNOWN_ORDERS,
+        "Any order at a venue with as many orders as the limit of which it is not known what became of them. It ends when the venue says.",
+        "Limit not above 0.",
+        "firm.unknown_orders_max",
+    ),
+    Control(
         RiskCode.SELF_TRADE,
         "A price that reaches a working, unknown or canceling order of the firm on the other side.",
         "",

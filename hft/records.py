@@ -249,6 +249,7 @@ class RiskCode(IntEnum):
     MAX_POSITION = 2040
     MAX_GROSS = 2041
     OPEN_ORDERS = 2045
+    UNKNOWN_ORDERS = 2046
     ORDER_RATE = 2050
     REPEATED_EXECUTION = 2053
     DUPLICATE_ORDER = 2060
@@ -453,7 +454,8 @@ FIRM_LIMITS = record(
     ("drawdown_max_e8", "<i8", "R071: P&L below its peak, in 1e-8 of the base currency."),
     ("loss_rate_max_e8", "<i8", "R072: P&L below its highest within loss_rate_window_ns, in 1e-8 of the base currency."),
     ("loss_rate_window_ns", "<i8", "R072."),
-    ("reserved", "(3,)<i8", "Zero."),
+    ("unknown_orders_max", "<i8", "R046: orders at one venue of which it is not known what became of them."),
+    ("reserved", "(2,)<i8", "Zero."),
 )
 
 POSITION = record(

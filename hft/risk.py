@@ -246,6 +246,9 @@ def _check_flow(state: RiskState, intents: NDArray[Any], i: int, now_ns: int) ->
     working = orders.counts[row]
     if working >= state.limits[row]["open_orders_max"] or (orders.words[USED] >= len(orders.rows) and orders.words[DONE_COUNT] == 0):
         return RiskCode.OPEN_ORDERS
+    unknown_max = firm[0]["unknown_orders_max"]
+    if unknown_max <= 0 or state.unknown[as_int(state.instruments[row]["venue"])] >= unknown_max:
+        return RiskCode.UNKNOWN_ORDERS
     price_ticks, prices = intents[i]["price_ticks"], orders.prices[row]
     # Working sells are held as negative prices: an order crosses when it reaches the best of the other side.
     if intents[i]["side"] == Side.BUY:

@@ -17,7 +17,7 @@ from hft import ledger, orders
 from hft.bounds import prove_bounds
 from hft.breakers import WILD, Breakers, new_breakers, note_fill, note_mid, note_pnl, note_reject
 from hft.orders import Orders, new_orders
-from hft.records import POSITION, ExecutionCode, MarketKind, ReportKind, VenueReason
+from hft.records import POSITION, ExecutionCode, MarketKind, OrderState, ReportKind, VenueReason
 from hft.units import E8, WIDE, as_int, mul_div_half_even
 from shm.jit import njit
 
@@ -63,6 +63,7 @@ class RiskState(NamedTuple):
     cancels: NDArray[Any]  # order slot -> (order id, when its newest CANCEL was approved)
     recent: NDArray[Any]  # approved orders by content, open addressing
     counts: NDArray[Any]  # venues, strategies
+    unknown: NDArray[Any]  # venue -> orders of which it is not known what became of them
     breakers: Breakers
 
 
@@ -99,6 +100,7 @@ def new_state(
         cancels=np.zeros((slots, 2), np.int64),
         recent=np.zeros((recent_slots(limits, firm), 4), np.int64),
         counts=np.array([venues, strategies], np.int64),
+        unknown=np.zeros(venues, np.int64),
         breakers=new_breakers(rows, strategies, firm),
     )
 
@@ -219,6 +221,8 @@ def apply_report(state: RiskState, reports: NDArray[Any], i: int) -> int:
         booked = ledger.apply_fill(state.positions, row, state.instruments, reports, i) if known else as_int(0)
     if booked == 0:
         state.totals[BROKEN] = 1
+    if outcome >= 0 and (reports[i]["kind"] == ReportKind.UNKNOWN or state.unknown.any()):
+        _count_unknown(state)
     if outcome >= 0 and known:
         refresh(state, row)
         at_ns, strategy = reports[i]["reported_ns"], as_int(reports[i]["strategy"])
@@ -228,6 +232,18 @@ def apply_report(state: RiskState, reports: NDArray[Any], i: int) -> int:
         elif reports[i]["kind"] == ReportKind.REJECTED and not _would_take(as_int(reports[i]["reason"])):
             note_reject(state.breakers, state.firm, strategy, at_ns)
     return outcome
+
+
+@njit
+def _count_unknown(state: RiskState) -> None:
+    """Count them anew; there are none nearly always."""
+    state.unknown[:] = 0
+    rows = state.orders.rows
+    for slot in range(state.orders.words[orders.USED]):
+        if rows[slot]["state"] == OrderState.UNKNOWN:
+            venue = as_int(state.instruments[as_int(rows[slot]["instrument"])]["venue"])
+            if 0 <= venue < len(state.unknown):
+                state.unknown[venue] += 1
 
 
 @njit

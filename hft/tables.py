@@ -115,6 +115,7 @@ def _firm(config: Config) -> NDArray[np.void]:
     firm["send_age_max_ns"] = config.firm.send_age_max_ms * 1_000_000
     firm["strategy_rate_per_s"] = config.firm.strategy_orders_per_s
     firm["firm_rate_per_s"] = config.firm.firm_orders_per_s
+    firm["unknown_orders_max"] = config.firm.unknown_orders_max
     firm["fills_max"], firm["fills_window_ns"] = config.firm.fills_max, config.firm.fills_window_ms * 1_000_000
     firm["rejects_max"], firm["rejects_window_ns"] = config.firm.rejects_max, config.firm.rejects_window_ms * 1_000_000
     firm["drawdown_max_e8"] = parse_units(config.firm.drawdown_max, 8)

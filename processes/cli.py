@@ -134,6 +134,21 @@ def arm(reason: str, as_json: bool, instance: Instance) -> None:
     emit(arm_engine(instance, reason), as_json, lambda d: click.echo(f"armed; cleared {', '.join(d['cleared']) or 'nothing'}"))
 
 
+@main.group(cls=Group)
+def risk() -> None:
+    """Look at limits and controls."""
+
+
+@risk.command("show")
+@json_option
+@instance_option
+def risk_show(as_json: bool, instance: Instance) -> None:
+    """Show every limit, what is used of it, and what each control has refused."""
+    from processes.risk_show import print_risk, read_risk
+
+    emit(read_risk(instance), as_json, print_risk)
+
+
 @main.command()
 @json_option
 @instance_option

@@ -35,6 +35,7 @@ intent_age_max_ms = 60000
 send_age_max_ms = 60000
 strategy_orders_per_s = 1000000
 firm_orders_per_s = 1000000
+unknown_orders_max = 1024
 fills_max = 100000
 fills_window_ms = 1
 rejects_max = 100000

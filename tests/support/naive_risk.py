@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from hft.records import ExecutionCode, IntentKind, MarketKind, ReportKind, RiskCode, VenueReason
+from hft.records import ExecutionCode, IntentKind, MarketKind, OrderState, ReportKind, RiskCode, VenueReason
 from hft.risk_state import TOTAL_MISSING, TOTAL_PNL_E8
 from support.naive_breakers import NaiveBreakers
 from support.naive_ledger import NaiveLedger
@@ -182,6 +182,9 @@ class NaiveRisk:
         full = len(self.orders.orders) == self.orders.slots and not self.orders.ended
         if len(working) >= self.limits[row]["open_orders_max"] or full:
             return RiskCode.OPEN_ORDERS
+        unknown = [order for order in self.orders.orders.values() if order.state == OrderState.UNKNOWN]
+        if len(unknown) >= self.firm["unknown_orders_max"]:
+            return RiskCode.UNKNOWN_ORDERS
         against = [w.price_ticks for w in working if w.side == -int(o["side"])]
         crosses = any(p <= o["price_ticks"] if o["side"] == 1 else p >= o["price_ticks"] for p in against)
         return RiskCode.SELF_TRADE if crosses else RiskCode.OK

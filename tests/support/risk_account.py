@@ -65,6 +65,7 @@ FIRM_ROW = {
     "send_age_max_ns": 50_000_000,
     "strategy_rate_per_s": 1000,
     "firm_rate_per_s": 1500,
+    "unknown_orders_max": 100,
     "fills_max": 1000,
     "fills_window_ns": 1_000_000_000,
     "rejects_max": 1000,

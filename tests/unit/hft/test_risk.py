@@ -137,6 +137,7 @@ MISSING: list[tuple[RiskCode, Callable[[RiskState], Any]]] = [
     (RiskCode.ORDER_RATE, firm("firm_rate_per_s", 0)),
     (RiskCode.DUPLICATE_ORDER, limit("duplicate_window_ns", 0)),
     (RiskCode.OPEN_ORDERS, limit("open_orders_max", 0)),
+    (RiskCode.UNKNOWN_ORDERS, firm("unknown_orders_max", 0)),
     (RiskCode.MAX_POSITION, limit("position_max_lots", 0)),
     (RiskCode.MAX_GROSS, firm("gross_max_e8", 0)),
     (RiskCode.MAX_GROSS, instrument("base_rate_e8", 0)),
@@ -508,6 +509,23 @@ def test_daily_loss_counts_the_open_position_at_the_mark(check: Any) -> None:
     assert check(state, intent(1, price_ticks=BID - 30)) == RiskCode.DAILY_LOSS
 
 
+def test_orders_of_unknown_fate_stop_new_ones_at_their_venue_until_the_venue_says(check: Any) -> None:
+    state = new_account(venues=2)
+    state.instruments[1]["venue"] = 1
+    state.firm["unknown_orders_max"] = 2
+    sent = [intent(n, price_ticks=BID - n) for n in range(3)]
+    for order in sent:
+        admit(state, order)
+    elsewhere = intent(9, instrument=1, price_ticks=BID - 9)
+    for order, code in zip(sent[:2], (OK, RiskCode.UNKNOWN_ORDERS), strict=True):
+        risk.apply_report(state, report(order, ReportKind.UNKNOWN), 0)
+        assert (check(state, intent(8, price_ticks=BID - 8)), check(state, elsewhere)) == (code, OK)
+    risk.apply_report(state, report(sent[2], ReportKind.ACK), 0)
+    assert check(state, intent(8, price_ticks=BID - 8)) == RiskCode.UNKNOWN_ORDERS
+    risk.apply_report(state, report(sent[0], ReportKind.CANCELED), 0)
+    assert check(state, intent(8, price_ticks=BID - 8)) == OK
+
+
 @pytest.mark.parametrize("kind", [MarketKind.TOP, MarketKind.QUOTE])
 def test_a_wild_instrument_may_be_quoted_again_when_its_mid_has_stood_still_for_the_window(check: Any, kind: MarketKind) -> None:
     state = new_account()
@@ -601,6 +619,7 @@ def tight_account(chance: random.Random) -> RiskState:
     state.limits["open_orders_max"] = chance.choice([4, 12, 40])
     state.firm["gross_max_e8"] = chance.choice([3000 * E8, 9000 * E8, 100_000 * E8])
     state.firm["daily_loss_max_e8"] = chance.choice([2 * E8, 40 * E8, 1000 * E8])
+    state.firm["unknown_orders_max"] = chance.choice([1, 3, 100])
     state.firm["fills_max"], state.firm["rejects_max"] = chance.choice([2, 6, 1000]), chance.choice([1, 1, 1000])
     state.firm["rejects_window_ns"] = 10 * SECOND
     state.firm["drawdown_max_e8"] = chance.choice([3 * E8, 1000 * E8])

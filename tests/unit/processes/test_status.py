@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from hft import control
+from hft.controls import CONTROLS
 from hft.counters import COUNTERS_BY_ROLE, ExecutionCounter, FeedCounter, RiskCounter
 from hft.latency import SPANS, Span
 from hft.records import POSITION
@@ -19,6 +20,7 @@ from processes.instance import Instance, write_durably
 from processes.latency import print_latency, read_latency
 from processes.operate import kill_scope
 from processes.resources import SharedResources
+from processes.risk_show import print_risk, read_risk
 from processes.status import print_status, read_status
 from processes.top import watch
 from shm.cell import write
@@ -108,6 +110,24 @@ def test_kills_and_halts_show_whether_by_word_or_by_latch(shown: Shown) -> None:
     shown.engine.words[control.HALT] = 1
     status = read_status(shown.instance)
     assert (status["kill_latched"], status["kills"], status["halted"]) == (True, ["strategy.mm"], True)
+
+
+def test_risk_shows_each_limit_beside_its_use_and_each_controls_refusals(shown: Shown, capsys: pytest.CaptureFixture[str]) -> None:
+    shown.position(FIRM_BTC, position_lots=-12_500, fills=3)
+    shown.counters["risk"][RiskCounter.REFUSED_BY_CODE + 63] = 2
+    kill_scope(shown.instance, "strategy.mm", "R063 REJECT_STORM")
+    document = read_risk(shown.instance)
+    json.dumps(document)
+    btc = document["instruments"][0]
+    assert (btc["instrument"], btc["position"], btc["position_used_percent"], btc["fills"]) == ("BTC-USDT.BINANCE", "-0.12500", 25.0, 3)
+    assert btc["limits"]["position_max"] == "0.5" and btc["limits"]["move_max_bp"] == 300
+    assert document["firm"]["limits"]["drawdown_max"] == "2000" and document["kill_reasons"] == {"strategy.mm": "R063 REJECT_STORM"}
+    refused = {control["name"]: control["refused"] for control in document["controls"]}
+    assert len(refused) == len(CONTROLS) and {name for name, count in refused.items() if count} == {"REJECT_STORM"}
+    print_risk(document)
+    out = capsys.readouterr().out
+    for words in ("KILLED (strategy.mm: R063 REJECT_STORM)", "BTC-USDT.BINANCE", "25.0", "drawdown_max", "R063", "firm.rejects_max"):
+        assert words in out, words
 
 
 def test_status_for_people_names_what_matters(shown: Shown, capsys: pytest.CaptureFixture[str]) -> None:

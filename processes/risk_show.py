@@ -1,0 +1,66 @@
+"""Risk show: every limit beside what is used of it, and what each control has refused, read from a running engine's segments."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import click
+
+from hft.controls import CONTROLS
+from processes.attach import engine_of
+from processes.instance import Instance
+from processes.status import read_status
+
+
+def read_risk(instance: Instance) -> dict[str, Any]:
+    """Everything `hftctl risk show` shows; raises NotRunning."""
+    engine, status = engine_of(instance), read_status(instance)
+    config = engine["config"]
+    firm = [position for position in status["positions"] if position["owner"] == "firm"]
+    return {
+        "instance": status["instance"],
+        "kill_reasons": status["kill_reasons"],
+        "instruments": [_instrument(position, config["limits"][position["instrument"]]) for position in firm],
+        "firm": {"pnl": status["pnl"]["net"], "currency": status["pnl"]["currency"], "limits": _limits(config["firm"])},
+        "controls": [
+            {
+                "number": control.number,
+                "name": control.code.name,
+                "key": control.key,
+                "refuses": control.refuses,
+                "refused": status["refused"].get(control.number, 0),
+            }
+            for control in CONTROLS
+        ],
+    }
+
+
+def _instrument(position: dict[str, Any], limits: dict[str, Any]) -> dict[str, Any]:
+    held, most = Decimal(position["position"]), Decimal(limits["position_max"])
+    used = {"position": position["position"], "position_used_percent": round(float(100 * abs(held) / most), 1)}
+    return {"instrument": position["instrument"], **used, "fills": position["fills"], "limits": dict(limits)}
+
+
+def _limits(firm: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in firm.items() if key not in ("base_currency", "rates")}
+
+
+def print_risk(document: dict[str, Any]) -> None:
+    """The document as tables."""
+    kills = ", ".join(f"{scope}: {reason}" for scope, reason in document["kill_reasons"].items())
+    click.echo(f"{document['instance']}: {f'KILLED ({kills})' if kills else 'armed'}")
+    click.echo(f"\n{'instrument':<24}{'position':>14}{'of':>14}{'used %':>9}{'order max':>14}{'notional max':>14}{'open':>6}{'move bp':>9}")
+    for row in document["instruments"]:
+        limits = row["limits"]
+        click.echo(
+            f"{row['instrument']:<24}{row['position']:>14}{limits['position_max']:>14}{row['position_used_percent']:>9}"
+            f"{limits['order_qty_max']:>14}{limits['order_notional_max']:>14}{limits['open_orders_max']:>6}{limits['move_max_bp']:>9}"
+        )
+    firm = document["firm"]
+    click.echo(f"\nfirm, P&L {firm['pnl']} {firm['currency']}")
+    for key, value in firm["limits"].items():
+        click.echo(f"  {key:<24}{value:>14}")
+    click.echo(f"\n{'control':<8}{'name':<26}{'refused':>9}  key")
+    for control in document["controls"]:
+        click.echo(f"{control['number']:<8}{control['name']:<26}{control['refused']:>9}  {control['key']}")
