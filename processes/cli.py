@@ -289,14 +289,19 @@ def venue_sim(venue: str, with_parent: bool, **options: Any) -> None:
 @click.argument("name", type=click.Choice(["ring", "codec", "book", "risk", "orders", "tick-to-trade", "all"]))
 @click.option("--rounds", type=click.IntRange(1, 99), help="Alternated runs; the default is each benchmark's own.")
 @click.option("--seconds", type=click.FloatRange(1, 3600), help="orders: how long each run sends; 10 unless told otherwise.")
+@click.option("--path", type=click.Choice(["binance", "kraken", "coinbase"]), help="tick-to-trade: whose market data and order entry.")
+@click.option("--tls", is_flag=True, default=None, help="tick-to-trade: over TLS, against an echo by OpenSSL alone.")
 @json_option
-def bench(name: str, rounds: int | None, seconds: float | None, as_json: bool) -> None:
+def bench(name: str, rounds: int | None, as_json: bool, **options: Any) -> None:
     """Measure one part against a reference in the same run."""
     from processes.bench.run import print_bench, run_bench
 
-    if seconds is not None and name != "orders":
-        raise click.UsageError(f"--seconds is of the orders bench, found {name}")
-    document = run_bench(name, rounds, **({} if seconds is None else {"seconds": seconds}))
+    given = {key: value for key, value in options.items() if value is not None}
+    for key in given:
+        whose = "orders" if key == "seconds" else "tick-to-trade"
+        if name != whose:
+            raise click.UsageError(f"--{key} is of the {whose} bench, found {name}")
+    document = run_bench(name, rounds, **given)
     emit(document, as_json, print_bench)
     if document.get("floor", {}) is None:
         raise SystemExit(1)

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-#: Tables of a config.
-ONE_MARKET = """\
-[instruments."BTC-USDT.BINANCE"]
-symbol = "BTCUSDT"
-tick = "0.01"
-lot = "0.00001"
+from typing import NamedTuple
+
+
+class OneMarket(NamedTuple):
+    """An instrument as a venue has it."""
+
+    instrument: str
+    symbol: str
+    tick: str
+    lot: str
+    quote: str  #: asset that prices are in
+
+
+BINANCE_MARKET = OneMarket("BTC-USDT.BINANCE", "BTCUSDT", "0.01", "0.00001", "USDT")
+
+_TABLES = """\
+[instruments."{instrument}"]
+symbol = "{symbol}"
+tick = "{tick}"
+lot = "{lot}"
 min_notional = "5"
 price_max = "1000000"
 qty_max = "9000"
 maker_fee = "0.0001"
 taker_fee = "0.0004"
 
-[limits."BTC-USDT.BINANCE"]
+[limits."{instrument}"]
 order_qty_max = "0.1"
 order_notional_max = "10000"
 position_max = "0.5"
@@ -27,8 +41,8 @@ move_max_bp = 300
 move_window_ms = 60000
 
 [firm]
-base_currency = "USDT"
-rates = { USDT = "1" }
+base_currency = "{quote}"
+rates = {{ {quote} = "1" }}
 gross_max = "100000"
 daily_loss_max = "2000"
 intent_age_max_ms = 60000
@@ -44,3 +58,12 @@ drawdown_max = "2000"
 loss_rate_max = "1000"
 loss_rate_window_ms = 60000
 """
+
+
+def tables_of(market: OneMarket) -> str:
+    """Tables of a config in which only this market is traded."""
+    return _TABLES.format(**market._asdict())
+
+
+#: The tables of Binance's.
+ONE_MARKET = tables_of(BINANCE_MARKET)

@@ -21,7 +21,7 @@ from hft.records import ORDER, REPORT, IntentKind, OrderState, ReportKind, Side,
 from hft.tables import build_tables
 from hft.venues.binance.limits import LIMIT, WINDOW_NS, WORDS
 from processes.bench.one_market import ONE_MARKET
-from processes.bench.tick_engine import BenchError
+from processes.bench.report import BenchError
 from processes.burst import TURNS, burst, group, groups_of
 from processes.resources import ScratchResources
 from processes.run import BURST_NS

@@ -8,7 +8,7 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,10 @@ _ROOT = Path(__file__).resolve().parent.parent.parent
 
 #: Names a C compiler goes by, the first found is used.
 COMPILERS = ("cc", "gcc", "clang")
+
+
+class BenchError(Exception):
+    """The engine under test failed, or did not do what was measured."""
 
 
 class CompileError(Exception):
@@ -66,13 +70,16 @@ def finish(
     }
 
 
-def compile_c(source: Path, folder: Path) -> Path | None:
-    """Compile a reference with `-O3 -march=native` into `folder`; None without a compiler, CompileError if it fails."""
+def compile_c(source: Path, folder: Path, header: str = "", options: Sequence[str] = ()) -> Path | None:
+    """Compile a reference with `-O3 -march=native`, and `options`, into `folder`; CompileError if it fails.
+
+    None without a compiler, or if it does not know the `header` that the reference needs.
+    """
     compiler = next((path for name in COMPILERS if (path := shutil.which(name))), None)
-    if compiler is None:
+    if compiler is None or (header and not _knows(compiler, header)):
         return None
     program = folder / source.stem
-    command = [compiler, "-O3", "-march=native", "-o", str(program), str(source)]
+    command = [compiler, "-O3", "-march=native", "-o", str(program), str(source), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise CompileError(f"{source.name}: {done.stderr.strip()}")
@@ -85,6 +92,11 @@ def two_cores() -> tuple[int, int] | None:
     first = usable[0]
     others = [cpu for cpu in usable[1:] if _core_of(cpu) != _core_of(first)] or usable[1:]
     return (first, others[0]) if others else None
+
+
+def _knows(compiler: str, header: str) -> bool:
+    command = [compiler, "-E", "-x", "c", "-"]
+    return subprocess.run(command, input=f"#include <{header}>\n", capture_output=True, text=True, check=False).returncode == 0
 
 
 def _core_of(cpu: int) -> str:

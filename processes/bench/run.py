@@ -40,7 +40,7 @@ def print_bench(document: dict[str, Any]) -> None:
         commit = f"{(git['commit'] or 'no commit')[:12]}{' + changes' if git['changed'] else ''}"
         click.echo(f"\n{bench['bench']}  ({machine['cpu']}, {machine['cores_usable']} cores, {commit}, hash {bench['hash']})")
         if bench["floor"] is None:
-            click.echo("  no reference: it needs a C compiler and two cores")
+            click.echo("  no reference: it needs a C compiler and two cores, under TLS OpenSSL's headers")
         for title in ("ratio", "results", "floor"):
             for key, value in _flat(bench[title] or {}):
                 click.echo(f"  {title:<8}{key:<52}{_text(value):>16}")

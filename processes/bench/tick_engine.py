@@ -1,14 +1,15 @@
 """Tick engine: runs the engine's own stages, in processes of their own, for the tick-to-trade benchmark.
 
 Everything is the engine's, order entry at the venue included, but for two things: sockets are given, open and logged on, and nobody
-supervises. Stages sit on shared segments of a random instance and write real journals. The processes are forked, so kernels compiled
-or loaded in the parent are there already.
+supervises. Beside HTTP order entry the private stream is open and silent. Stages sit on shared segments of a random instance and write
+real journals. The processes are forked, so kernels compiled or loaded in the parent are there already.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
+import socket
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,19 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hft import control
-from hft.config import Config, parse
+from hft.config import Config
 from hft.control import ProcessState, ProcessWord, process_word
-from hft.orders import order_id
-from hft.records import ORDER, IntentKind, Side, TimeInForce
 from hft.tables import build_tables
-from hft.venues.binance.feed import on_snapshot
-from hft.venues.binance.limits import LIMIT, WORDS
-from hft.venues.binance.orders import REQUEST_BYTES_MAX, encode
-from hft.websocket import frame_bytes
 from processes import affinity
 from processes.attach import create_control
-from processes.bench import tick_frames
-from processes.bench.one_market import ONE_MARKET
+from processes.bench.report import BenchError
+from processes.bench.tick_config import EPOCH, JOURNAL_FILE_MB, Placement, make_config
+from processes.bench.tick_path import VenuePath
 from processes.burst import TURNS, burst, group, groups_of
 from processes.feed_stage import FeedStage
 from processes.instance import Instance
@@ -41,109 +37,37 @@ from processes.run import BURST_NS
 from processes.segments import create_rings, create_tables
 from processes.stages import make_stage
 from processes.transport import connect
+from processes.transport.http_wire import RESERVED, open_connection
 from processes.transport.loop import close_loop, new_loop, run_turns
-from processes.transport.wire import open_wire
+from processes.transport.wire import TLS, Wire, open_wire
 from processes.venue_sending import READY
 from processes.venue_stage import VenueStage
 from shm import observe
 from shm.pinned import Pinned, pin, resolved
 from shm.segment import Segment
 
-EPOCH = 1
-
-#: stages of each process
-Placement = Mapping[str, Sequence[str]]
-
-_STAGES = ("feed.binance", "strategy.taker", "risk", "execution.binance", "portfolio")
-FUSED: Placement = {"engine": _STAGES}
-SEPARATE: Placement = {name.partition(".")[0]: (name,) for name in _STAGES}
-
-#: Journal files are this large, and each stage's next one is touched before the first tick.
-JOURNAL_FILE_MB = 32
+#: Each stage's next journal file is touched before the first tick.
 _PREPARING_TURNS = 160
 
 #: Polls between two turns of cold work on an event loop: about as long as a burst.
 _POLLS_PER_TURN = 1024
 _CYCLES_MAX = 1 << 30
-#: The peer knows no limits.
-_NO_LIMIT = 1 << 40
-
-_CONFIG = """
-[engine]
-mode = "paper"
-journal_file_mb = {journal_file_mb}
-
-[venues.binance]
-stream_url = "ws://127.0.0.1:{port}/"
-rest_url = "http://127.0.0.1/"
-transport = "{transport}"
-silence_ms = 86400000
-simulator = {{ synthetic_seed = 1 }}
-
-{one_market}
-[strategies.taker]
-code = "bench_taker"
-instruments = ["BTC-USDT.BINANCE"]
-timer_ms = 60000
-params = {{ qty_lots = 100 }}
-
-[execution.binance]
-kind = "venue"
-order_url = "ws://127.0.0.1/ws-api/v3"
-rest_url = "http://127.0.0.1/"
-ack_timeout_ms = 60000
-"""
 
 
 class Sockets(NamedTuple):
-    """Open sockets by their descriptors; -1: the stage that needs it connects by itself."""
+    """Open sockets by their descriptors, and under TLS their SSL pointers. Orders leave by HTTP on any, else on the only one."""
 
-    market: int
-    orders: int
-
-
-class BenchError(Exception):
-    """The engine under test failed, or did not do what was measured."""
-
-
-def make_config(transport: str = "direct", port: int = 1, placement: Placement = FUSED) -> Config:
-    """The engine's config: limits that approve every order of the bench, all controls on."""
-    text = _CONFIG.format(one_market=ONE_MARKET, journal_file_mb=JOURNAL_FILE_MB, port=port, transport=transport)
-    for name, stages in placement.items():
-        text += f'\n[placement.processes.{name}]\nstages = {list(stages)}\nidle = "busy_spin"\n'
-    return parse(text, "the tick-to-trade bench")
-
-
-class Order(NamedTuple):
-    """An order's frame as the venue gets it. All the numbers in it keep their digits for as long as the bench lasts."""
-
-    frame_bytes: int
-    id_at: int  #: where in the frame the id of the request begins, masked
-    id_bytes: int
-
-
-def order_of(config: Config) -> Order:
-    """What every order's frame is like."""
-    stage = _execution_of(config)
-    order, text = np.zeros(1, ORDER), np.zeros(REQUEST_BYTES_MAX, np.uint8)
-    order["price_ticks"], order["qty_lots"], order["side"], order["tif"] = tick_frames.BID_TICKS, 100, Side.BUY, TimeInForce.IOC
-    order["kind"], order["order_id"] = IntentKind.NEW, order_id(EPOCH, 0, 1)
-    length = encode(stage.desk.codec, order, 0, order[0]["order_id"], 0, time.time_ns(), text, 0)
-    id_text = f"{order_id(EPOCH, 0, 1):016x}".encode()
-    whole = int(frame_bytes(length, 1))
-    return Order(whole, whole - int(length) + text[:length].tobytes().index(id_text), len(id_text))
-
-
-def _execution_of(config: Config) -> VenueStage:
-    stage = make_stage(config.topology().stage("execution.binance"), config, build_tables(config))
-    assert isinstance(stage, VenueStage)
-    return stage
+    market: int  #: -1: the feed connects by itself
+    orders: tuple[int, ...]
+    market_tls: int = 0
+    orders_tls: tuple[int, ...] = ()
 
 
 class StageGroup:
     """The stages of one process, and the burst over them."""
 
-    def __init__(self, config: Config, names: Sequence[str]) -> None:
+    def __init__(self, path: VenuePath, config: Config, names: Sequence[str]) -> None:
+        self.path = path
         self.tables = build_tables(config)
         self.topology = config.topology()
         self.stages = [make_stage(self.topology.stage(name), config, self.tables) for name in names]
@@ -152,6 +76,8 @@ class StageGroup:
         self._pinned: Pinned | None = None
         self._burst: Any = burst
         self._cells: list[Pinned] = []
+        #: both ends of a private stream beside HTTP order entry
+        self._private: tuple[socket.socket, socket.socket] | None = None
 
     def attach(self, resources: Resources) -> None:
         """Put every stage on these resources and give the feed its book."""
@@ -159,18 +85,29 @@ class StageGroup:
             stage.attach(resources)
         if self.feed is not None:
             ctx = self.feed.context
-            data = np.frombuffer(bytearray(tick_frames.snapshot()), np.uint8)
-            if on_snapshot(ctx.book, 0, data, 0, len(data), time.monotonic_ns(), ctx.staging) == 0:
+            data = np.frombuffer(bytearray(self.path.snapshot()), np.uint8)
+            if self.path.give_snapshot(ctx.book, data, time.monotonic_ns(), ctx.staging) == 0:
                 raise BenchError("the feed refused the snapshot")
 
     def open(self, sockets: Sockets) -> None:
         """Use these sockets for what is read and what is sent; the account is logged on, and nothing of it is left to ask for."""
         if self.feed is not None and not self.feed.uses_event_loop:
-            open_wire(self.feed.wire, sockets.market, secrets.randbits(62))
-        if self.execution is not None:
-            open_wire(self.execution.wire, sockets.orders, secrets.randbits(62))
-            self.execution.desk.codec.limits[:WORDS, LIMIT] = _NO_LIMIT
-            self.execution.context.words[READY] = 1
+            _open(self.feed.wire, sockets.market, sockets.market_tls)
+        if self.execution is None:
+            return
+        self.path.admit(self.execution.desk.codec)
+        self.execution.context.words[READY] = 1
+        ends = list(zip(sockets.orders, sockets.orders_tls or [0] * len(sockets.orders), strict=True))
+        if not self.execution.desk.http_orders:
+            ((fd, pointer),) = ends
+            _open(self.execution.wire, fd, pointer)
+            return
+        pool = self.execution.context.line.pool
+        for k, (fd, pointer) in enumerate(ends, int(pool.words[RESERVED])):
+            open_connection(pool, k, fd, pointer)
+        self._private = socket.socketpair()
+        self._private[0].setblocking(False)
+        _open(self.execution.wire, self._private[0].fileno(), 0)
 
     def cell(self) -> Any:
         """The pinned contexts, pinned anew when a stage has another one."""
@@ -205,9 +142,14 @@ class StageGroup:
             stage.on_close("bench")
 
 
-def warm(folder: Path, transport: str, placement: Placement) -> None:
+def _open(wire: Wire, fd: int, pointer: int) -> None:
+    open_wire(wire, fd, secrets.randbits(62))
+    wire.words[TLS] = pointer
+
+
+def warm(folder: Path, path: VenuePath, transport: str, placement: Placement) -> None:
     """Compile, or load, every kernel of a placement by running it on scratch memory."""
-    config = make_config(transport, placement=placement)
+    config = make_config(path, placement, transport)
     connect.warm()
     if transport == "picows":
         from processes.transport import picows_transport
@@ -215,7 +157,7 @@ def warm(folder: Path, transport: str, placement: Placement) -> None:
         picows_transport.warm()
     for name, names in placement.items():
         scratch = folder / f"{transport}-{name}"
-        stages = StageGroup(config, names)
+        stages = StageGroup(path, config, names)
         stages.attach(ScratchResources(stages.topology, len(stages.tables.instruments), scratch))
         stages.turn(2)
         stages.close()
@@ -224,8 +166,8 @@ def warm(folder: Path, transport: str, placement: Placement) -> None:
 class Engine:
     """A running engine; made by `started`."""
 
-    def __init__(self, config: Config, instance: Instance) -> None:
-        self.config, self.instance = config, instance
+    def __init__(self, path: VenuePath, config: Config, instance: Instance) -> None:
+        self.path, self.config, self.instance = path, config, instance
         self.topology = config.topology()
         tables = build_tables(config)
         self.segments: list[Segment] = []
@@ -299,14 +241,16 @@ class Engine:
 
 
 @contextmanager
-def started(config: Config, folder: Path, cores: Mapping[str, int | None], sockets: Sockets, yields: bool = False) -> Iterator[Engine]:
+def started(
+    path: VenuePath, config: Config, folder: Path, cores: Mapping[str, int | None], sockets: Sockets, yields: bool = False
+) -> Iterator[Engine]:
     """An engine with one process for each entry of the config's placement, on `cores`; `sockets` are what they read and write.
 
     With `yields`, a process without work gives its core away. On leaving, whatever still runs is ended.
     """
     instance = Instance(f"bench{os.getpid()}-{secrets.token_hex(4)}", folder)
     instance.make_folders()
-    engine = Engine(config, instance)
+    engine = Engine(path, config, instance)
     try:
         for row, (name, process) in enumerate(config.placement.processes.items()):
             pid = os.fork()
@@ -327,7 +271,7 @@ def _be_process(engine: Engine, row: int, name: str, stages: Sequence[str], core
         os.dup2(log, 2)
         if core is not None:
             affinity.pin(core)
-        stage_group = StageGroup(engine.config, stages)
+        stage_group = StageGroup(engine.path, engine.config, stages)
         tables = stage_group.tables
         resources = SharedResources(
             engine.instance, stage_group.topology, len(tables.instruments), EPOCH, engine.control, JOURNAL_FILE_MB << 20

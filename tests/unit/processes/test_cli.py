@@ -69,6 +69,10 @@ USAGE = [
     ["arm"],
     ["top", "--interval", "0"],
     ["bench", "nonsense"],
+    ["bench", "tick-to-trade", "--path", "nyse"],
+    ["bench", "ring", "--path", "kraken"],
+    ["bench", "orders", "--tls"],
+    ["bench", "tick-to-trade", "--seconds", "2"],
     ["verify-capture", "x"],
     ["verify-capture", "--venue", "nyse", "x"],
     ["venue-sim", "nyse"],
@@ -183,6 +187,22 @@ def test_doctor_and_bench_print_documents(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setitem(sys.modules, "processes.bench.run", bench)
         result = CliRunner().invoke(main, ["bench", "ring", "--rounds", "3", "--json"])
         assert result.exit_code == code and json.loads(result.stdout)["rounds"] == 3
+
+
+def test_bench_hands_its_options_to_the_benchmark_that_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = SimpleNamespace(run_bench=lambda name, rounds, **options: {"name": name, "options": options}, print_bench=print)
+    monkeypatch.setitem(sys.modules, "processes.bench.run", bench)
+    for arguments, options in (
+        (["tick-to-trade"], {}),
+        (["tick-to-trade", "--path", "kraken"], {"path": "kraken"}),
+        (["tick-to-trade", "--path", "coinbase", "--tls"], {"path": "coinbase", "tls": True}),
+        (["orders", "--seconds", "2"], {"seconds": 2.0}),
+    ):
+        result = CliRunner().invoke(main, ["bench", *arguments, "--json"])
+        assert json.loads(result.stdout) == {"name": arguments[0], "options": options}
+    refused = CliRunner().invoke(main, ["bench", "tick-to-trade", "--path", "nyse"])
+    assert refused.exit_code == 2 and "'binance', 'kraken', 'coinbase'" in refused.stderr
+    assert "--tls is of the tick-to-trade bench, found ring" in CliRunner().invoke(main, ["bench", "ring", "--tls"]).stderr
 
 
 def test_version_and_help_exit_0() -> None:
