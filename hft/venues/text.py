@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from hft.units import as_int
@@ -17,6 +18,16 @@ _EIGHT_ZEROS, _BYTE_ONES = 0x3030303030303030, 0x0101010101010101
 
 #: Bytes of an order id as text.
 HEX_BYTES = 16
+
+
+@njit
+def put_bytes(source: NDArray[Any], start: int, end: int, out: NDArray[Any], at: int) -> int:
+    """Write the bytes `source[start:end]`; return the offset after them."""
+    # Unsigned indices are never wrapped around, so that this loop becomes vector instructions.
+    into, out_of = np.uint64(at), np.uint64(start)
+    for k in range(np.uint64(end - start)):
+        out[into + np.uint64(k)] = source[out_of + np.uint64(k)]
+    return at + end - start
 
 
 @njit

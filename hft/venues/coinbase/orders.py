@@ -39,7 +39,7 @@ from hft.venues.interface import Credentials
 from hft.venues.members import Words, new_words
 from hft.venues.outcomes import Encoded
 from hft.venues.symbols import Symbols, new_symbols, packed
-from hft.venues.text import put_decimal
+from hft.venues.text import put_bytes, put_decimal
 from shm.jit import njit
 
 #: Self-trade preventions that the venue has: decrease and cancel, cancel oldest, newest, both.
@@ -224,15 +224,8 @@ def _variant(tif: int, flags: int) -> int:
 
 
 @njit
-def _put(source: NDArray[Any], size: int, out: NDArray[Any], at: int) -> int:
-    for k in range(size):
-        out[at + k] = source[k]
-    return at + size
-
-
-@njit
 def _put_common(codec: CoinbaseCodec, piece: int, out: NDArray[Any], at: int) -> int:
-    return _put(codec.common[piece], codec.common_bytes[piece], out, at)
+    return put_bytes(codec.common[piece], 0, codec.common_bytes[piece], out, at)
 
 
 @njit
@@ -252,21 +245,21 @@ def _encode_post(
     pieces, sizes = codec.pieces[row, side, variant], codec.piece_bytes[row, side, variant]
     time_end = put_decimal(utc_ns // 1000, 6, message, 0)
     body = _put_common(codec, _SIGNED_POST, message, time_end)
-    end = _put(pieces[PLACE], sizes[PLACE], message, body)
-    end = _put(pieces[PRICE], sizes[PRICE], message, end)
+    end = put_bytes(pieces[PLACE], 0, sizes[PLACE], message, body)
+    end = put_bytes(pieces[PRICE], 0, sizes[PRICE], message, end)
     if variant != _MARKET_VARIANT:
         end = put_decimal(price_ticks * scale["tick_units"], scale["price_decimals"], message, end)
-    end = _put(pieces[SIZE], sizes[SIZE], message, end)
+    end = put_bytes(pieces[SIZE], 0, sizes[SIZE], message, end)
     end = put_decimal(qty_lots * scale["lot_units"], scale["qty_decimals"], message, end)
-    end = _put(pieces[CLIENT], sizes[CLIENT], message, end)
+    end = put_bytes(pieces[CLIENT], 0, sizes[CLIENT], message, end)
     end = put_uuid(codec.words[PREFIX], wire_id, message, end)
-    end = _put(pieces[TAIL], sizes[TAIL], message, end)
+    end = put_bytes(pieces[TAIL], 0, sizes[TAIL], message, end)
     at = _put_common(codec, _POST_LINE, out, at)
     at = _put_head(codec, time_end, end, out, at)
     at = _put_common(codec, _LENGTH, out, at)
     at = put_decimal(end - body, 0, out, at)
     at = _put_common(codec, _BLANK, out, at)
-    return _put(message[body:], end - body, out, at)
+    return put_bytes(message, body, end, out, at)
 
 
 @njit
@@ -275,13 +268,13 @@ def _encode_delete(codec: CoinbaseCodec, row: int, one: bool, wire_id: int, utc_
     time_end = put_decimal(utc_ns // 1000, 6, message, 0)
     path = _put_common(codec, _SIGNED_DELETE, message, time_end)
     if one:
-        end = _put(paths[_CANCEL_PATH], sizes[_CANCEL_PATH], message, path)
+        end = put_bytes(paths[_CANCEL_PATH], 0, sizes[_CANCEL_PATH], message, path)
         end = put_uuid(codec.words[PREFIX], wire_id, message, end)
     else:
-        end = _put(paths[_CANCEL_ALL_PATH], sizes[_CANCEL_ALL_PATH], message, path)
-    whole = _put(paths[_CANCEL_QUERY], sizes[_CANCEL_QUERY], message, end)
+        end = put_bytes(paths[_CANCEL_ALL_PATH], 0, sizes[_CANCEL_ALL_PATH], message, path)
+    whole = put_bytes(paths[_CANCEL_QUERY], 0, sizes[_CANCEL_QUERY], message, end)
     at = _put_common(codec, _DELETE_LINE, out, at)
-    at = _put(message[path:], whole - path, out, at)
+    at = put_bytes(message, path, whole, out, at)
     at = _put_head(codec, time_end, whole if codec.words[SIGN_QUERY] != 0 else end, out, at)
     return _put_common(codec, _BLANK, out, at)
 
@@ -292,7 +285,7 @@ def _put_head(codec: CoinbaseCodec, time_end: int, message_end: int, out: NDArra
     message = codec.message
     at = _put_common(codec, _HOST, out, at)
     at = _put_common(codec, _TIMESTAMP, out, at)
-    at = _put(message, time_end, out, at)
+    at = put_bytes(message, 0, time_end, out, at)
     at = _put_common(codec, _SIGN, out, at)
     digest = message_end
     hmac_sha256(codec.key, message, 0, message_end, codec.scratch, message, digest)

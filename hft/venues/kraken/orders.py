@@ -26,7 +26,7 @@ from hft.venues.kraken.limits import new_limits
 from hft.venues.kraken.private_tables import PrivateTables, new_private_tables
 from hft.venues.outcomes import Encoded
 from hft.venues.symbols import Symbols, new_symbols, packed
-from hft.venues.text import put_decimal, put_hex
+from hft.venues.text import put_bytes, put_decimal, put_hex
 from shm.jit import njit
 
 #: Self-trade preventions that the venue has.
@@ -167,7 +167,7 @@ def encode(
         at = _put_piece(codec, _TOKEN, out, at + 2)
     else:
         return _NOT_EXPRESSIBLE
-    at = _put(codec.token, codec.words[TOKEN_BYTES], out, at)
+    at = put_bytes(codec.token, 0, codec.words[TOKEN_BYTES], out, at)
     at = _put_piece(codec, _REQUEST, out, at)
     at = put_decimal(as_int(orders[i]["order_id"]), 0, out, at)
     out[at] = _CLOSE_BRACE
@@ -186,15 +186,8 @@ def _variant(tif: int, flags: int) -> int:
 
 
 @njit
-def _put(source: NDArray[Any], size: int, out: NDArray[Any], at: int) -> int:
-    for k in range(size):
-        out[at + k] = source[k]
-    return at + size
-
-
-@njit
 def _put_piece(codec: KrakenCodec, piece: int, out: NDArray[Any], at: int) -> int:
-    return _put(codec.pieces[piece], codec.piece_bytes[piece], out, at)
+    return put_bytes(codec.pieces[piece], 0, codec.piece_bytes[piece], out, at)
 
 
 @njit
@@ -203,7 +196,7 @@ def _put_new(codec: KrakenCodec, orders: NDArray[Any], i: int, wire_id: int, out
     variant = _variant(as_int(orders[i]["tif"]), as_int(orders[i]["flags"]))
     if variant < 0:
         return -1
-    at = _put(codec.heads[row, side, variant], codec.head_bytes[row, side, variant], out, at)
+    at = put_bytes(codec.heads[row, side, variant], 0, codec.head_bytes[row, side, variant], out, at)
     at = _put_numbers(codec, orders, i, out, at)
     at = _put_piece(codec, _CLIENT, out, at)
     at = put_hex(wire_id, out, at)

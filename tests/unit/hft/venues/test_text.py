@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from hft.venues.text import HEX_BYTES, put_decimal, put_hex, read_hex
+from hft.venues.text import HEX_BYTES, put_bytes, put_decimal, put_hex, read_hex
 
 SEED = 20_260_101
 
@@ -54,3 +54,10 @@ def test_decimals_of_every_length_and_place_are_written_digit_by_digit() -> None
         assert written(put_decimal, units, decimals).decode() == expected, (units, decimals)
     for units in [10**k + d for k in range(19) for d in (-1, 0, 1)]:
         assert written(put_decimal, units, 0).decode() == str(units)
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 0), (3, 3), (0, 1), (5, 12), (0, 40), (7, 40)])
+def test_bytes_are_written_where_they_belong_and_nowhere_else(start: int, end: int) -> None:
+    source, out = np.arange(1, 41, dtype=np.uint8), np.zeros(64, np.uint8)
+    assert put_bytes(source, start, end, out, 9) == 9 + end - start
+    assert out.tobytes() == bytes(9) + source[start:end].tobytes() + bytes(64 - 9 - end + start)
