@@ -8,6 +8,7 @@ events end in the same state:
 - UNKNOWN is full exposure. It ends by evidence only: a status, a fill, or two answers NOT_FOUND that were given after the
   request can no longer arrive (`WINDOW_NS`). An order that the venue said was live has arrived: then it is enough that what
   asks could have known of it (`ACK_TIMEOUT_NS`).
+- A cancel of which nothing is heard is asked for. An order that still works then is no longer PENDING_CANCEL: CANCEL_REJECTED for TIMEOUT.
 - An order changed in place keeps its first id on the wire; `NEXT` leads from there to the order that it is now. What the venue counts
   as filled under that id is the sum over all of them, so `BASE_LOTS` of earlier ones are taken off. A fill that was on its way when the
   order was changed leaves less of the later one, which then ends without being filled in full.
@@ -64,7 +65,8 @@ _SAYS_NOT_FOUND, _SAYS_UNKNOWN = int(VenueEventKind.NOT_FOUND), int(VenueEventKi
 _SAYS_THROTTLED = int(VenueEventKind.THROTTLED)
 _STATE_UNKNOWN, _STATE_FILLED = int(OrderState.UNKNOWN), int(OrderState.FILLED)
 _STATE_CANCELED, _STATE_EXPIRED, _STATE_REJECTED = int(OrderState.CANCELED), int(OrderState.EXPIRED), int(OrderState.REJECTED)
-_UNKNOWN_ORDER = int(VenueReason.UNKNOWN_ORDER)
+_STATE_PENDING_CANCEL = int(OrderState.PENDING_CANCEL)
+_UNKNOWN_ORDER, _TIMEOUT = int(VenueReason.UNKNOWN_ORDER), int(VenueReason.TIMEOUT)
 
 
 @njit
@@ -295,6 +297,11 @@ def _on_status(book: LiveOrders, slot: int, events: NDArray[Any], i: int, now_ns
         return _on_end(book, slot, _CANCELED, events, i, now_ns, reports, k)
     missing = is_working(row["state"]) and (cum_lots > row["cum_lots"] or state == _STATE_FILLED)
     book.live[slot, ASK] = 1 if missing else 0
+    if row["state"] == _STATE_PENDING_CANCEL and now_ns - row["changed_ns"] > book.words[ACK_TIMEOUT_NS]:
+        # It works although its cancel had time: that was lost. Should it arrive yet, the order ends as it would have.
+        begin_told(book, slot, _CANCEL_REJECTED, events, i, now_ns, reports, k)
+        reports[k]["reason"] = _TIMEOUT
+        k = finish_told(book, slot, reports, k)
     return k
 
 

@@ -358,6 +358,34 @@ def test_a_stuck_cancel_is_asked_for() -> None:
     assert question(desk.book, 100 + TIMEOUT_NS) == -1 and question(desk.book, 101 + TIMEOUT_NS) == slot
 
 
+@pytest.mark.parametrize(("filled", "state"), [(0, OrderState.NEW), (40, OrderState.PARTIALLY_FILLED)])
+def test_a_cancel_that_was_lost_leaves_an_order_that_works_and_can_be_canceled_again(filled: int, state: OrderState) -> None:
+    desk = Desk()
+    desk.say(SAYS.ACK)
+    if filled:
+        desk.trade(1, filled)
+    slot = slot_now(desk.book, FIRST)
+    desk._note(begin_cancel(desk.book, slot, 100, desk.events, desk.reports))
+    for now_ns, reports in ((100 + TIMEOUT_NS, 0), (101 + TIMEOUT_NS, 1), (102 + TIMEOUT_NS, 0)):
+        desk.now_ns = now_ns
+        assert desk.say(SAYS.STATUS, state=state, cum_lots=filled) == reports, now_ns
+    assert desk.told[-1] == (FIRST, ReportKind.CANCEL_REJECTED, 0) and desk.reports[0]["reason"] == VenueReason.TIMEOUT
+    assert desk.state() is state and question(desk.book, 10_000) == -1
+    assert desk._note(begin_cancel(desk.book, slot, 10_000, desk.events, desk.reports)) == 1
+    desk.say(SAYS.CANCELED)
+    assert desk.state() is OrderState.CANCELED
+
+
+def test_a_cancel_that_arrives_after_all_ends_the_order() -> None:
+    desk = Desk()
+    desk.say(SAYS.ACK)
+    desk._note(begin_cancel(desk.book, slot_now(desk.book, FIRST), 100, desk.events, desk.reports))
+    desk.now_ns = 101 + TIMEOUT_NS
+    desk.say(SAYS.STATUS, state=OrderState.NEW, cum_lots=0)
+    desk.say(SAYS.CANCELED)
+    assert desk.state() is OrderState.CANCELED
+
+
 def test_what_never_left_is_not_sent() -> None:
     desk = Desk()
     slot = slot_now(desk.book, FIRST)
