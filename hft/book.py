@@ -103,12 +103,49 @@ def set_level(book: Book, side: int, price_ticks: int, qty_lots: int) -> int:
 @njit
 def apply_levels(book: Book, records: NDArray[Any], first: int, count: int) -> int:
     """Set the levels of `count` LEVEL records from `first` on. Returns 0, or the code of the first that was refused."""
-    for i in range(first, first + count):
-        side = BUY if records[i]["flags"] & BID_FLAG else SELL
-        code = set_level(book, side, records[i]["price_ticks"], records[i]["qty_lots"])
-        if code != 0:
-            return code
+    last = first + count
+    i = first
+    while i < last:
+        i = _set_near_run(book, records, i, last)
+        if i < last:
+            side = BUY if records[i]["flags"] & BID_FLAG else SELL
+            code = set_level(book, side, records[i]["price_ticks"], records[i]["qty_lots"])
+            if code != 0:
+                return code
+            i += 1
     return 0
+
+
+@njit
+def _set_near_run(book: Book, records: NDArray[Any], i: int, last: int) -> int:
+    """Set levels of one side from record `i` on, as long as they are good and within the window; the first that was not set, or `last`."""
+    state, bid = book.state, records[i]["flags"] & BID_FLAG
+    row = 0 if bid else 1
+    side = 1 - 2 * row
+    base, near, hint = state[row, BASE], state[row, NEAR], state[row, HINT]
+    if near + state[row, FAR] + last - i > book.far_keys.shape[1]:
+        return i
+    near_lots, near_words, near_sums = book.near_lots[row], book.near_words[row], book.near_sums[row]
+    while i < last and records[i]["flags"] & BID_FLAG == bid:
+        price_ticks, qty_lots = records[i]["price_ticks"], records[i]["qty_lots"]
+        if price_ticks <= 0 or qty_lots < 0 or price_ticks >= VALUE_LIMIT or qty_lots >= VALUE_LIMIT:
+            break
+        index = price_ticks * side - base
+        if index < 0 or index >= len(near_lots):
+            break
+        present = 1 if qty_lots > 0 else 0
+        near += present - (1 if near_lots[index] > 0 else 0)
+        near_lots[index] = qty_lots
+        word = index >> 5
+        bits = (near_words[word] & ~(1 << (index & 31))) | (present << (index & 31))
+        near_words[word] = bits
+        any_bits = 1 if bits != 0 else 0
+        near_sums[word >> 5] = (near_sums[word >> 5] & ~(1 << (word & 31))) | (any_bits << (word & 31))
+        hint = max(hint, index * present)
+        i += 1
+    state[row, NEAR] = near
+    state[row, HINT] = hint
+    return i
 
 
 @njit

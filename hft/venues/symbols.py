@@ -8,11 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hft.crc32c import word_at
 from hft.records import INSTRUMENT
-from hft.venues.json_bytes import is_text
+from hft.units import as_int
+from hft.venues.json_bytes import byte_at, is_text
 from shm.jit import njit
 
 SYMBOL_BYTES_MAX = 64
+_WORD_BYTES = 8
 
 
 class Symbols(NamedTuple):
@@ -21,6 +24,7 @@ class Symbols(NamedTuple):
     texts: NDArray[Any]  #: uint8[symbols, 64]
     sizes: NDArray[Any]  #: int64[symbols]: bytes of each
     rows: NDArray[Any]  #: int64[symbols] -> instrument row
+    tails: NDArray[Any]  #: int64[symbols]: the last eight bytes of each, see `_tail`
     slots: NDArray[Any]  #: int64[power of two]: hash -> symbol + 1, or 0
 
 
@@ -44,12 +48,13 @@ def new_symbols(instruments: NDArray[Any], symbols: Sequence[str], rows: Sequenc
             raise ValueError(f"instrument {row}: tick_units and lot_units must be positive, decimals 0 to 18")
     slots = np.zeros(max(16, 1 << (4 * len(encoded)).bit_length()), np.int64)
     texts, sizes = packed(encoded, SYMBOL_BYTES_MAX)
-    for i, symbol in enumerate(encoded):
-        slot = _hash(texts[i], 0, len(symbol)) & (len(slots) - 1)
+    tails = np.array([_tail(texts[i], 0, len(symbol)) for i, symbol in enumerate(encoded)], np.int64)
+    for i in range(len(encoded)):
+        slot = _hash(int(tails[i])) & (len(slots) - 1)
         while slots[slot]:
             slot = (slot + 1) & (len(slots) - 1)
         slots[slot] = i + 1
-    return Symbols(texts, sizes, np.array(rows, np.int64), slots)
+    return Symbols(texts, sizes, np.array(rows, np.int64), tails, slots)
 
 
 def packed(texts: Sequence[bytes], width: int) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -64,18 +69,35 @@ def packed(texts: Sequence[bytes], width: int) -> tuple[NDArray[Any], NDArray[An
 def find_symbol(symbols: Symbols, data: NDArray[Any], start: int, end: int) -> int:
     """The instrument row of the symbol whose bytes are `data[start:end]`, or -1."""
     mask = len(symbols.slots) - 1
-    slot = _hash(data, start, end) & mask
+    size = end - start
+    tail = _tail(data, start, end)
+    slot = _hash(tail) & mask
     while symbols.slots[slot] != 0:
         i = symbols.slots[slot] - 1
-        if is_text(data, start, end, symbols.texts[i, : symbols.sizes[i]]):
+        same = symbols.tails[i] == tail and symbols.sizes[i] == size
+        if same and (size <= _WORD_BYTES or is_text(data, start, end, symbols.texts[i, :size])):
             return symbols.rows[i]
         slot = (slot + 1) & mask
     return -1
 
 
 @njit
-def _hash(data: NDArray[Any], start: int, end: int) -> int:
-    value = 0
+def _tail(data: NDArray[Any], start: int, end: int) -> int:
+    """The last eight bytes of a text as a word, the last one highest; of a shorter text all bytes, in the lowest ones."""
+    size = end - start
+    if size <= 0:
+        return 0
+    if end >= _WORD_BYTES:
+        word = as_int(word_at(data, end - _WORD_BYTES))
+        return word if size >= _WORD_BYTES else (word >> (64 - 8 * size)) & ((1 << 8 * size) - 1)
+    word = as_int(0)
     for i in range(start, end):
-        value = (value * 31 + int(data[i])) & 0xFFFFFFF
-    return value ^ (value >> 7)
+        word |= byte_at(data, i) << 8 * (i - start)
+    return word
+
+
+@njit
+def _hash(tail: int) -> int:
+    folded = tail ^ (tail >> 32)
+    folded ^= folded >> 16
+    return folded ^ (folded >> 7)

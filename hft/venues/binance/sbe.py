@@ -28,6 +28,8 @@ ABSENT = -(1 << 63)
 
 _POWERS = np.array([10**i for i in range(19)], np.int64)
 _POWER_MAX = len(_POWERS) - 1
+#: The largest mantissa that a power of ten may multiply.
+_MANTISSA_MAX = UNITS_MAX // _POWERS
 
 
 @njit
@@ -82,10 +84,10 @@ def step_scale(exponent: int, decimals: int, step_units: int) -> tuple[int, int,
     if power < -_POWER_MAX or power > _POWER_MAX:
         return as_int(1), as_int(1), as_int(-1)
     if power >= 0:
-        return _POWERS[power], as_int(step_units), UNITS_MAX // _POWERS[power]
-    if step_units > UNITS_MAX // _POWERS[-power]:
+        return as_int(_POWERS[power]), as_int(step_units), as_int(_MANTISSA_MAX[power])
+    if step_units > _MANTISSA_MAX[-power]:
         return as_int(1), as_int(1), as_int(-1)
-    return as_int(1), step_units * _POWERS[-power], as_int(UNITS_MAX)
+    return as_int(1), step_units * as_int(_POWERS[-power]), as_int(UNITS_MAX)
 
 
 @njit
@@ -94,5 +96,7 @@ def to_steps(mantissa: int, factor: int, divisor: int, mantissa_max: int) -> tup
     if mantissa < 0 or mantissa > mantissa_max:
         return -1, 0
     units = mantissa * factor
+    if divisor == 1:
+        return units, 0
     steps = units // divisor
     return steps, 1 if steps * divisor != units else 0

@@ -174,6 +174,7 @@ def _read_book(
     last_id, instrument = found[_LAST_ID], found[_INSTRUMENT]
     if read_u16(data, bids + 2) + read_u16(data, asks + 2) > len(out):
         return _NO_ROOM
+    whole = price_divisor == 1 and qty_divisor == 1
     n = 0
     for side in range(2):
         at = asks if side else bids
@@ -181,6 +182,16 @@ def _read_book(
         count = read_u16(data, at + 2)
         at += GROUP16_BYTES
         for _ in range(count):
+            if whole:
+                price, size = read_i64(data, at), read_i64(data, at + 8)
+                # Negative if any of them is: a price or a size out of bounds.
+                if price | (price - 1) | (price_max - price) | size | (qty_max - size) < 0:
+                    return _MALFORMED
+                ticks, lots = price * price_factor, size * qty_factor
+                write_record(out, n, _LEVEL, 0 if side else _BID, instrument, received_ns, exchange_ns, last_id, ticks, lots)
+                n += 1
+                at += block
+                continue
             ticks, rest = to_steps(read_i64(data, at), price_factor, price_divisor, price_max)
             lots = _lots(scanner, read_i64(data, at + 8), qty_factor, qty_divisor, qty_max)
             if ticks <= 0 or rest != 0 or lots < 0:

@@ -253,3 +253,36 @@ def test_books_of_many_instruments_do_not_touch_each_other() -> None:
     set_level(book_at(books, 1), BUY, 7, 2)
     assert [int(best_ticks(book_at(books, i), BUY)) for i in range(3)] == [0, 7, 0]
     assert best_lots(book_at(books, 1), BUY) == 2
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_apply_levels_leaves_what_setting_each_level_leaves(seed: int) -> None:
+    rng = random.Random(seed)
+    one, other = new_book(64, near_ticks=1024), new_book(64, near_ticks=1024)
+    records = np.zeros(32, MARKET)
+    codes = set()
+    for step in range(STEPS // 20):
+        middle = 50_000 + step * rng.randint(-2, 2)
+        count = rng.randrange(33)
+        bid = rng.random() < 0.5
+        for record in records[:count]:
+            bid = bid if rng.random() < 0.9 else not bid
+            record["flags"] = int(MarketFlag.BID) if bid else 0
+            record["price_ticks"] = middle - (1 if bid else -1) * int(rng.paretovariate(rng.choice((0.3, 1.0)))) % 40_000
+            record["qty_lots"] = rng.choice((0, rng.randint(1, 9)))
+            if rng.random() < 0.002:
+                record["price_ticks"], record["qty_lots"] = rng.choice(((0, 1), (-5, 1), (5, -1), (VALUE_LIMIT, 1), (5, VALUE_LIMIT)))
+        first = rng.randrange(count + 1)
+        code = 0
+        for record in records[first:count]:
+            code = set_level(other, BUY if record["flags"] & MarketFlag.BID else SELL, int(record["price_ticks"]), int(record["qty_lots"]))
+            if code != 0:
+                break
+        codes.add(int(code))
+        assert apply_levels(one, records, first, count - first) == code, f"seed {seed} step {step}"
+        for name, array in one._asdict().items():
+            assert array.tobytes() == getattr(other, name).tobytes(), f"seed {seed} step {step}: {name}"
+        if code != 0:
+            clear(one)
+            clear(other)
+    assert codes == {0, MALFORMED, BOOK_FULL}, f"seed {seed}: {codes}"

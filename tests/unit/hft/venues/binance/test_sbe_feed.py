@@ -221,6 +221,31 @@ def test_diff_with_more_levels_than_there_is_room_for_makes_its_book_invalid() -
     assert kinds(desk.frame(depth(11, 11, [("99.00", "1.0")] * 4))) == ["INVALID"]
 
 
+@pytest.mark.parametrize("exponents", [(-2, -8), (-2, -5), (0, 0), (-8, -8), (-4, -5), (16, 10), (17, 11)])
+def test_mantissas_at_their_bounds_are_read_or_refused_alike(exponents: tuple[int, int]) -> None:
+    table = instruments(rows=2)
+    scanner, out = new_sbe_scanner(table, SYMBOLS), np.zeros(4, MARKET)
+    ends = {0, 1, 2**62 // 10**18, 2**62 - 1, 2**62, 2**62 + 1, 2**63 - 1, 10**6, 10**8}
+    mantissas = sorted({sign * end + step for end in ends for step in (-1, 0, 1) for sign in (-1, 1)} | {-(2**63), -(2**63) + 1})
+    root = struct.pack("<qqqbb", 1_800_000_000_000_000, 11, 11, *exponents)
+    taken = 0
+    for price_mantissa in (m for m in mantissas if -(2**63) <= m < 2**63):
+        for size in (m for m in mantissas if -(2**63) <= m < 2**63):
+            level = struct.pack("<HHqqHH", 16, 1, price_mantissa, size, 16, 0)
+            frame = message(10_003, root, level, "BTCUSDT")
+            data: Any = np.frombuffer(bytearray(frame), np.uint8)
+            kind = FrameKind(scan_sbe(scanner, data, 0, len(data), 7, out))
+            try:
+                wanted = expected(frame, table, SYMBOLS)
+            except Refused:
+                assert kind == FrameKind.MALFORMED, (exponents, price_mantissa, size)
+                continue
+            assert kind == FrameKind.DEPTH and wanted[0] == "DEPTH", (exponents, price_mantissa, size)
+            assert [tuple(int(r[name]) for name in FIELDS) for r in out[:1]] == wanted[3], (exponents, price_mantissa, size)
+            taken += 1
+    assert (taken > 0) == (exponents[0] <= 16 and exponents[1] <= 10)
+
+
 def test_scanner_reads_what_the_naive_reader_reads_through_every_mutation() -> None:
     rng = random.Random(5)
     table = instruments(rows=2)
