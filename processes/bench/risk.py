@@ -65,6 +65,10 @@ def account(working: int = WORKING) -> RiskState:
     firm["gross_max_e8"] = firm["daily_loss_max_e8"] = 10_000_000 * E8
     firm["intent_age_max_ns"] = firm["send_age_max_ns"] = 50_000_000
     firm["strategy_rate_per_s"] = firm["firm_rate_per_s"] = 1000
+    limits["move_max_bp"], limits["move_window_ns"] = 300, 60_000_000_000
+    firm["drawdown_max_e8"] = firm["loss_rate_max_e8"] = 10_000_000 * E8
+    firm["fills_max"] = firm["rejects_max"] = firm["unknown_orders_max"] = 1000
+    firm["fills_window_ns"] = firm["rejects_window_ns"] = firm["loss_rate_window_ns"] = 60_000_000_000
     state = new_state(instruments, limits, firm, venues=1, strategies=1, epoch=_EPOCH)
     state.approved[:] = 1
     state.allowed[:] = 1
