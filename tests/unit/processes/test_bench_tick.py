@@ -54,7 +54,9 @@ def few(bench: Bench, frames: int) -> Load:
 def read(end: socket.socket, length: int) -> bytes:
     data = b""
     while len(data) < length:
-        data += end.recv(length - len(data))
+        part = end.recv(length - len(data))
+        assert part, f"the peer ended the connection after {len(data)} of {length} bytes"
+        data += part
     return data
 
 
@@ -63,15 +65,17 @@ def read(end: socket.socket, length: int) -> bytes:
 def test_the_peer_answers_each_order_by_its_id(path: VenuePath, tmp_path: Path) -> None:
     bench = bench_of(path, tmp_path)
     load = few(bench, FRAMES)
+    identities = [f"{n + 1:016x}".encode()[-bench.order.id_bytes :] if bench.order.id_bytes else b"" for n in range(FRAMES)]
+    # Before the peer waits for them: the first one compiles a kernel.
+    orders = [order_on_the_wire(bench.order, identity) for identity in identities]
     with connections(bench.path.connections) as (ours, theirs), Peer(bench, load, theirs) as peer:
         for end in (ours.market, *ours.orders):
             end.settimeout(DEADLINE_S)
         peer.go()
-        for n in range(FRAMES):
+        for n, identity in enumerate(identities):
             assert read(ours.market, load.frames.frame_bytes)[0] == 0x81
-            identity = f"{n + 1:016x}".encode()[-bench.order.id_bytes :] if bench.order.id_bytes else b""
             asked = ours.orders[-n % len(ours.orders)]
-            asked.sendall(order_on_the_wire(bench.order, identity))
+            asked.sendall(orders[n])
             assert read(asked, len(path.refusal)) == path.refusal.replace(len(identity) * NO_ID, identity)
         trips = peer.ended()
         assert len(trips) == FRAMES and (trips > 0).all()
@@ -81,13 +85,13 @@ def test_the_peer_answers_each_order_by_its_id(path: VenuePath, tmp_path: Path) 
 @with_compiler
 def test_a_frame_whose_order_does_not_come_is_told_and_the_next_one_sent(tmp_path: Path) -> None:
     bench = bench_of(PATHS["coinbase"], tmp_path)
-    load = few(bench, 2)
+    load, order = few(bench, 2), order_on_the_wire(bench.order, b"")
     with connections(bench.path.connections) as (ours, theirs), Peer(bench, load, theirs) as peer:
         for end in (ours.market, *ours.orders):
             end.settimeout(DEADLINE_S)
         peer.go()
         read(ours.market, 2 * load.frames.frame_bytes)
-        ours.orders[0].sendall(order_on_the_wire(bench.order, b""))
+        ours.orders[0].sendall(order)
         read(ours.orders[0], len(bench.path.refusal))
         missed, trip = peer.ended()
     assert missed == -1 and trip > 0
