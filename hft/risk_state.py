@@ -2,7 +2,9 @@
 
 `on_top` and `apply_report` are the only ways in from outside, `hft.risk.approve` the one from inside. Exposure and P&L of
 each instrument in the base currency are kept up to date here, so that a check reads sums instead of walking instruments.
-The breakers are told of marks, P&L, fills and rejects. Whatever cannot be valued (no mark, no rate, out of range) is counted as missing, and while anything is missing the sums
+The breakers are told of marks, P&L, fills and rejects.
+
+Whatever cannot be valued (no mark, no rate, out of range) is counted as missing, and while anything is missing the sums
 refuse.
 """
 

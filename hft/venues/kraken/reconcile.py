@@ -1,9 +1,9 @@
 """Kraken reconciliation: what the venue holds of the account, gathered from REST answers into one snapshot.
 
-The private stream begins with open orders and the newest 50 fills. Where those reach back far enough, only BalanceEx is asked, which says
-what orders hold; else OpenOrders and TradesHistory (newest first, 50 an answer) too. Trade ids here are 62 bits of the venue's own and have no order, so
-fills are asked for back to a time; whoever takes them knows which are new. Fills name the venue's id of their order: open orders say
-whose that is, and the others are asked for, 50 at once.
+The private stream begins with open orders and the newest 50 fills. Where those reach back far enough, only BalanceEx is asked, which
+says what orders hold; else OpenOrders and TradesHistory (newest first, 50 an answer) too. Trade ids here are 62 bits of the venue's
+own and have no order, so fills are asked for back to a time; whoever takes them knows which are new. Fills name the venue's id of
+their order: open orders say whose that is, and the others are asked for, 50 at once.
 """
 
 from __future__ import annotations
