@@ -395,8 +395,12 @@ def test_connections_that_replace_each_other_leave_one_capture_without_gap_or_re
 ) -> None:
     monkeypatch.setattr(standby, "OVERLAP_NS", 200_000_000)
 
+    replaced_before_books: list[int] = []
+
     def is_enough(recorder: Recorder) -> bool:
-        return recorder.counts["replaced"] >= 6 and recorder.counts["snapshots"] >= 2
+        if recorder.counts["snapshots"] >= 2 and not replaced_before_books:
+            replaced_before_books.append(recorder.counts["replaced"])
+        return bool(replaced_before_books) and recorder.counts["replaced"] >= replaced_before_books[0] + 6
 
     life_ns = standby.REPLACE_BEFORE_NS + 200_000_000
     recorder = recorded_of_a_simulator("binance", ("BTCUSDT", "ETHUSDT"), tmp_path, SegmentLimits(), is_enough, life_ns)
