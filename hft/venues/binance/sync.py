@@ -182,11 +182,11 @@ def on_diff(
         count = _catch_up(feed, instrument, book, exchange_ns, received_ns, out, count)
         if count < 0:
             return invalidate_book(feed, instrument, MALFORMED_BOOK, received_ns, out)
-    if crossed(book):
-        return invalidate_book(feed, instrument, _CROSSED, received_ns, out)
-    if not _agrees(feed, instrument, book, received_ns):
-        return invalidate_book(feed, instrument, _GAP, received_ns, out)
     write_top(feed, instrument, book, received_ns, exchange_ns, out, count)
+    if 0 < out[count]["ask_ticks"] <= out[count]["price_ticks"]:
+        return invalidate_book(feed, instrument, _CROSSED, received_ns, out)
+    if not _agrees(feed, instrument, out, count, received_ns):
+        return invalidate_book(feed, instrument, _GAP, received_ns, out)
     return count + 1
 
 
@@ -273,8 +273,8 @@ def _buffer(feed: SyncFeed, instrument: int, first_id: int, last_id: int, out: N
 
 
 @njit
-def _agrees(feed: SyncFeed, instrument: int, book: Book, now_ns: int) -> bool:
-    """Compare the best levels with the newest quote at or before the book's id; False on the second mismatch in a row."""
+def _agrees(feed: SyncFeed, instrument: int, out: NDArray[Any], top: int, now_ns: int) -> bool:
+    """Compare the TOP record `out[top]` with the newest quote at or before the book's id; False on the second mismatch in a row."""
     state = feed.state[instrument]
     before = state[QUOTE_NEXT]
     while state[QUOTE_NEXT] < state[QUOTE_HEAD] and feed.quotes[instrument, state[QUOTE_NEXT] & (QUOTES - 1), 0] <= state[LAST_ID]:
@@ -286,8 +286,8 @@ def _agrees(feed: SyncFeed, instrument: int, book: Book, now_ns: int) -> bool:
     some_missing = feed.words[QUOTES_CULLED] != 0 or now_ns < feed.words[OVERLAP_UNTIL_NS]
     if some_missing and quote[0] != state[LAST_ID]:
         return True
-    bids_agree = quote[1] == best_ticks(book, _BUY) and quote[2] == best_lots(book, _BUY)
-    if bids_agree and quote[3] == best_ticks(book, _SELL) and quote[4] == best_lots(book, _SELL):
+    bids_agree = quote[1] == out[top]["price_ticks"] and quote[2] == out[top]["qty_lots"]
+    if bids_agree and quote[3] == out[top]["ask_ticks"] and quote[4] == out[top]["ask_lots"]:
         state[MISMATCHES] = 0
         return True
     add(feed.counters, FeedCounter.QUOTE_MISMATCHES, 1)
