@@ -28,6 +28,7 @@ from hft.ladder import (
     new_book,
     new_books,
     next_key,
+    set_far,
     set_near,
     set_slowly,
 )
@@ -106,7 +107,7 @@ def apply_levels(book: Book, records: NDArray[Any], first: int, count: int) -> i
     last = first + count
     i = first
     while i < last:
-        i = _set_near_run(book, records, i, last)
+        i = _set_run(book, records, i, last)
         if i < last:
             side = BUY if records[i]["flags"] & BID_FLAG else SELL
             code = set_level(book, side, records[i]["price_ticks"], records[i]["qty_lots"])
@@ -117,22 +118,29 @@ def apply_levels(book: Book, records: NDArray[Any], first: int, count: int) -> i
 
 
 @njit
-def _set_near_run(book: Book, records: NDArray[Any], i: int, last: int) -> int:
-    """Set levels of one side from record `i` on, as long as they are good and within the window; the first that was not set, or `last`."""
+def _set_run(book: Book, records: NDArray[Any], i: int, last: int) -> int:
+    """Set levels of one side from record `i` on, while they are good and the window can stay; the first that was not set, or `last`."""
     state, bid = book.state, records[i]["flags"] & BID_FLAG
     row = 0 if bid else 1
     side = 1 - 2 * row
     base, near, hint = state[row, BASE], state[row, NEAR], state[row, HINT]
     if near + state[row, FAR] + last - i > book.far_keys.shape[1]:
         return i
+    stays = near > 0 and hint >= book.near_lots.shape[1] // 4
     near_lots, near_words, near_sums = book.near_lots[row], book.near_words[row], book.near_sums[row]
     while i < last and records[i]["flags"] & BID_FLAG == bid:
         price_ticks, qty_lots = records[i]["price_ticks"], records[i]["qty_lots"]
         if price_ticks <= 0 or qty_lots < 0 or price_ticks >= VALUE_LIMIT or qty_lots >= VALUE_LIMIT:
             break
         index = price_ticks * side - base
-        if index < 0 or index >= len(near_lots):
+        if index >= len(near_lots):
             break
+        if index < 0:
+            if not stays:
+                break
+            set_far(book, row, price_ticks * side, qty_lots)
+            i += 1
+            continue
         present = 1 if qty_lots > 0 else 0
         near += present - (1 if near_lots[index] > 0 else 0)
         near_lots[index] = qty_lots

@@ -125,7 +125,7 @@ def set_slowly(book: Book, row: int, key: int, qty_lots: int) -> int:
         _move_window(book, row, state[row, BASE] + state[row, HINT])
     index = key - state[row, BASE]
     if index < 0:
-        _set_far(book, row, key, qty_lots)
+        set_far(book, row, key, qty_lots)
     elif index < near_ticks:
         set_near(book, row, index, qty_lots)
     return 0
@@ -156,7 +156,7 @@ def _move_window(book: Book, row: int, best: int) -> None:
 
 
 @njit
-def _set_far(book: Book, row: int, key: int, qty_lots: int) -> None:
+def set_far(book: Book, row: int, key: int, qty_lots: int) -> None:
     keys, lots = book.far_keys[row], book.far_lots[row]
     count = book.state[row, FAR]
     at = _find(keys, count, key)

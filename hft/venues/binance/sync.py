@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hft.book import Book, apply_levels, best_lots, best_ticks, book_at, clear, crossed, set_level
+from hft.book import Book, apply_levels, book_at, clear, crossed, set_level
 from hft.counters import FeedCounter
 from hft.records import InvalidReason, MarketFlag, MarketKind, Side
 from hft.venues.book_feed import (
