@@ -54,6 +54,7 @@ class Engine(Struct, frozen=True, kw_only=True):
     mode: Literal["paper", "live"]  #: "paper": fills from the matching kernel or a local simulator; "live": real orders
     journal_file_mb: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 32  #: size of one journal file, allocated in full
     heartbeat_timeout_ms: Milliseconds = 2000  #: a process that has not beaten for this long is killed, and a new epoch begins
+    restarts_max: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 5  #: so many restarts within a minute are a crash loop: the engine stops
 
 
 class Simulator(Struct, frozen=True, kw_only=True):

@@ -15,6 +15,12 @@ from hft.tables import Tables
 from processes.instance import Instance
 from processes.logs import log
 
+#: (instrument row, trade id), by which a fill is booked once.
+Trade = tuple[int, int]
+
+#: Trades that a new epoch is told of; no venue's answer about fills goes back so far.
+REMEMBERED = 4096
+
 _MAKES_ORDER = (IntentKind.NEW, IntentKind.REPLACE)
 _ENDED = (OrderState.FILLED, OrderState.CANCELED, OrderState.EXPIRED, OrderState.REJECTED)
 
@@ -30,17 +36,35 @@ def empty_positions(tables: Tables) -> NDArray[Any]:
 
 def recover_positions(instance: Instance, tables: Tables, session: int, epoch: int) -> NDArray[Any]:
     """Positions after every fill that the executions journaled in epochs [session, epoch)."""
-    rows = empty_positions(tables)
+    since, begun = _newest_beginning(instance, "risk", session, epoch)
+    rows = unpack_rows(begun["positions"]) if begun else empty_positions(tables)
     count = len(tables.instruments)
-    for earlier in instance.sessions():
-        if not session <= earlier < epoch:
-            continue
+    for earlier in _epochs(instance, since, epoch):
         for venue in tables.venues:
             for report in fills_of(instance, venue, earlier):
                 instrument, strategy = int(report[0]["instrument"]), int(report[0]["strategy"])
                 for row in (instrument, (1 + strategy) * count + instrument):
                     apply_fill(rows, row, tables.instrument_rows, report, 0)
     return rows
+
+
+def _epochs(instance: Instance, first: int, end: int) -> list[int]:
+    """The epochs in [first, end) that have journals, oldest first."""
+    return [epoch for epoch in instance.sessions() if first <= epoch < end]
+
+
+def _newest_beginning(instance: Instance, stage: str, session: int, epoch: int) -> tuple[int, dict[str, Any]]:
+    """The newest of the epochs [session, epoch) whose journal of `stage` says what it began with, and what; (session, {}) if none does.
+
+    Whatever came before that is in it, so that a long session recovers as fast as a short one.
+    """
+    for earlier in reversed(_epochs(instance, session, epoch)):
+        if not any(instance.journal_folder(earlier).glob(f"{stage}.*.journal")):
+            continue
+        for entry in JournalReader(instance.journal_folder(earlier), stage, earlier).poll()[:1]:
+            if entry.kind == JournalKind.SESSION:
+                return earlier, entry.json()
+    return session, {}
 
 
 def warm_recovery(tables: Tables) -> None:
@@ -50,11 +74,13 @@ def warm_recovery(tables: Tables) -> None:
     apply_fill(empty_positions(tables), 0, tables.instrument_rows, report, 0)
 
 
-def known_trades(instance: Instance, venue: str, session: int, epoch: int) -> set[tuple[int, int]]:
-    """(instrument row, trade id) of every fill at a venue that epochs [session, epoch) journaled."""
-    epochs = [earlier for earlier in instance.sessions() if session <= earlier < epoch]
-    fills = (report[0] for earlier in epochs for report in fills_of(instance, venue, earlier))
-    return {(int(fill["instrument"]), int(fill["trade_id"])) for fill in fills}
+def known_trades(instance: Instance, venue: str, session: int, epoch: int) -> list[Trade]:
+    """The newest REMEMBERED fills at a venue that epochs [session, epoch) journaled, oldest first."""
+    since, begun = _newest_beginning(instance, f"execution.{venue}", session, epoch)
+    trades: list[Trade] = [(row, trade_id) for row, trade_id in begun.get("trades", ())]
+    for earlier in _epochs(instance, since, epoch):
+        trades += [(int(fill[0]["instrument"]), int(fill[0]["trade_id"])) for fill in fills_of(instance, venue, earlier)]
+    return trades[-REMEMBERED:]
 
 
 def fills_of(instance: Instance, venue: str, epoch: int) -> list[NDArray[Any]]:

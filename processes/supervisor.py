@@ -36,8 +36,8 @@ from processes.simulators import Simulators
 from processes.spawner import Spawner, make_spawner
 from shm.segment import Segment, process_start, reclaim
 
-#: A crash loop: this many restarts in this long, and the engine stops instead of flapping.
-RESTARTS_MAX, RESTARTS_WINDOW_S = 5, 60.0
+#: A crash loop: `engine.restarts_max` restarts in this long, and the engine stops instead of flapping.
+RESTARTS_WINDOW_S = 60.0
 START_TIMEOUT_S = 60.0
 DRAIN_TIMEOUT_S = 3.0
 TURN_S = 0.01
@@ -92,13 +92,32 @@ class Supervisor:
             raise EngineError(f"instance {self.instance.name!r} is already running (state in {self.instance.folder})") from error
 
     def _create(self) -> None:
-        self.epoch = self.session = next_epoch(self.instance.state_dir, self.config.engine.mode)
+        self.epoch = next_epoch(self.instance.state_dir, self.config.engine.mode)
+        self.session = self._unfinished_session() or self.epoch
         segment, self.words = attach.create_control(self.instance)
         self._tables = [segment, *segments.create_tables(self.instance, self.topology, len(self.tables.instruments))]
         self._rings = segments.create_rings(self.instance, self.topology, self.epoch)
         self.words[control.EPOCH] = self.epoch
         for word in latch_words(self.instance.read_kill(), self._describe()):
             self.words[word] = 1
+
+    def _unfinished_session(self) -> int | None:
+        """The session that an engine left when it ended without stopping: positions go on from its journals. None if there is none.
+
+        An account at a simulator ends with it, and trade ids begin again: its session does not go on.
+        """
+        before = self.instance.read_engine()
+        if before is None or before.get("state") == "STOPPED":
+            return None
+        venues = self.config.venues
+        gone = [name for name, one in self.config.execution.items() if isinstance(one, VenueExecution) and venues[name].simulator]
+        now = self._describe()
+        changed = [key for key in ("mode", "venues", "strategies", "instruments") if before.get(key) != now[key]]
+        if gone or changed:
+            log("session ends with its engine", session=before.get("session"), accounts_gone=gone, changed=changed)
+            return None
+        log("session goes on", session=before["session"], because="its engine ended without stopping")
+        return int(before["session"])
 
     def _launch(self) -> None:
         self.words[control.SUPERVISOR_BEAT] = time.monotonic_ns()
@@ -207,7 +226,7 @@ class Supervisor:
         self.restarts.append(now)
         while self.restarts[0] < now - RESTARTS_WINDOW_S:
             self.restarts.popleft()
-        return len(self.restarts) >= RESTARTS_MAX
+        return len(self.restarts) >= self.config.engine.restarts_max
 
     def _restart_once(self, gone: str) -> str | None:
         """New epoch, new rings: hot processes start again, feeds and portfolio keep their sockets and marks and switch."""

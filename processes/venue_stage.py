@@ -36,6 +36,7 @@ from processes.common import FIRM_CELL, VENUE_CELL, Common
 from processes.credentials import read_credentials
 from processes.http_line import new_http_line
 from processes.logs import log
+from processes.recovery import Trade
 from processes.resources import Resources, ScratchResources
 from processes.simulated_keys import simulated_credentials
 from processes.stages import ORDER_SLOTS, ReportingStage
@@ -81,8 +82,8 @@ class VenueStage(ReportingStage):
         self._has_snapshot = False
         self._offset_due_ns = 0
         self._utc_offset_ns = 0
-        #: trade ids known before this process began, by (instrument row, trade id): fills that are booked already
-        self.known_trades: set[tuple[int, int]] = set()
+        #: fills that were booked before this process began
+        self.known_trades: list[Trade] = []
         #: True when positions were recovered: fills that nobody booked yet are to be booked, not taken as the beginning
         self.continues = False
 
@@ -112,6 +113,9 @@ class VenueStage(ReportingStage):
     def _authorities(self) -> ssl.SSLContext | None:
         ca_file = self.config.venues[self.spec.subject].ca_file
         return None if ca_file is None else tls_context(Path(ca_file))
+
+    def session(self) -> dict[str, Any]:
+        return super().session() | {"trades": self.known_trades}
 
     def make_context(self, common: Common, resources: Resources) -> Context:
         tables, spec, section = self.tables, self.spec, self.section

@@ -1,11 +1,12 @@
-"""Campaign: has a simulated venue misbehave by a schedule while an engine trades there, and compares the two after each strike.
+"""Campaign: strikes a simulated venue, or the engine's processes, by a schedule while it trades there, and compares the two each time.
 
 A strike is over when it has healed, every book is valid, engine and venue agree on balances, positions and open orders at one moment
-of trading, and orders leave again. Then everything about it goes into the campaign's file, and the next one comes when it is due.
+of trading, and orders leave again. A strike on a process has healed when the engine runs again, in a new epoch. Then everything about it goes into the campaign's file, and the next one comes when it is due.
 """
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +26,7 @@ PULLED_MS = SILENCE_MS + ACK_TIMEOUT_MS
 #: How long a campaign waits for what must come, before it says that it did not. A message to strike comes when there is trading: at
 #: Kraken that may take until the REST counter has fallen.
 _STRIKE_S, _AGREE_S, _TRADE_S, _REST_S = 30.0, 45.0, 30.0, 30.0
-_LOOK_S = 0.03
+_LOOK_S, _EPOCH_LOOK_S = 0.03, 0.003
 
 Say = Callable[[str], None]
 
@@ -37,7 +38,7 @@ class Campaign:
         """`stopping` is asked before each strike, and whether to end before it."""
         self._subject, self._record, self._plan, self._say, self._stopping = subject, record, plan, say, stopping
         symbols = list(subject.tables.symbols)
-        self._planned = schedule(plan.venue, symbols, plan.seed, plan.seconds, plan.every_s)
+        self._planned = schedule(plan.venue, symbols, plan.seed, plan.seconds, plan.every_s, plan.faults)
         self._began = balances_of({"balances": {}})
         self._ledger: Ledger | None = None
 
@@ -75,7 +76,7 @@ class Campaign:
         for number, planned in enumerate(left, len(self._record.rows) + 1):
             due_s = planned.at_s + late_s
             self._await_turn(origin_s + due_s)
-            if not self._subject.running:
+            if not self._runs():
                 raise EngineError(f"the engine, or a process of it, ended before strike {number}; see {self._subject.folder}")
             # What was late stays late: strikes in a row would be another campaign than the one that was asked for.
             late_s += max(0.0, time.monotonic() - origin_s - due_s)
@@ -85,12 +86,15 @@ class Campaign:
             row = Row(number, strike.name, list(strike.faults), round(time.monotonic() - origin_s, 2))
             self._strike(ledger, strike, row)
             self._record.add(row)
-            times = f"healed {row.healed_ms}, valid {_text(row.valid_ms)}, pulled {_text(row.pulled_ms)}, agreed {_text(row.agreed_ms)} ms"
-            self._say(f"[{number}/{total}] {row.at_s:6.1f} s  {row.name:<34} {times}  {'; '.join(row.wrong + row.late) or 'equal'}")
+            self._say(f"[{number}/{total}] {row.at_s:6.1f} s  {row.name:<34} {_times(row)}  {'; '.join(row.wrong + row.late) or 'equal'}")
 
     def _await_turn(self, turn_s: float) -> None:
         """Wait until the clock says `turn_s`, or there is no reason to."""
-        await_until(lambda: time.monotonic() >= turn_s or self._stopping() or not self._subject.running, self._plan.seconds)
+        await_until(lambda: time.monotonic() >= turn_s or self._stopping() or not self._runs(), self._plan.seconds)
+
+    def _runs(self) -> bool:
+        """Whether the engine does, without having restarted where nothing was to make it."""
+        return self._subject.lives if self._plan.faults == "process" else self._subject.running
 
     def _strike(self, ledger: Ledger, strike: Strike, row: Row) -> None:
         ledger.poll()
@@ -101,7 +105,8 @@ class Campaign:
             self._subject.ask("/fault", fault)
         if strike.withdraws:
             self._subject.kill(strike.name)
-        healed_ns = self._heal(strike, began_ns, row)
+        befalls = strike.kills or strike.freezes
+        healed_ns = self._restart(ledger, strike, row) if befalls else self._heal(strike, began_ns, row)
         if strike.withdraws:
             self._subject.arm(f"{strike.name} has struck")
         row.healed_ms = round((healed_ns - began_ns) / 1e6)
@@ -115,11 +120,35 @@ class Campaign:
         count = len(ledger.sent_ids)
         if not await_until(lambda: self._has_sent(ledger, count + 1), _TRADE_S):
             row.wrong.append(f"no order left in {_TRADE_S:g} s")
+        orders = self._subject.account()["account"]["orders"]
+        ledger.poll()
+        row.doubled = max(0, orders - len(ledger.sent_ids))
+        if befalls:
+            row.trading_ms = round((ledger.first_sent_ns - began_ns) / 1e6) if ledger.first_sent_ns > began_ns else None
+        else:
+            self._measure(ledger, strike, row, marks, healed_ns)
+
+    def _measure(self, ledger: Ledger, strike: Strike, row: Row, marks: Marks, healed_ns: int) -> None:
         measure_books(row, ledger, marks, healed_ns, healed_ns if strike.cuts_orders else 0, time.monotonic_ns())
         if (row.valid_ms or 0) > VALID_MS:
             row.late.append(f"a book was valid {row.valid_ms} ms after healing")
         if (row.pulled_ms or 0) > PULLED_MS:
             row.late.append(f"a quote stood {row.pulled_ms} ms")
+
+    def _restart(self, ledger: Ledger, strike: Strike, row: Row) -> int:
+        """Have a process die, hang or sleep, and wait until the engine runs; when it did. What has begun since is followed."""
+        if strike.kills:
+            self._subject.signal(strike.kills, signal.SIGKILL)
+        else:
+            self._subject.signal(strike.freezes, signal.SIGSTOP)
+        if strike.lasts_ms:
+            await_until(self._subject.has_restarted, strike.lasts_ms / 1000)
+            self._subject.signal(strike.freezes, signal.SIGCONT)
+        elif not await_until(self._subject.has_restarted, _STRIKE_S, _EPOCH_LOOK_S):
+            row.wrong.append(f"did not restart in {_STRIKE_S:g} s")
+        healed_ns = time.monotonic_ns()
+        self._subject.follow(ledger)
+        return healed_ns
 
     def _heal(self, strike: Strike, began_ns: int, row: Row) -> int:
         """Wait until the strike is over; when it was."""
@@ -135,6 +164,8 @@ class Campaign:
 
     def _agree(self, ledger: Ledger) -> bool:
         """Whether every book is valid and nothing differs: trading goes on, so that the venue is asked between two looks at the journals."""
+        if self._plan.faults == "process" and self._subject.has_restarted():
+            self._subject.follow(ledger)  # One death may lead to another.
         ledger.poll()
         return ledger.all_valid and not self._differences(ledger)
 
@@ -159,7 +190,9 @@ class Campaign:
         code = self._subject.stop()
         ledger.poll()
         wrong += [f"the engine ended with status {code}"] * (code != 0)
-        wrong += [f"the supervisor began {n} epochs anew" for n in [self._subject.report().get("restarts", -1)] if n]
+        restarts = self._subject.report().get("restarts", -1)
+        expected = restarts > 0 if self._plan.faults == "process" else restarts == 0
+        wrong += [f"the supervisor began {restarts} epochs anew"] * (not expected)
         # Each venue has names of its own for trades: what they moved is compared already.
         fills, here, different = len(history["fills"]), len(ledger.trade_ids), len(set(ledger.trade_ids))
         wrong += [f"{fills} fills at the venue, {here} here, {different} of them different ones"] * (not fills == here == different)
@@ -178,15 +211,17 @@ class Campaign:
         return not ledger.open and not self._subject.account()["account"]["open_orders"]
 
 
-def _text(value: int | None) -> str:
-    return "-" if value is None else str(value)
+def _times(row: Row) -> str:
+    """What was measured of a strike, for the line about it."""
+    measured = {"healed": row.healed_ms, "valid": row.valid_ms, "pulled": row.pulled_ms, "trading": row.trading_ms, "agreed": row.agreed_ms}
+    return ", ".join(f"{name} {value}" for name, value in measured.items() if value is not None) + " ms"
 
 
 def run_campaign(plan: Plan, config_file: Path, folder: Path, replays: bool, say: Say, stopping: Callable[[], bool]) -> Record:
     """Run a campaign, or what is left of it, with its files in `folder`; until `stopping` says so. Raises EngineError."""
     folder.mkdir(parents=True, exist_ok=True)
     record = Record(folder / "campaign.jsonl", plan)
-    campaign = Campaign(Subject(plan.venue, config_file, folder, plan.seconds), record, plan, say, stopping)
+    campaign = Campaign(Subject(plan.venue, config_file, folder, plan.seconds, plan.faults), record, plan, say, stopping)
     if campaign.left or not record.sessions:
         if record.rows:
             say(f"going on after strike {len(record.rows)}")

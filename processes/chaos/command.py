@@ -18,8 +18,8 @@ from processes.instance import default_state_dir, write_durably
 
 def chaos(plan: Plan, config_file: Path, folder: Path | None, replays: bool) -> dict[str, Any]:
     """Run a campaign, or go on with one that was interrupted; return its document, also in `result.json` and `result.md`."""
-    folder = folder or default_state_dir() / "chaos" / f"{plan.venue}-{plan.seed}"
-    _say(f"chaos: venue {plan.venue}, seed {plan.seed}, {plan.seconds:g} s, a strike about every {plan.every_s:g} s")
+    folder = folder or default_state_dir() / "chaos" / f"{plan.venue}-{plan.faults}-{plan.seed}"
+    _say(f"chaos: {plan.faults} faults, venue {plan.venue}, seed {plan.seed}, {plan.seconds:g} s, a strike about every {plan.every_s:g} s")
     signals: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, frame: _end(signals, number))

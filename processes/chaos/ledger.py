@@ -48,13 +48,14 @@ class Life(NamedTuple):
 
 
 class Ledger:
-    """One epoch of one engine with one venue."""
+    """One engine with one venue, epoch after epoch."""
 
     def __init__(self, folder: Path, epoch: int, venue: str, tables: Tables, silence_ms: int) -> None:
         """Begin with the first entry of both journals; a valid book without an event for `silence_ms` is quiet."""
-        self._tables, self._silence_ns = tables, silence_ms * 1_000_000
+        self._tables, self._silence_ns, self._venue = tables, silence_ms * 1_000_000, venue
+        self.epoch = epoch
         self._feed = JournalReader(folder, f"feed.{venue}", epoch)
-        self._execution = JournalReader(folder, f"execution.{venue}", epoch)
+        self._execution: JournalReader | None = JournalReader(folder, f"execution.{venue}", epoch)
         rows = tables.instrument_rows
         self._ticks = [Decimal(int(row["tick_units"])).scaleb(-int(row["price_decimals"])) for row in rows]
         self._lots = [Decimal(int(row["lot_units"])).scaleb(-int(row["qty_decimals"])) for row in rows]
@@ -73,18 +74,31 @@ class Ledger:
         self.trade_ids: list[tuple[str, int]] = []  #: (symbol, trade id) of each fill, in order
         self.sent_ids: list[int] = []  #: order id of each request for a new order, replacing ones included
         self.sent = 0  #: requests, cancels included
+        self.first_sent_ns = 0  #: when the epoch's first order was approved; 0 if none was
 
     def poll(self) -> None:
         """Take what has been journaled since."""
         for entry in _new(self._feed):
             if entry.kind == JournalKind.MARKET:
                 self._take_market(entry.records())
-        for entry in _new(self._execution):
+        for entry in _new(self._execution) if self._execution is not None else ():
             if entry.kind == JournalKind.SENDING:
                 self._take_sending(entry.records()[0])
             elif entry.kind == JournalKind.REPORT:
                 for report in entry.records():
                     self._take_report(report)
+
+    def follow(self, folder: Path, epoch: int) -> None:
+        """Go on with the next epoch, in which the feed tells every book again and no order of before is known."""
+        self.poll()
+        self.epoch, self.first_sent_ns = epoch, 0
+        self.valid = [False] * len(self.valid)
+        self.open.clear()
+        self._unknown.clear()
+        if any(folder.glob(f"feed.{self._venue}.*.journal")):
+            self._feed = JournalReader(folder, f"feed.{self._venue}", epoch)
+        has_execution = any(folder.glob(f"execution.{self._venue}.*.journal"))  # Not if its process was killed while it began.
+        self._execution = JournalReader(folder, f"execution.{self._venue}", epoch) if has_execution else None
 
     def forget_ended(self) -> None:
         """Keep only the lives of orders that work."""
@@ -135,6 +149,7 @@ class Ledger:
         if order["kind"] in (IntentKind.NEW, IntentKind.REPLACE):
             order_id = int(order["order_id"])
             self.sent_ids.append(order_id)
+            self.first_sent_ns = self.first_sent_ns or int(order["approved_ns"])
             self.lives[order_id] = Life(int(order["instrument"]), int(order["approved_ns"]), 0)
 
     def _take_report(self, report: Any) -> None:

@@ -13,7 +13,23 @@ from processes.chaos.campaign import PULLED_MS, VALID_MS
 from processes.chaos.rows import Plan, Record, Row
 from processes.chaos.schedule import count_of
 
-_COLUMNS = ("no.", "at s", "fault", "healed ms", "invalid ms", "valid after ms", "pulled ms", "agreed after ms", "requests", "comparison")
+#: The 99th percentiles of strikes on processes must be below these: an order leaves again, and engine and venue agree.
+TRADING_P99_MS, AGREED_P99_MS = 1000, 5000
+
+_TOTALS = ("fault", "times", "trading p50 ms", "p99", "agreed after p50 ms", "p99", "lost", "doubled")
+_COLUMNS = (
+    "no.",
+    "at s",
+    "fault",
+    "healed ms",
+    "invalid ms",
+    "valid after ms",
+    "pulled ms",
+    "trading ms",
+    "agreed after ms",
+    "requests",
+    "comparison",
+)
 
 
 def document_of(plan: Plan, record: Record) -> dict[str, Any]:
@@ -23,13 +39,20 @@ def document_of(plan: Plan, record: Record) -> dict[str, Any]:
     wrong += [each for session in sessions for each in session.wrong]
     strikes_of_plan = count_of(plan.seconds, plan.every_s)
     late = [f"{row.number} {row.name}: {each}" for row in rows for each in row.late]
+    totals = _totals(rows)
+    if plan.faults == "process":
+        whole, bounds = totals[-1], {"trading_p99_ms": TRADING_P99_MS, "agreed_p99_ms": AGREED_P99_MS}
+        late += [f"{name} {whole[name]}, bound {bound}" for name, bound in bounds.items() if (whole[name] or 0) > bound]
+    else:
+        bounds = {"valid_ms": VALID_MS, "pulled_ms": PULLED_MS}
     return {
         **msgspec.structs.asdict(plan),
         "commit": ", ".join(dict.fromkeys(session.commit for session in sessions if session.commit)),
         "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}",
         "strikes": len(rows),
         "left": strikes_of_plan - len(rows),
-        "bounds_ms": {"valid": VALID_MS, "pulled": PULLED_MS},
+        "bounds": bounds,
+        "totals": totals,
         "worst_ms": {name: _worst(rows, name) for name in ("valid_ms", "pulled_ms", "agreed_ms")},
         "orders": sum(session.orders for session in sessions),
         "fills": sum(session.fills for session in sessions),
@@ -46,21 +69,56 @@ def _worst(rows: list[Row], name: str) -> int | None:
     return max((value for row in rows if (value := getattr(row, name)) is not None), default=None)
 
 
+def _totals(rows: list[Row]) -> list[dict[str, Any]]:
+    """One line a kind of strike, and one for all."""
+    kinds = {name: [row for row in rows if row.name == name] for name in sorted({row.name for row in rows})}
+    return [_total(name, of_kind) for name, of_kind in [*kinds.items(), ("all", rows)]]
+
+
+def _total(name: str, rows: list[Row]) -> dict[str, Any]:
+    trading = sorted(row.trading_ms for row in rows if row.trading_ms is not None)
+    agreed = sorted(row.agreed_ms for row in rows if row.agreed_ms is not None)
+    return {
+        "fault": name,
+        "times": len(rows),
+        "trading_p50_ms": _percentile(trading, 50),
+        "trading_p99_ms": _percentile(trading, 99),
+        "agreed_p50_ms": _percentile(agreed, 50),
+        "agreed_p99_ms": _percentile(agreed, 99),
+        "lost": sum(len(row.wrong) for row in rows),
+        "doubled": sum(row.doubled for row in rows),
+    }
+
+
+def _percentile(ordered: list[int], percent: int) -> int | None:
+    """The nearest rank."""
+    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)] if ordered else None
+
+
 def _cells(row: dict[str, Any]) -> list[str]:
-    names = ("number", "at_s", "name", "healed_ms", "invalid_ms", "valid_ms", "pulled_ms", "agreed_ms", "sent")
+    names = ("number", "at_s", "name", "healed_ms", "invalid_ms", "valid_ms", "pulled_ms", "trading_ms", "agreed_ms", "sent")
     return ["-" if row[name] is None else str(row[name]) for name in names] + ["; ".join(row["wrong"] + row["late"]) or "equal"]
 
 
 def summary(document: dict[str, Any]) -> str:
     """Return a campaign in a sentence or two."""
-    worst, bounds = document["worst_ms"], document["bounds_ms"]
-    return (
+    begin = (
         f"{document['venue']}, seed {document['seed']}, {document['seconds']:g} s: {document['strikes']} strikes, "
         f"{document['orders']} orders, {document['fills']} fills, {document['duplicates']} duplicate orders. "
-        f"Worst: book valid {worst['valid_ms']} ms after healing (bound {bounds['valid']}), "
-        f"quote pulled after {worst['pulled_ms']} ms (bound {bounds['pulled']}), agreed after {worst['agreed_ms']} ms. "
-        f"{_outcome(document)}."
     )
+    if document["faults"] == "process":
+        whole = document["totals"][-1]
+        measured = (
+            f"An order left again after {whole['trading_p50_ms']} ms, p99 {whole['trading_p99_ms']} (bound {TRADING_P99_MS}); "
+            f"agreed {whole['agreed_p50_ms']} ms after the restart, p99 {whole['agreed_p99_ms']} (bound {AGREED_P99_MS})"
+        )
+    else:
+        worst, bounds = document["worst_ms"], document["bounds"]
+        measured = (
+            f"Worst: book valid {worst['valid_ms']} ms after healing (bound {bounds['valid_ms']}), "
+            f"quote pulled after {worst['pulled_ms']} ms (bound {bounds['pulled_ms']}), agreed after {worst['agreed_ms']} ms"
+        )
+    return f"{begin}{measured}. {_outcome(document)}."
 
 
 def _outcome(document: dict[str, Any]) -> str:
@@ -71,20 +129,31 @@ def _outcome(document: dict[str, Any]) -> str:
 
 
 def print_chaos(document: dict[str, Any]) -> None:
-    """The table, for people."""
-    table = [list(_COLUMNS), *(_cells(row) for row in document["rows"])]
-    widths = [max(len(line[k]) for line in table) for k in range(len(_COLUMNS) - 1)]
-    for line in table:
-        cells = [cell.ljust(width) if k == 2 else cell.rjust(width) for k, (cell, width) in enumerate(zip(line, widths, strict=False))]
-        click.echo("  ".join([*cells, line[-1]]))
-    click.echo(f"\n{summary(document)}")
+    """The tables, for people."""
+    for header, lines in _tables(document):
+        table = [list(header), *lines]
+        widths = [max(len(line[k]) for line in table) for k in range(len(header) - 1)]
+        wide = header.index("fault")
+        for line in table:
+            cells = [
+                cell.ljust(width) if k == wide else cell.rjust(width) for k, (cell, width) in enumerate(zip(line, widths, strict=False))
+            ]
+            click.echo("  ".join([*cells, line[-1]]))
+        click.echo()
+    click.echo(summary(document))
+
+
+def _tables(document: dict[str, Any]) -> list[tuple[tuple[str, ...], list[list[str]]]]:
+    totals = [["-" if value is None else str(value) for value in total.values()] for total in document["totals"]]
+    return [(_COLUMNS, [_cells(row) for row in document["rows"]]), (_TOTALS, totals)]
 
 
 def markdown(document: dict[str, Any]) -> str:
     """The same as a page."""
-    lines = [f"# Chaos: {document['venue']}, seed {document['seed']}", "", summary(document), ""]
+    lines = [f"# Chaos: {document['faults']} faults, {document['venue']}, seed {document['seed']}", "", summary(document), ""]
     replay = {True: "equal", False: "different", None: "not asked"}[document["replay_equal"]]
-    lines += [f"Commit {document['commit']}; {document['machine']}; a strike about every {document['every_s']:g} s; replay: {replay}.", ""]
-    lines += [f"| {' | '.join(_COLUMNS)} |", f"|{'---|' * len(_COLUMNS)}"]
-    lines += [f"| {' | '.join(_cells(row))} |" for row in document["rows"]]
+    lines += [f"Commit {document['commit']}; {document['machine']}; a strike about every {document['every_s']:g} s; replay: {replay}."]
+    for header, rows in reversed(_tables(document)):
+        lines += ["", f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
+        lines += [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join(lines) + "\n"

@@ -1,15 +1,20 @@
 """Schedule: which faults a campaign injects, and when: a venue, a seed and a length give the same one every time.
 
-A strike is one or more faults of `hft.sim.faults` and what heals them. Every strike of a venue's list comes once before any comes twice.
+A strike is one or more faults of `hft.sim.faults` and what heals them, or what befalls processes of the engine. Every strike of a
+list comes once before any comes twice; of the lists of processes, each kill three times before anything comes again.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 _Fault = dict[str, Any]
+
+#: Processes of an engine under strikes on processes: one a stage, named after its role. ALL are all of them at once.
+ROLES = ("feed", "strategy", "risk", "execution", "portfolio")
+ALL = "all"
 
 
 class Strike(NamedTuple):
@@ -21,6 +26,8 @@ class Strike(NamedTuple):
     undo: tuple[_Fault, ...] = ()
     withdraws: bool = False  #: the strategy is killed when it begins, because it strikes cancels, and armed again
     cuts_orders: bool = False  #: until it heals, no cancel can reach the venue or be answered
+    kills: str = ""  #: the process that gets SIGKILL
+    freezes: str = ""  #: the process that gets SIGSTOP; and SIGCONT after `lasts_ms`, or the supervisor's SIGKILL if that is 0
 
 
 class Planned(NamedTuple):
@@ -30,10 +37,10 @@ class Planned(NamedTuple):
     strike: Strike
 
 
-def schedule(venue: str, symbols: list[str], seed: int, seconds: float, every_s: float) -> list[Planned]:
-    """Return the strikes of a campaign of so many seconds, about `every_s` apart, in order."""
+def schedule(venue: str, symbols: list[str], seed: int, seconds: float, every_s: float, faults: str = "venue") -> list[Planned]:
+    """Return the strikes of a campaign of so many seconds, about `every_s` apart, in order; on the "venue" or on a "process"."""
     rng = random.Random(f"{venue} {seed}")
-    drawn = _draw(venue, symbols, rng)
+    drawn = _draw(lambda: strikes_of(venue, symbols, rng) if faults == "venue" else process_strikes(rng), rng)
     slots = range(count_of(seconds, every_s))
     return [Planned(round((slot + rng.uniform(0, 0.3)) * every_s, 3), next(drawn)) for slot in slots]
 
@@ -43,9 +50,9 @@ def count_of(seconds: float, every_s: float) -> int:
     return max(1, int(seconds / every_s))
 
 
-def _draw(venue: str, symbols: list[str], rng: random.Random) -> Iterator[Strike]:
+def _draw(make: Callable[[], list[Strike]], rng: random.Random) -> Iterator[Strike]:
     while True:
-        strikes = strikes_of(venue, symbols, rng)
+        strikes = make()
         rng.shuffle(strikes)
         yield from strikes
 
@@ -58,6 +65,18 @@ def strikes_of(venue: str, symbols: list[str], rng: random.Random) -> list[Strik
         *_on_orders(rng),
         *_on_sockets(rng),
         *_on_rest(venue, symbols, rng),
+    ]
+
+
+def process_strikes(rng: random.Random) -> list[Strike]:
+    """Return strikes on processes: every kill, and one process that hangs and one that sleeps for less than the supervisor minds."""
+    kills = [Strike(f"SIGKILL {name}", (), kills=name) for name in ROLES for _ in range(3)]
+    hangs, sleeps = rng.choice(ROLES), rng.choice(ROLES)
+    return [
+        *kills,
+        Strike("SIGKILL all", (), kills=ALL),
+        Strike(f"SIGSTOP {hangs}", (), freezes=hangs),
+        Strike(f"SIGSTOP {sleeps}, SIGCONT", (), rng.randint(100, 500), freezes=sleeps),
     ]
 
 

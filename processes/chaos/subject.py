@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 import tomllib
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import msgspec
 from hft.config import Config, load
 from hft.tables import build_tables
 from processes.chaos.ledger import Ledger
+from processes.chaos.schedule import ALL, ROLES
 from processes.chaos.sections import Sections, only, write_config
 from processes.errors import EngineError
 from processes.instance import Instance
@@ -29,6 +32,8 @@ from shm.segment import SegmentError
 
 #: The bounds that a campaign's engine is configured with.
 SILENCE_MS, ACK_TIMEOUT_MS, QUERY_PAUSE_MS = 1000, 500, 100
+#: Under strikes on processes, a process that has not beaten for so long is killed.
+HEARTBEAT_MS = 1000
 
 #: Kernels may have to be compiled first.
 _START_S = 600.0
@@ -36,6 +41,7 @@ _STOP_S = 60.0
 _PAUSE_S = 0.02
 _ANSWER_S = 30.0
 _TORN_READS = 100
+_EPOCHS_KEPT = 8
 #: An engine whose campaign is gone stops by itself this long after the campaign should have ended.
 _SPARE_S = 600.0
 
@@ -58,6 +64,18 @@ def impatient(sections: Sections, venue: str) -> Sections:
     return found
 
 
+def a_process_a_stage(sections: Sections, venue: str) -> Sections:
+    """Return the sections of one venue with each stage in a process of its own, which may die often, and a busier market."""
+    found = dict(sections)
+    stages = {role: f"{role}.{venue}" if role in ("feed", "execution") else role for role in ROLES}
+    (stages["strategy"],) = (f"strategy.{name}" for name in found["strategies"])
+    processes = {role: {"stages": [stage], "idle": "backoff"} for role, stage in stages.items()}
+    found["placement"] = found["placement"] | {"processes": processes}
+    found["engine"] = found["engine"] | {"restarts_max": 1000, "heartbeat_timeout_ms": HEARTBEAT_MS, "journal_file_mb": 1}
+    found["venues"][venue]["simulator"] |= {"rate": 5.0}
+    return found
+
+
 def commit() -> str:
     """Return the commit of the source that runs; empty outside a clone."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
@@ -71,8 +89,11 @@ def commit() -> str:
 class Subject:
     """One engine at one simulated venue; `start`, then everything else, `stop` in any case."""
 
-    def __init__(self, venue: str, config_file: Path, folder: Path, seconds: float) -> None:
-        """The engine has what `config_file` says of the venue, and keeps its files in `folder`. Raises EngineError."""
+    def __init__(self, venue: str, config_file: Path, folder: Path, seconds: float, faults: str = "venue") -> None:
+        """The engine has what `config_file` says of the venue, and keeps its files in `folder`. Raises EngineError.
+
+        For `faults` of kind "process", each stage is a process of its own.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         sections = tomllib.loads(config_file.read_text())
         for key in ("venues", "execution"):
@@ -82,7 +103,8 @@ class Subject:
             raise EngineError(f"{config_file}: {venue} needs execution of kind 'venue' and a simulator, to have faults and an account")
         self.venue, self.customer = venue, CUSTOMERS[venue]
         self.folder = folder
-        self.config_file = write_config(folder / "engine.toml", impatient(sections, venue))
+        found = impatient(sections, venue)
+        self.config_file = write_config(folder / "engine.toml", a_process_a_stage(found, venue) if faults == "process" else found)
         self.config: Config = load(self.config_file)
         self.tables = build_tables(self.config)
         self.instance = Instance(f"chaos-{venue}-{secrets.token_hex(4)}", folder / "state")
@@ -114,10 +136,39 @@ class Subject:
 
     @property
     def running(self) -> bool:
-        """Whether the supervisor lives, and every process since the start: a new epoch would have journals of its own."""
+        """Whether the supervisor lives, and every process since the start, or since `follow`."""
+        return self.lives and self._engine()["epoch"] == self._epoch
+
+    @property
+    def lives(self) -> bool:
+        """Whether the supervisor lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def _engine(self) -> dict[str, Any]:
         engine = self.instance.read_engine()
-        alive = self._process is not None and self._process.poll() is None
-        return alive and engine is not None and engine["epoch"] == self._epoch
+        assert engine is not None, "it has started"
+        return engine
+
+    def has_restarted(self) -> bool:
+        """Whether the engine runs in a later epoch than the one that was followed last."""
+        engine = self._engine()
+        return bool(engine["epoch"] > self._epoch and engine["state"] == "RUNNING")
+
+    def follow(self, ledger: Ledger) -> None:
+        """Have the ledger go on with what the engine has begun since, and forget journals that no recovery reads again."""
+        self._epoch = self._engine()["epoch"]
+        for epoch in self.instance.sessions():
+            if ledger.epoch < epoch <= self._epoch:
+                ledger.follow(self.instance.journal_folder(epoch), epoch)
+            elif epoch < self._epoch - _EPOCHS_KEPT:
+                shutil.rmtree(self.instance.journal_folder(epoch))
+
+    def signal(self, process: str, number: int) -> None:
+        """Send a signal to a process of the engine by its name in the placement, or to ALL; one that has just ended gets none."""
+        for stage in self.status()["stages"]:
+            if stage["process"] == process or process == ALL:
+                with suppress(ProcessLookupError):
+                    os.kill(stage["pid"], number)
 
     def status(self) -> dict[str, Any]:
         """What `hftctl status` shows. Raises EngineError."""

@@ -1,4 +1,4 @@
-"""Campaigns at each simulated venue, in real processes: a sample here, all ten minutes among the load tests."""
+"""Campaigns at each simulated venue, in real processes: a sample here, all ten minutes, and 500 kills, among the load tests."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ SEED = 20261130
 VENUES = ["binance", "coinbase", "kraken"]
 
 
-def campaign(venue: str, folder: Path, seconds: float, every_s: float) -> dict[str, Any]:
-    arguments = ("--venue", venue, "--seed", SEED, "--for", seconds, "--every", every_s, "--out", folder, "--json")
+def campaign(venue: str, folder: Path, seconds: float, every_s: float, faults: str = "venue") -> dict[str, Any]:
+    arguments: tuple[object, ...] = ("--faults", faults) if faults != "venue" else ()
+    arguments += ("--venue", venue, "--seed", SEED, "--for", seconds, "--every", every_s, "--out", folder, "--json")
     done = hftctl("chaos", *arguments, timeout_s=3 * seconds + 900)
     assert done.stdout, f"seed {SEED}: exit {done.returncode}: {done.stderr}"
     document: dict[str, Any] = json.loads(done.stdout)
@@ -35,3 +36,17 @@ def test_engine_and_venue_agree_after_each_of_a_few_faults(venue: str, tmp_path:
 def test_engine_and_venue_agree_after_each_fault_of_ten_minutes(venue: str, tmp_path: Path) -> None:
     document = campaign(venue, tmp_path, seconds=600, every_s=5)
     assert document["strikes"] == 120 and document["passed"], f"seed {SEED}: {document['late']}"
+
+
+def test_engine_and_venue_agree_after_each_process_of_an_engine_died(tmp_path: Path) -> None:
+    document = campaign("binance", tmp_path, seconds=18, every_s=1, faults="process")
+    assert document["strikes"] == 18 and document["duplicates"] == 0 and document["replay_equal"]
+
+
+@pytest.mark.load
+@pytest.mark.timeout(6000)
+@pytest.mark.parametrize("venue", VENUES)
+def test_engine_and_venue_agree_after_each_of_500_kills(venue: str, tmp_path: Path) -> None:
+    document = campaign(venue, tmp_path, seconds=567, every_s=1, faults="process")
+    assert sum(row["name"].startswith("SIGKILL") for row in document["rows"]) >= 500
+    assert document["passed"], f"seed {SEED}: {document['late']}"

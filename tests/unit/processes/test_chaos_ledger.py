@@ -30,6 +30,7 @@ class Engine:
     """Journals of a feed and an execution, and the ledger that follows them."""
 
     def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
         self.feed = JournalWriter(folder, f"feed.{VENUE}", 1, 1 << 20, 1, 1)
         self.execution = JournalWriter(folder, f"execution.{VENUE}", 1, 1 << 20, 1, 1)
         self.ledger = Ledger(folder, 1, VENUE, TABLES, 1000)
@@ -148,3 +149,23 @@ def test_only_where_the_venue_tells_rates_may_a_fee_be_rounded_otherwise(engine:
 
 def test_sections_of_one_venue_are_written_so_that_they_can_be_read(tmp_path: Path) -> None:
     assert tomllib.loads(write_config(tmp_path / "one.toml", SECTIONS).read_text()) == SECTIONS
+
+
+def test_a_new_epoch_knows_no_order_and_no_book_but_all_that_was_traded(tmp_path: Path) -> None:
+    engine = Engine(tmp_path / "1")
+    engine.market(MarketKind.VALID, 1)
+    engine.market(MarketKind.VALID, 1, instrument=1)
+    engine.sends(5)
+    fill = {"last_lots": 400, "last_price_ticks": 6_000_000, "leaves_lots": 600, "trade_id": 9, "fee_e8": 1000, "fee_asset": FeeAsset.BASE}
+    engine.reports(5, ReportKind.TRADE, OrderState.PARTIALLY_FILLED, **fill)
+    assert engine.ledger.open and engine.ledger.all_valid and engine.ledger.first_sent_ns == 5 * MS
+    later = tmp_path / "2"
+    JournalWriter(later, f"feed.{VENUE}", 2, 1 << 20, 1, 1)
+    engine.ledger.follow(later, 2)
+    assert (engine.ledger.open, engine.ledger.all_valid, engine.ledger.first_sent_ns, engine.ledger.epoch) == ({}, False, 0, 2)
+    assert differences(engine.ledger, TABLES, account("0.00399", "240"), BEGAN, positions("0.00399")) == []
+    engine.ledger.poll()
+    engine.execution = JournalWriter(tmp_path / "3", f"execution.{VENUE}", 3, 1 << 20, 1, 1)
+    engine.ledger.follow(tmp_path / "3", 3)
+    engine.sends(6)
+    assert engine.ledger.sent_ids == [5, 6] and engine.ledger.first_sent_ns == 6 * MS, "the feed goes on with its journal of epoch 2"

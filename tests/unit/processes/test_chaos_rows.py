@@ -108,3 +108,23 @@ def test_a_bound_that_was_not_kept_is_apart_from_what_differed(tmp_path: Path) -
     document = document_of(PLAN, record)
     assert not document["passed"] and document["wrong"] == [] and document["late"] == ["1 gap: a quote stood 1700 ms"]
     assert "a quote stood 1700 ms" in markdown(document)
+
+
+def test_strikes_on_processes_are_judged_by_their_99th_percentiles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = Plan("kraken", 7, 100, 1, "process")
+    record = Record(tmp_path / "campaign.jsonl", plan)
+    for number in range(1, 101):
+        slow = number == 100
+        record.add(Row(number, "SIGKILL risk", [], number, agreed_ms=9000 if slow else 40, trading_ms=3000 if slow else 10 * number))
+    record.add(Session(500, 90, 0, None))
+    document = document_of(plan, record)
+    total = {"times": 100, "trading_p50_ms": 500, "trading_p99_ms": 990, "agreed_p50_ms": 40, "agreed_p99_ms": 40, "lost": 0, "doubled": 0}
+    assert document["totals"] == [{"fault": name} | total for name in ("SIGKILL risk", "all")] and document["passed"]
+    print_chaos(document)
+    assert "p99 990 (bound 1000)" in capsys.readouterr().out and "| SIGKILL risk | 100 | 500 | 990 | 40 | 40 | 0 | 0 |" in markdown(
+        document
+    )
+    record.rows[0].trading_ms, record.rows[1].agreed_ms, record.rows[2].doubled = 1001, 5001, 1
+    worse = document_of(plan, record)
+    assert not worse["passed"] and worse["late"] == ["trading_p99_ms 1001, bound 1000", "agreed_p99_ms 5001, bound 5000"]
+    assert worse["totals"][-1]["doubled"] == 1

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from hft.sim.faults import decode_fault
-from processes.chaos.schedule import schedule
+from processes.chaos.schedule import ALL, ROLES, schedule
 
 SYMBOLS = ["BTC/USD", "ETH/USD"]
 VENUES = ["binance", "coinbase", "kraken"]
@@ -51,3 +51,12 @@ def test_every_fault_is_one_that_the_simulator_knows(venue: str) -> None:
 def test_a_skewed_clock_is_put_right_again() -> None:
     skews = [planned.strike for planned in schedule("binance", SYMBOLS, 5, 600, 5) if planned.strike.name.startswith("clock")]
     assert skews and all(strike.undo == ({"kind": "clock_skew", "skew_ms": 0},) and strike.lasts_ms for strike in skews)
+
+
+def test_strikes_on_processes_are_mostly_kills_of_each_alike_and_strike_no_venue() -> None:
+    strikes = [planned.strike for planned in schedule("kraken", SYMBOLS, 6, 180, 1, "process")]
+    killed = [strike.kills for strike in strikes if strike.kills]
+    assert {name: killed.count(name) for name in (*ROLES, ALL)} == dict.fromkeys(ROLES, 30) | {ALL: 10}
+    frozen = [strike for strike in strikes if strike.freezes]
+    assert len(frozen) == 20 and len([strike for strike in frozen if strike.lasts_ms]) == 10 and len(strikes) == 180
+    assert not any(strike.faults or (strike.kills and strike.freezes) for strike in strikes)

@@ -11,9 +11,9 @@ import pytest
 from hft.journal import JournalWriter, append
 from hft.records import ORDER, REPORT, IntentKind, JournalKind, OrderState, ReportKind
 from hft.tables import Tables, build_tables
-from processes import run
+from processes import recovery, run
 from processes.instance import Instance
-from processes.recovery import empty_positions, fills_of, open_orders, pack_rows, recover_positions, unpack_rows
+from processes.recovery import empty_positions, fills_of, known_trades, open_orders, pack_rows, recover_positions, unpack_rows
 from processes.run import ProcessLoop, recover
 from support.engine import BUY, SELL, paper_config, row
 
@@ -34,6 +34,11 @@ class Journals:
             assert append(writer.context, int(kind), 0, 1, rows.view(np.uint8), 0, rows.nbytes) > 0
         writer.close("test over")
         return writer.path
+
+    def session(self, epoch: int, stage: str, content: dict[str, Any]) -> None:
+        writer = JournalWriter(self.instance.journal_folder(epoch), stage, epoch, 1 << 20, 1, 1)
+        writer.append_json(JournalKind.SESSION, content)
+        writer.close("test over")
 
     def fill(self, side: int, lots: int, price: int = 100, instrument: int = 0, order_id: int = 1) -> tuple[JournalKind, Any]:
         self._trades += 1
@@ -60,6 +65,33 @@ def test_positions_are_the_fills_of_the_sessions_earlier_epochs_and_no_others(jo
     rows = recover_positions(journals.instance, journals.tables, session=4, epoch=6)
     assert rows["position_lots"].tolist() == [7, -4, 7, -4] and rows["fees_quote_e8"].tolist() == [6, 3, 6, 3]
     assert rows["strategy"].tolist() == [-1, -1, 0, 0] and rows["instrument"].tolist() == [0, 1, 0, 1]
+
+
+def test_what_an_epoch_began_with_stands_for_all_before_it(journals: Journals) -> None:
+    journals.epoch(4, journals.fill(BUY, 1000))
+    begun = empty_positions(journals.tables)
+    begun["position_lots"] = 50
+    journals.session(5, "risk", {"positions": pack_rows(begun)})
+    journals.epoch(5, journals.fill(BUY, 3))
+    journals.epoch(6, journals.fill(SELL, 1))
+    journals.session(7, "risk", {"positions": pack_rows(empty_positions(journals.tables))})
+    rows = recover_positions(journals.instance, journals.tables, session=4, epoch=7)
+    assert rows["position_lots"].tolist() == [52, 50, 52, 50], "epoch 6 was killed before risk began, epoch 7 is the new one itself"
+
+
+def test_trades_are_known_from_the_newest_beginning_on_and_only_the_newest_are_kept(
+    journals: Journals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journals.epoch(4, journals.fill(BUY, 1), journals.fill(BUY, 1, instrument=1))
+    assert known_trades(journals.instance, "binance", 4, 5) == [(0, 1), (1, 2)]
+    writer = JournalWriter(journals.instance.journal_folder(6), STAGE, 6, 1 << 20, 1, 1)
+    writer.append_json(JournalKind.SESSION, {"trades": [[0, 77], [1, 78]]})
+    kind, rows = journals.fill(SELL, 1)
+    assert append(writer.context, int(kind), 0, 1, rows.view(np.uint8), 0, rows.nbytes) > 0
+    writer.close("test over")
+    assert known_trades(journals.instance, "binance", 4, 7) == [(0, 77), (1, 78), (0, 3)]
+    monkeypatch.setattr(recovery, "REMEMBERED", 2)
+    assert known_trades(journals.instance, "binance", 4, 7) == [(1, 78), (0, 3)]
 
 
 def test_session_without_journals_is_flat(journals: Journals) -> None:

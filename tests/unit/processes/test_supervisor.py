@@ -6,16 +6,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from hft import control
+from hft.config import Simulator as VenueSimulator
+from hft.config import VenueExecution
 from hft.control import ProcessState, ProcessWord, process_word
 from hft.counters import ExecutionCounter
 from hft.records import RiskCode
 from processes import supervisor as supervising
 from processes.errors import EngineError
+from processes.instance import write_durably
 from processes.operate import arm_engine
-from processes.supervisor import DRAIN_TIMEOUT_S, RESTARTS_MAX, START_TIMEOUT_S
+from processes.supervisor import DRAIN_TIMEOUT_S, START_TIMEOUT_S
 from shm.layout import Geometry, SegmentKind
 from shm.segment import HEADER, Segment
 from support.engine_fakes import SupervisedEngine, unpinned
@@ -70,6 +74,36 @@ def test_next_run_is_a_new_epoch_and_session(engine: SupervisedEngine) -> None:
     engine.spawner.supervisor = engine.supervisor = engine.new_supervisor()
     engine.supervisor.start()
     assert engine.supervisor.epoch == engine.supervisor.session == 2 and rings(engine, 2) <= set(engine.segments())
+
+
+@pytest.mark.parametrize(
+    ("change", "session"),
+    [({}, 1), ({"state": "STOPPED"}, 2), ({"mode": "live"}, 2), ({"instruments": []}, 2), ({"state": "RESTARTING"}, 1)],
+)
+def test_session_of_an_engine_that_ended_without_stopping_goes_on(engine: SupervisedEngine, change: dict[str, Any], session: int) -> None:
+    left = engine.instance.read_engine()
+    assert left is not None
+    engine.supervisor.close()
+    write_durably(engine.instance.engine_file, msgspec.json.encode(left | change))
+    engine.spawner.supervisor = engine.supervisor = engine.new_supervisor()
+    engine.supervisor.start()
+    said = engine.instance.read_engine()
+    assert said is not None and (said["epoch"], said["session"]) == (2, session)
+
+
+def test_session_at_a_simulated_account_does_not_go_on(instance_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with SupervisedEngine(instance_name, tmp_path, monkeypatch) as engine:
+        left = engine.instance.read_engine()
+        engine.supervisor.close()
+        assert left is not None
+        write_durably(engine.instance.engine_file, msgspec.json.encode(left))
+        supervisor = engine.new_supervisor()
+        order_entry = VenueExecution(order_url="ws://127.0.0.1/", rest_url="http://127.0.0.1/")
+        supervisor.config = msgspec.structs.replace(supervisor.config, execution={"binance": order_entry})
+        assert supervisor._unfinished_session() == 1, "an account that outlives the engine"
+        simulated = msgspec.structs.replace(supervisor.config.venues["binance"], simulator=VenueSimulator(synthetic_seed=1))
+        supervisor.config = msgspec.structs.replace(supervisor.config, venues={"binance": simulated})
+        assert supervisor._unfinished_session() is None
 
 
 def test_segments_of_a_supervisor_that_was_killed_are_reclaimed(engine: SupervisedEngine) -> None:
@@ -235,23 +269,23 @@ def test_process_that_ends_while_restarting_is_one_more_cause(engine: Supervised
 
 
 def test_crash_loop_ends_the_engine_instead_of_flapping(engine: SupervisedEngine) -> None:
-    for _ in range(RESTARTS_MAX - 1):
+    for _ in range(engine.supervisor.config.engine.restarts_max - 1):
         engine.spawner.die(TRADE)
         engine.supervisor.turn()
         assert engine.supervisor.state == "RUNNING"
     engine.spawner.die(TRADE)
     engine.supervisor.turn()
     assert engine.supervisor.state == "STOPPING" and "crash loop" in str(engine.supervisor.failure)
-    assert engine.supervisor.restart_count == RESTARTS_MAX - 1
+    assert engine.supervisor.restart_count == engine.supervisor.config.engine.restarts_max - 1
 
 
 def test_restarts_long_ago_are_no_crash_loop(engine: SupervisedEngine) -> None:
-    for _ in range(3 * RESTARTS_MAX):
+    for _ in range(15):
         engine.clock.now_ns += 16_000_000_000
         engine.spawner.exited()
         engine.spawner.die(TRADE)
         engine.supervisor.turn()
-    assert engine.supervisor.state == "RUNNING" and engine.supervisor.restart_count == 3 * RESTARTS_MAX
+    assert engine.supervisor.state == "RUNNING" and engine.supervisor.restart_count == 15
 
 
 def test_restart_that_cannot_finish_ends_the_engine(engine: SupervisedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
