@@ -82,16 +82,17 @@ def main() -> None:
 @config_option
 @click.option("--for", "seconds", type=Numbers(min=1), help="Stop by itself after S seconds and print the report.")
 @click.option("--detach", is_flag=True, help="Return when the engine trades; it goes on in the background.")
+@click.option("--new-session", is_flag=True, help="Begin flat, also when the engine before did not stop in order.")
 @json_option
 @instance_option
-def start(config_file: Path, seconds: float | None, detach: bool, as_json: bool, instance: Instance) -> None:
+def start(config_file: Path, seconds: float | None, detach: bool, new_session: bool, as_json: bool, instance: Instance) -> None:
     """Start an engine."""
     from processes import start as starting
 
     if detach:
-        document = starting.start_detached(instance, config_file, seconds)
+        document = starting.start_detached(instance, config_file, seconds, new_session)
     else:
-        document = starting.start_foreground(instance, config_file, seconds, quiet=as_json)
+        document = starting.start_foreground(instance, config_file, seconds, quiet=as_json, new_session=new_session)
     emit(document, as_json, starting.print_end)
 
 
@@ -218,6 +219,93 @@ def verify_capture(venue: str, path: Path, as_json: bool) -> None:
     emit(document, as_json, print_capture)
     if document["wrong"]:
         raise EngineError("; ".join(document["wrong"]))
+
+
+@main.command()
+@click.option("--venue", required=True, type=click.Choice(["binance", "coinbase", "kraken"]), help="Whose market data.")
+@click.option("--symbols", required=True, help="Comma-separated, as the venue writes them.")
+@click.option("--out", "folder", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder of the segments.")
+@click.option("--url", help="WebSocket of the market data; the venue's public one by default.")
+@click.option("--rest-url", help="REST, for whole books; the public one if --url is not given, else none is asked for.")
+@click.option("--for", "seconds", type=Numbers(min=0.1), help="Stop by itself after S seconds.")
+@click.option(
+    "--codec", type=click.Choice(["json", "sbe"]), default="json", show_default=True, help="Binance: the encoding; sbe needs a key."
+)
+@click.option(
+    "--channel", type=click.Choice(["level2_batch", "level2", "full"]), default="level2_batch", show_default=True, help="Coinbase."
+)
+@click.option(
+    "--depth", type=click.Choice(["10", "25", "100", "500", "1000"]), default="100", show_default=True, help="Kraken: levels a side."
+)
+@click.option(
+    "--snapshot-levels", type=click.IntRange(5, 5000), default=1000, show_default=True, help="Binance: levels a side of a snapshot."
+)
+@click.option("--credentials", type=click.Path(), help="Key file, for market data that needs one.")
+@click.option("--ca-file", type=click.Path(), help="Authorities to trust instead of the system's.")
+@click.option(
+    "--segment-mb", type=Numbers(min=0.01, max=1e6), default=64.0, show_default=True, help="A new segment after so many MB, packed."
+)
+@click.option("--segment-minutes", type=Numbers(min=0.01, max=1e5), default=60.0, show_default=True, help="A new segment after so long.")
+@json_option
+def record(venue: str, seconds: float | None, as_json: bool, **options: Any) -> None:
+    """Write a venue's market data, as it comes, into packed segments."""
+    from processes.record import order_of, print_record
+    from processes.record import record as run
+
+    order = order_of(venue, options)
+    if not order.section.rest_url and venue == "binance":
+        click.echo("hftctl: no --rest-url: what is recorded has no snapshots, which books begin with", err=True)
+    document = run(order, seconds, quiet=as_json)
+    emit(document, as_json, print_record)
+    if not document["messages"]:
+        raise EngineError(f"nothing was heard from {order.section.stream_url}: {document['error'] or 'no message came'}")
+
+
+@main.command("venue-sim")
+@click.argument("venue", type=click.Choice(["binance", "coinbase", "kraken"]))
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="WebSocket port; REST and control take the next free ones. 0: any.")
+@click.option("--recording", type=click.Path(path_type=Path), help="Play a recorded capture.")
+@click.option("--synthetic", type=click.IntRange(0, 2**31 - 1), metavar="SEED", help="Play a seeded synthetic order flow.")
+@click.option("--pace", default="recorded", show_default=True, help="Recording: recorded, max, or a factor such as 10.")
+@click.option("--rate", type=Numbers(min=0.01, max=1000), default=1.0, help="Synthetic: multiplier of the event rate.")
+@click.option("--symbols", help="Synthetic: which symbols, comma-separated; bitcoin and ether by default.")
+@click.option("--as-recorded", is_flag=True, help="Leave the recording's exchange times as they are.")
+@click.option("--loop", is_flag=True, help="Begin the recording again after its end.")
+@click.option("--no-limits", is_flag=True, help="No rate limits.")
+@click.option("--accounts", type=click.Path(path_type=Path), help="File of accounts and keys; the default ones are documented.")
+@click.option("--tls", is_flag=True, help="Serve https and wss instead of http and ws; the ready line names the CA file to trust.")
+@click.option("--authority", type=click.Path(path_type=Path), help="Folder of the certificate authority that --tls makes or uses.")
+@click.option("--with-parent", is_flag=True, help="End with the process that started this one.")
+def venue_sim(venue: str, with_parent: bool, **options: Any) -> None:
+    """Run the bundled simulator of a venue, for any client."""
+    from processes.orphans import die_with_parent
+    from processes.venue_sim import serve_from_cli
+
+    if with_parent:
+        die_with_parent()
+    serve_from_cli(venue, options)
+
+
+@main.command()
+@click.argument("name", type=click.Choice(["ring", "codec", "book", "risk", "orders", "tick-to-trade", "all"]))
+@click.option("--rounds", type=click.IntRange(1, 99), help="Alternated runs; the default is each benchmark's own.")
+@click.option("--seconds", type=click.FloatRange(1, 3600), help="orders: how long each run sends; 10 unless told otherwise.")
+@click.option("--path", type=click.Choice(["binance", "kraken", "coinbase"]), help="tick-to-trade: whose market data and order entry.")
+@click.option("--tls", is_flag=True, default=None, help="tick-to-trade: over TLS, against an echo by OpenSSL alone.")
+@json_option
+def bench(name: str, rounds: int | None, as_json: bool, **options: Any) -> None:
+    """Measure one part against a reference in the same run."""
+    from processes.bench.run import print_bench, run_bench
+
+    given = {key: value for key, value in options.items() if value is not None}
+    for key in given:
+        whose = "orders" if key == "seconds" else "tick-to-trade"
+        if name != whose:
+            raise click.UsageError(f"--{key} is of the {whose} bench, found {name}")
+    document = run_bench(name, rounds, **given)
+    emit(document, as_json, print_bench)
+    if document.get("floor", {}) is None:
+        raise SystemExit(1)
 
 
 @main.command()

@@ -25,13 +25,15 @@ _DETACH_TIMEOUT_S = 300.0
 _PICTURE_S = 0.5
 
 
-def start_foreground(instance: Instance, config_file: Path, seconds: float | None, quiet: bool) -> dict[str, Any]:
+def start_foreground(
+    instance: Instance, config_file: Path, seconds: float | None, quiet: bool, new_session: bool = False
+) -> dict[str, Any]:
     """Run until `seconds` have passed, or SIGINT or SIGTERM; return the last status with the latency report in it."""
     config = load_with_authorities(config_file)
     screen = _Screen(quiet)
     instance.make_folders()
     logs.to_file(instance.folder / "log" / "supervisor.jsonl")
-    supervisor = Supervisor(instance, config, config_file.resolve(), screen.progress)
+    supervisor = Supervisor(instance, config, config_file.resolve(), screen.progress, new_session)
     stopping: list[int] = []
 
     def on_signal(number: int, frame: object) -> None:
@@ -77,7 +79,7 @@ def print_end(document: dict[str, Any]) -> None:
         print_latency(document["latency"])
 
 
-def start_detached(instance: Instance, config_file: Path, seconds: float | None) -> dict[str, Any]:
+def start_detached(instance: Instance, config_file: Path, seconds: float | None, new_session: bool = False) -> dict[str, Any]:
     """Start a supervisor in a session of its own; return its status once it trades."""
     load_with_authorities(config_file)
     instance.make_folders()
@@ -88,6 +90,7 @@ def start_detached(instance: Instance, config_file: Path, seconds: float | None)
     command += ["--instance", instance.name, "--state-dir", str(instance.state_dir)]
     if seconds is not None:
         command += ["--for", str(seconds)]
+    command += ["--new-session"] * new_session
     with open(instance.folder / "log" / "supervisor.jsonl", "ab") as log_file:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log_file, stderr=log_file, start_new_session=True)
     deadline = time.monotonic() + _DETACH_TIMEOUT_S

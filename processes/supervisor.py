@@ -26,6 +26,7 @@ from hft.counters import ExecutionCounter
 from hft.records import RiskCode
 from hft.tables import build_tables
 from processes import attach, segments
+from processes.accounts import Accounts
 from processes.credentials import read_credentials
 from processes.errors import EngineError
 from processes.instance import Instance, next_epoch, write_durably
@@ -48,8 +49,11 @@ Progress = Callable[[str, int, int], None]
 class Supervisor:
     """One engine, from its first segment to its last."""
 
-    def __init__(self, instance: Instance, config: Config, config_file: Path, progress: Progress) -> None:
+    def __init__(self, instance: Instance, config: Config, config_file: Path, progress: Progress, new_session: bool = False) -> None:
+        """With `new_session` positions begin flat, also when the engine before this one left its session unfinished."""
         self.instance, self.config_file, self.progress = instance, config_file, progress
+        self._new_session = new_session
+        self.finished = False  #: nothing of this session is left to go on with
         self.config = with_absolute_paths(config, config_file.parent)
         self.file_hash = config.hash()
         self.tables = build_tables(config)
@@ -62,6 +66,7 @@ class Supervisor:
         self.failure: str | None = None
         self._latched: set[int] = set()  #: kill words that a breaker set, and that are latched
         self._lock: int | None = None
+        self._accounts = Accounts()
         self._tables: list[Segment] = []
         self._rings: list[Segment] = []
         self._simulators: Simulators | None = None
@@ -72,7 +77,12 @@ class Supervisor:
         _check_cores(self.config)
         _check_keys(self.config)
         self.instance.make_folders()
-        self._take_lock()
+        self._accounts.take(self.config)
+        try:
+            self._take_lock()
+        except EngineError:
+            self._accounts.release()
+            raise
         for found in reclaim(self.instance.prefix):
             log("segment reclaimed", segment=found.name, why=found.reason)
         try:
@@ -94,6 +104,7 @@ class Supervisor:
     def _create(self) -> None:
         self.epoch = next_epoch(self.instance.state_dir, self.config.engine.mode)
         self.session = self._unfinished_session() or self.epoch
+        self.finished = self.session == self.epoch
         segment, self.words = attach.create_control(self.instance)
         self._tables = [segment, *segments.create_tables(self.instance, self.topology, len(self.tables.instruments))]
         self._rings = segments.create_rings(self.instance, self.topology, self.epoch)
@@ -102,12 +113,12 @@ class Supervisor:
             self.words[word] = 1
 
     def _unfinished_session(self) -> int | None:
-        """The session that an engine left when it ended without stopping: positions go on from its journals. None if there is none.
+        """The session that an engine did not stop in order: positions go on from its journals. None if there is none.
 
         An account at a simulator ends with it, and trade ids begin again: its session does not go on.
         """
         before = self.instance.read_engine()
-        if before is None or before.get("state") == "STOPPED":
+        if before is None or before.get("finished", True) or self._new_session:
             return None
         venues = self.config.venues
         gone = [name for name, one in self.config.execution.items() if isinstance(one, VenueExecution) and venues[name].simulator]
@@ -142,7 +153,7 @@ class Supervisor:
     def _enter_running(self) -> None:
         self.words[control.HALT] = 0
         self.words[control.READY] = 1
-        self.state = "RUNNING"
+        self.state, self.finished = "RUNNING", False
         self._write_engine()
         ready(f"epoch {self.epoch}")
         log("running", epoch=self.epoch)
@@ -276,6 +287,7 @@ class Supervisor:
             time.sleep(TURN_S)
         if left := self._working_orders():
             log("orders still working at stop", orders=left)
+        self.finished = self.failure is None
 
     def halt_processes(self) -> None:
         """Have every process leave its loop; those that do not are killed."""
@@ -304,6 +316,7 @@ class Supervisor:
         if self._lock is not None:
             self.state = "STOPPED"
             self._write_engine()
+            self._accounts.release()
             os.close(self._lock)
             self._lock = None
 
@@ -326,6 +339,7 @@ class Supervisor:
             "session": self.session,
             "restarts": self.restart_count,
             "failure": self.failure,
+            "finished": self.finished,
             "venues": list(tables.venues),
             "strategies": list(tables.strategies),
             "instruments": [{"name": name, **scale[i]} for i, name in enumerate(tables.instruments)],

@@ -54,9 +54,10 @@ def _moved_on(engine: LiveEngine, restarts: int) -> bool:
     return engine.process.poll() is not None or (found["state"] == "RUNNING" and found["restarts"] > restarts)
 
 
-def test_nothing_outlives_a_supervisor_that_dies_and_a_new_start_reclaims_what_it_left(tmp_path):
+def test_nothing_outlives_a_supervisor_that_dies_and_a_new_start_reclaims_what_it_left_and_goes_on_with_its_session(tmp_path):
     with live_engine(tmp_path) as engine:
         running(engine)
+        engine.await_orders("trades", 2)
         assert engine.process is not None
         engine.process.kill()
         engine.process.wait(10)
@@ -66,10 +67,10 @@ def test_nothing_outlives_a_supervisor_that_dies_and_a_new_start_reclaims_what_i
         first = engine.engine()["epoch"]
         assert engine.ctl("status").returncode == 3
         running(engine)
-        assert engine.engine()["epoch"] > first
+        assert engine.engine()["epoch"] > first == engine.engine()["session"]
         assert len(engine.logged("segment reclaimed")) == len(left)
         assert engine.stop() == 0, engine.log_text()
-        assert_positions_follow_from_fills(engine, engine.report())
+        assert assert_positions_follow_from_fills(engine, engine.report()) >= 2
 
 
 def test_a_frozen_supervisor_leaves_nothing_trading(tmp_path):

@@ -140,8 +140,8 @@ def test_start_runs_in_front_or_behind(idle_shell: Shell, monkeypatch: pytest.Mo
     monkeypatch.setattr(start, "start_foreground", lambda *a, **k: calls.append(("front", a[1:], k)) or {"state": "STOPPED"})
     monkeypatch.setattr(start, "start_detached", lambda *a: calls.append(("behind", a[1:])) or {"state": "RUNNING"})
     assert idle_shell.document("start", "--config", "x.toml", "--for", "5")["state"] == "STOPPED"
-    assert idle_shell.document("start", "--config", "x.toml", "--detach")["state"] == "RUNNING"
-    assert calls == [("front", (Path("x.toml"), 5.0), {"quiet": True}), ("behind", (Path("x.toml"), None))]
+    assert idle_shell.document("start", "--config", "x.toml", "--detach", "--new-session")["state"] == "RUNNING"
+    assert calls == [("front", (Path("x.toml"), 5.0), {"quiet": True, "new_session": False}), ("behind", (Path("x.toml"), None, True))]
 
 
 @pytest.mark.parametrize(("equal", "code"), [(True, 0), (False, 1)])

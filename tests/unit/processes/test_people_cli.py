@@ -327,7 +327,8 @@ def test_start_passes_what_it_was_asked(hftctl: Hftctl, monkeypatch: pytest.Monk
     assert hftctl.run("start", *config).stdout == "the end\n"
     assert hftctl.document("start", *config, "--for", "20") == {"state": "STOPPED"}
     assert hftctl.document("start", *config, "--detach", "--for", "inf") == {"state": "STOPPED"}
-    assert asked == [(name, Path("a.toml"), None, False), (name, Path("a.toml"), 20.0, True), (name, Path("a.toml"), float("inf"))]
+    told = [(None, False, False), (20.0, True, False), (float("inf"), False)]
+    assert asked == [(name, Path("a.toml"), *each) for each in told]
 
 
 def test_stage_passes_what_it_was_asked(hftctl: Hftctl, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,8 +42,8 @@ class Foreground:
         monkeypatch.setattr(start, "time", engine.clock)
         monkeypatch.setattr(start, "Supervisor", self._supervisor)
 
-    def _supervisor(self, instance: Any, config: Any, config_file: Path, progress: Progress) -> Any:
-        assert config_file.is_absolute()
+    def _supervisor(self, instance: Any, config: Any, config_file: Path, progress: Progress, new_session: bool) -> Any:
+        assert config_file.is_absolute() and not new_session
         self.engine.supervisor.progress = progress
         return self.engine.supervisor
 

@@ -16,12 +16,14 @@ from hft.control import ProcessState, ProcessWord, process_word
 from hft.counters import ExecutionCounter
 from hft.records import RiskCode
 from processes import supervisor as supervising
+from processes.accounts import Accounts
 from processes.errors import EngineError
 from processes.instance import write_durably
 from processes.operate import arm_engine
 from processes.supervisor import DRAIN_TIMEOUT_S, START_TIMEOUT_S
 from shm.layout import Geometry, SegmentKind
 from shm.segment import HEADER, Segment
+from support.engine import paper_config
 from support.engine_fakes import SupervisedEngine, unpinned
 
 MARKET, TRADE = "market", "trade"
@@ -70,6 +72,7 @@ def test_second_start_is_refused_and_leaves_the_first_alone(engine: SupervisedEn
 
 
 def test_next_run_is_a_new_epoch_and_session(engine: SupervisedEngine) -> None:
+    engine.supervisor.stop()
     engine.supervisor.close()
     engine.spawner.supervisor = engine.supervisor = engine.new_supervisor()
     engine.supervisor.start()
@@ -78,7 +81,7 @@ def test_next_run_is_a_new_epoch_and_session(engine: SupervisedEngine) -> None:
 
 @pytest.mark.parametrize(
     ("change", "session"),
-    [({}, 1), ({"state": "STOPPED"}, 2), ({"mode": "live"}, 2), ({"instruments": []}, 2), ({"state": "RESTARTING"}, 1)],
+    [({}, 1), ({"state": "STOPPED"}, 1), ({"finished": True}, 2), ({"mode": "live"}, 2), ({"instruments": []}, 2)],
 )
 def test_session_of_an_engine_that_ended_without_stopping_goes_on(engine: SupervisedEngine, change: dict[str, Any], session: int) -> None:
     left = engine.instance.read_engine()
@@ -89,6 +92,64 @@ def test_session_of_an_engine_that_ended_without_stopping_goes_on(engine: Superv
     engine.supervisor.start()
     said = engine.instance.read_engine()
     assert said is not None and (said["epoch"], said["session"]) == (2, session)
+
+
+def test_session_goes_on_after_a_crash_loop_and_a_start_that_failed_but_not_after_stop_or_if_told_so(
+    engine: SupervisedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def again(new_session: bool = False) -> int:
+        engine.spawner.supervisor = engine.supervisor = engine.new_supervisor()
+        engine.supervisor._new_session = new_session
+        engine.supervisor.start()
+        return engine.supervisor.session
+
+    engine.supervisor._fail("crash loop")
+    engine.supervisor.stop()
+    engine.supervisor.close()
+    assert again() == 1
+    engine.supervisor.close()
+    engine.spawner.stillborn.append(TRADE)
+    with pytest.raises(EngineError, match="ended while starting"):
+        again()
+    assert again() == 1, "the start that failed took nothing over"
+    engine.supervisor.close()
+    assert again(new_session=True) == 5
+    engine.supervisor.stop()
+    engine.supervisor.close()
+    assert again() == 6
+
+
+def test_account_is_held_while_the_engine_runs_and_refused_to_another_instance(
+    instance_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "copy"):
+        path = tmp_path / f"{name}.toml"
+        path.touch(0o600)
+        path.write_text(f'key = "{instance_name}"\nsecret = "s"\n')
+    order_entry = VenueExecution(order_url="ws://127.0.0.1/", rest_url="http://127.0.0.1/", credentials=str(tmp_path / "one.toml"))
+    config = msgspec.structs.replace(paper_config(), execution={"binance": order_entry})
+    copied = msgspec.structs.replace(
+        config, execution={"binance": msgspec.structs.replace(order_entry, credentials=str(tmp_path / "copy.toml"))}
+    )
+    one, other = Accounts(), Accounts()
+    one.take(config)
+    with pytest.raises(
+        EngineError, match=r"execution.binance.credentials: an engine on this host trades with the key of .*copy.toml already"
+    ):
+        other.take(copied)
+    one.release()
+    other.take(copied)
+    other.release()
+    with SupervisedEngine(instance_name, tmp_path, monkeypatch) as engine:
+        engine.supervisor.close()
+        engine.spawner.supervisor = engine.supervisor = engine.new_supervisor()
+        before = engine.instance.engine_file.read_bytes()
+        engine.supervisor.config = copied
+        one.take(config)
+        with pytest.raises(EngineError, match="already"):
+            engine.supervisor.start()
+        assert engine.segments() == [] and engine.instance.engine_file.read_bytes() == before
+        one.release()
 
 
 def test_session_at_a_simulated_account_does_not_go_on(instance_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
