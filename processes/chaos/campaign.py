@@ -127,6 +127,7 @@ class Campaign:
             row.trading_ms = round((ledger.first_sent_ns - began_ns) / 1e6) if ledger.first_sent_ns > began_ns else None
         else:
             self._measure(ledger, strike, row, marks, healed_ns)
+            row.held = {name: (held.anonymous_kb, held.files) for name, held in self._subject.held().items()}
 
     def _measure(self, ledger: Ledger, strike: Strike, row: Row, marks: Marks, healed_ns: int) -> None:
         measure_books(row, ledger, marks, healed_ns, healed_ns if strike.cuts_orders else 0, time.monotonic_ns())

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from processes.chaos.campaign import PULLED_MS, VALID_MS
+from processes.chaos.memory import growth
 from processes.chaos.rows import Plan, Record, Row
 from processes.chaos.schedule import count_of
 
@@ -17,6 +18,7 @@ from processes.chaos.schedule import count_of
 TRADING_P99_MS, AGREED_P99_MS = 1000, 5000
 
 _TOTALS = ("fault", "times", "trading p50 ms", "p99", "agreed after p50 ms", "p99", "lost", "doubled")
+_HELD = ("process", "samples", "MB/h", "95 % bounds", "anonymous MB", "descriptors", "verdict")
 _COLUMNS = (
     "no.",
     "at s",
@@ -38,7 +40,8 @@ def document_of(plan: Plan, record: Record) -> dict[str, Any]:
     wrong = [f"{row.number} {row.name}: {each}" for row in rows for each in row.wrong]
     wrong += [each for session in sessions for each in session.wrong]
     strikes_of_plan = count_of(plan.seconds, plan.every_s)
-    late = [f"{row.number} {row.name}: {each}" for row in rows for each in row.late]
+    late = [f"{each['process']} grows by {each['mb_per_h']} MB/h" for each in growth(rows) if each["verdict"] == "grows"]
+    late += [f"{row.number} {row.name}: {each}" for row in rows for each in row.late]
     totals = _totals(rows)
     if plan.faults == "process":
         whole, bounds = totals[-1], {"trading_p99_ms": TRADING_P99_MS, "agreed_p99_ms": AGREED_P99_MS}
@@ -53,6 +56,7 @@ def document_of(plan: Plan, record: Record) -> dict[str, Any]:
         "left": strikes_of_plan - len(rows),
         "bounds": bounds,
         "totals": totals,
+        "memory": growth(rows),
         "worst_ms": {name: _worst(rows, name) for name in ("valid_ms", "pulled_ms", "agreed_ms")},
         "orders": sum(session.orders for session in sessions),
         "fills": sum(session.fills for session in sessions),
@@ -133,7 +137,7 @@ def print_chaos(document: dict[str, Any]) -> None:
     for header, lines in _tables(document):
         table = [list(header), *lines]
         widths = [max(len(line[k]) for line in table) for k in range(len(header) - 1)]
-        wide = header.index("fault")
+        wide = next(k for k, name in enumerate(header) if name in ("fault", "process"))
         for line in table:
             cells = [
                 cell.ljust(width) if k == wide else cell.rjust(width) for k, (cell, width) in enumerate(zip(line, widths, strict=False))
@@ -144,8 +148,19 @@ def print_chaos(document: dict[str, Any]) -> None:
 
 
 def _tables(document: dict[str, Any]) -> list[tuple[tuple[str, ...], list[list[str]]]]:
-    totals = [["-" if value is None else str(value) for value in total.values()] for total in document["totals"]]
-    return [(_COLUMNS, [_cells(row) for row in document["rows"]]), (_TOTALS, totals)]
+    held = [_texts(each) for each in document["memory"]]
+    return [
+        (_COLUMNS, [_cells(row) for row in document["rows"]]),
+        *([(_HELD, held)] if held else []),
+        (_TOTALS, [_texts(total) for total in document["totals"]]),
+    ]
+
+
+def _texts(found: dict[str, Any]) -> list[str]:
+    def text(value: Any) -> str:
+        return " to ".join(str(each) for each in value) if isinstance(value, list) else "-" if value is None else str(value)
+
+    return [text(value) for value in found.values()]
 
 
 def markdown(document: dict[str, Any]) -> str:

@@ -36,6 +36,8 @@ class Row(msgspec.Struct, tag_field="line", tag="row"):
     trading_ms: int | None = None  #: how long after it was injected an order of the new epoch had left
     doubled: int = 0  #: orders at the venue beyond those sent
     sent: int = 0  #: requests that left between the injection and the agreement
+    #: process -> anonymous memory in KB, open descriptors, when the strike was over
+    held: dict[str, tuple[int, int]] = {}
     wrong: list[str] = []
     late: list[str] = []  #: which bounds of time were not kept
 

@@ -21,6 +21,7 @@ import msgspec
 from hft.config import Config, load
 from hft.tables import build_tables
 from processes.chaos.ledger import Ledger
+from processes.chaos.memory import Held, measure
 from processes.chaos.schedule import ALL, ROLES
 from processes.chaos.sections import Sections, only, write_config
 from processes.errors import EngineError
@@ -162,6 +163,12 @@ class Subject:
                 ledger.follow(self.instance.journal_folder(epoch), epoch)
             elif epoch < self._epoch - _EPOCHS_KEPT:
                 shutil.rmtree(self.instance.journal_folder(epoch))
+
+    def held(self) -> dict[str, Held]:
+        """What each process holds, by its name in the placement, and the supervisor."""
+        pids = {stage["process"]: stage["pid"] for stage in self.status()["stages"]} | {"supervisor": self._engine()["pid"]}
+        measured = {name: measure(pid) for name, pid in pids.items()}
+        return {name: held for name, held in measured.items() if held is not None}
 
     def signal(self, process: str, number: int) -> None:
         """Send a signal to a process of the engine by its name in the placement, or to ALL; one that has just ended gets none."""
