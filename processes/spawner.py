@@ -37,8 +37,8 @@ class Spawner(Protocol):
     def spawn(self, name: str, epoch: int) -> None:
         """Start a process on the rings of `epoch`."""
 
-    def kill(self, name: str) -> None:
-        """End a process at once, and return when it is gone."""
+    def kill(self, *names: str) -> None:
+        """End processes at once, and return when all of them are gone."""
 
     def exited(self) -> str | None:
         """The name of a process that has ended since last asked, or None."""
@@ -132,18 +132,18 @@ class ZygoteSpawner:
                 raise EngineError(f"the zygote did not fork {name} within {_END_TIMEOUT_S:g} s")
             self._hear(0.05)
 
-    def kill(self, name: str) -> None:
-        pid = self.pids.get(name)
-        if pid is None:
-            return
-        with suppress(ProcessLookupError):  # It may just have ended by itself.
-            os.kill(pid, signal.SIGKILL)
+    def kill(self, *names: str) -> None:
+        left = {name: self.pids[name] for name in names if name in self.pids}
+        for pid in left.values():
+            with suppress(ProcessLookupError):  # It may just have ended by itself.
+                os.kill(pid, signal.SIGKILL)
         deadline = time.monotonic() + _END_TIMEOUT_S
-        while name in self.pids:
-            if time.monotonic() > deadline:
-                raise EngineError(f"process {name} (pid {pid}) did not end within {_END_TIMEOUT_S:g} s of SIGKILL")
-            self._hear(0.02)
-        self._ended.remove(name)
+        for name, pid in left.items():
+            while name in self.pids:
+                if time.monotonic() > deadline:
+                    raise EngineError(f"process {name} (pid {pid}) did not end within {_END_TIMEOUT_S:g} s of SIGKILL")
+                self._hear(0.02)
+            self._ended.remove(name)
 
     def exited(self) -> str | None:
         self._hear()
@@ -185,15 +185,17 @@ class UnitSpawner:
     def spawn(self, name: str, epoch: int) -> None:
         """systemd's business: Restart=always brings it back, and it reads the epoch from the control words."""
 
-    def kill(self, name: str) -> None:
-        owner = self._owner(name)
-        if is_alive(owner):
-            with suppress(ProcessLookupError):  # It may just have ended by itself.
-                os.kill(owner.pid, signal.SIGKILL)
-        while is_alive(owner):
-            time.sleep(0.001)
-        self.words[process_word(self.names.index(name), ProcessWord.STATE)] = ProcessState.ABSENT
-        self._seen.pop(name, None)
+    def kill(self, *names: str) -> None:
+        owners = {name: self._owner(name) for name in names}
+        for owner in owners.values():
+            if is_alive(owner):
+                with suppress(ProcessLookupError):  # It may just have ended by itself.
+                    os.kill(owner.pid, signal.SIGKILL)
+        for name, owner in owners.items():
+            while is_alive(owner):
+                time.sleep(0.001)
+            self.words[process_word(self.names.index(name), ProcessWord.STATE)] = ProcessState.ABSENT
+            self._seen.pop(name, None)
 
     def exited(self) -> str | None:
         for name in self.names:

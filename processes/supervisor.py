@@ -25,6 +25,7 @@ from hft.control import ProcessState, ProcessWord, process_word
 from hft.counters import ExecutionCounter
 from hft.records import RiskCode
 from hft.tables import build_tables
+from hft.topology import RESTARTED_TOGETHER
 from processes import attach, segments
 from processes.accounts import Accounts
 from processes.credentials import read_credentials
@@ -246,12 +247,14 @@ class Supervisor:
         self.words[control.HALT], self.words[control.READY] = 1, 0
         log("restarting", because=gone, epoch=self.epoch)
         assert self._spawner is not None
+        ends = []
         for row, (name, process) in enumerate(self.config.placement.processes.items()):
             # Whoever is on its way out, too: waiting for its end would make of it a cause of its own.
             leaves = self._state(row) > ProcessState.RUNNING
-            is_hot = any(self.topology.stage(stage).role in ("strategy", "risk", "execution") for stage in process.stages)
+            is_hot = any(self.topology.stage(stage).role in RESTARTED_TOGETHER for stage in process.stages)
             if name == gone or leaves or is_hot:
-                self._spawner.kill(name)
+                ends.append(name)
+        self._spawner.kill(*ends)
         while self._exited() is not None:
             pass  # What else has ended starts again with it.
         self.words[control.BEHIND_RING : control.PROCESS] = 0  # Of the old rings; what they missed is in the journals.

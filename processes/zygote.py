@@ -60,9 +60,24 @@ class Zygote:
     def serve(self) -> None:
         poller = select.poll()
         poller.register(self.link, select.POLLIN)
+        ended, wakes = socket.socketpair()
+        wakes.setblocking(False)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        with ended, wakes:
+            signal.set_wakeup_fd(wakes.fileno())
+            poller.register(ended, select.POLLIN)
+            try:
+                self._serve(poller, ended)
+            finally:
+                _forget_signals()
+
+    def _serve(self, poller: select.poll, ended: socket.socket) -> None:
         while True:
             self.reap()
-            for _, _ in poller.poll(_POLL_MS):
+            for descriptor, _ in poller.poll(_POLL_MS):
+                if descriptor == ended.fileno():
+                    ended.recv(_PACKET_BYTES)  # A byte a child that ended; `reap` finds which.
+                    continue
                 packet = self.link.recv(_PACKET_BYTES)
                 if not packet:
                     return
@@ -81,6 +96,7 @@ class Zygote:
         status = 1
         try:
             die_with_parent()
+            _forget_signals()
             self.link.close()
             from processes.run import run_process
 
@@ -106,6 +122,11 @@ class Zygote:
         while self.children:
             pid, _ = os.wait()
             self.children.pop(pid, None)
+
+
+def _forget_signals() -> None:
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def main() -> None:

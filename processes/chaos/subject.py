@@ -74,6 +74,8 @@ def a_process_a_stage(sections: Sections, venue: str) -> Sections:
     found["placement"] = found["placement"] | {"processes": processes}
     found["engine"] = found["engine"] | {"restarts_max": 1000, "heartbeat_timeout_ms": HEARTBEAT_MS, "journal_file_mb": 1}
     found["venues"][venue]["simulator"] |= {"rate": 5.0}
+    for strategy in found["strategies"].values():
+        strategy["params"]["warmup_ms"] = 0  # What is measured is the restart, not how long a strategy looks on before it quotes.
     return found
 
 

@@ -79,9 +79,10 @@ class FakeSpawner:
         self.running.pop(name, None)
         self._exits.append(name)
 
-    def kill(self, name: str) -> None:
-        self.log.append(("kill", name))
-        self.running.pop(name, None)
+    def kill(self, *names: str) -> None:
+        for name in names:
+            self.log.append(("kill", name))
+            self.running.pop(name, None)
 
     def exited(self) -> str | None:
         # Those that keep their rings switch to the new epoch by themselves.

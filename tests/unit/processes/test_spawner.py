@@ -323,6 +323,7 @@ def test_zygote_warms_every_process_then_forks_on_request_until_the_supervisor_h
     supervised: Supervised, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warmed: list[str] = []
+    monkeypatch.setattr(zygote, "_POLL_MS", 3_600_000)  # What ends is told by its signal, not by looking now and then.
     monkeypatch.setattr(run, "warm_process", lambda config, name: warmed.append(name))
     monkeypatch.setattr(run, "run_process", lambda *call: None)
     monkeypatch.setattr(zygote.affinity, "freeze_gc", lambda: 0)
