@@ -304,6 +304,13 @@ class JournalWriter:
             self._next.close(0)
             self._next = None
 
+    def abandon(self) -> None:
+        """Let go of the files as they are, without END: what is left when a process dies."""
+        self.context.words[LIMIT] = 0
+        for file in (self._current, self._next):
+            if file is not None:
+                file.abandon()
+
     def _open_next(self, first_sequence: int, previous_crc: int, realtime_ns: int, monotonic_ns: int) -> None:
         opened = self._next
         assert opened is not None
@@ -351,6 +358,12 @@ class _MappedFile:
         words_per_page = PAGE_BYTES // 8
         self.words[done * words_per_page : until * words_per_page : words_per_page] = 0
         self.untouched = total - until
+
+    def abandon(self) -> None:
+        """Close it as it is; the mapping goes with its last view."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
     def sync(self) -> None:
         os.fdatasync(self._descriptor)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from hft.http_client import HttpError, UnexpectedStatus
 from hft.venues.interface import Call
 from processes.transport.rest import Request
-from processes.transport.stream import TransportError
+from processes.transport.stream import HOST, Network, TransportError
 
 #: Requests under way at once; the rest wait.
 UNDER_WAY_MAX = 4
@@ -30,9 +30,10 @@ class Answer(NamedTuple):
 class Calls:
     """The REST requests of one session; `poll` often, from cold code."""
 
-    def __init__(self, base_url: str, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, base_url: str, tls: ssl.SSLContext | None = None, network: Network = HOST) -> None:
         self._base_url = base_url.rstrip("/")
         self._tls = tls
+        self._network = network
         self._waiting: deque[Call] = deque()
         self._under_way: list[tuple[Call, Request]] = []
 
@@ -70,7 +71,8 @@ class Calls:
 
     def _begin(self, call: Call, now_ns: int) -> Request:
         url = self._base_url + call.target
-        return Request(url, now_ns + _TIMEOUT_NS, method=call.method, headers=call.headers, body=call.body, tls=self._tls)
+        deadline_ns = now_ns + _TIMEOUT_NS
+        return Request(url, deadline_ns, method=call.method, headers=call.headers, body=call.body, tls=self._tls, network=self._network)
 
     def _look(self, call: Call, request: Request, now_ns: int) -> Answer | None:
         try:

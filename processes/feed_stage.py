@@ -8,10 +8,8 @@ second one takes over as soon as it is open, and books begin anew on it.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import ssl
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,8 +37,9 @@ from processes.stage import Stage
 from processes.standby import OVERLAP_NS, Standby, is_old
 from processes.transport import connect
 from processes.transport.connect import DirectLink, Kills, Link, LinkEvent, Settings
-from processes.transport.stream import tls_context
+from processes.transport.stream import HOST, Network, tls_context
 from processes.transport.wire import ORDERS, Wire, make_wire, queue_text
+from shm.clock import monotonic_ns, realtime_ns
 from shm.pinned import Pinned, pin
 
 #: Records that one message makes at most: the whole book of a deep venue.
@@ -65,7 +64,7 @@ class FeedStage(Stage):
         self.kills = np.zeros(2, np.int64)
         self._market: Market | None = None
         self._tls = self._authorities()
-        self._calls = Calls(self.venue.rest_url, self._tls)
+        self.use(HOST)
         self._link: Link | None = None
         self._standby: Standby | None = None
         self._make_link: Callable[[Wire], Link] | None = None
@@ -73,6 +72,11 @@ class FeedStage(Stage):
         self._opened_ns = 0
         self._offset_due_ns = 0
         self._retries = Retries()
+
+    def use(self, network: Network) -> None:
+        """Make connections of this instead of the host's sockets; before `connect`."""
+        self._network = network
+        self._calls = Calls(self.venue.rest_url, self._tls, network)
 
     @property
     def uses_event_loop(self) -> bool:
@@ -92,7 +96,7 @@ class FeedStage(Stage):
             common.counters[FeedCounter.BOOKS_VALID] = 0
             common.counters[FeedCounter.DISCONNECTS] = common.counters[FeedCounter.CONNECTS]
             order = MarketOrder(
-                self.venue, self.tables.instrument_rows, symbols, self.rows, common.counters, self._credentials(), time.time_ns
+                self.venue, self.tables.instrument_rows, symbols, self.rows, common.counters, self._credentials(), realtime_ns
             )
             self._market = open_market(self.spec.subject, order)
         outputs = self.spec.outputs
@@ -140,8 +144,8 @@ class FeedStage(Stage):
 
         def make_link(wire: Wire) -> Link:
             endpoint = market.session.endpoint()
-            settings = Settings(url=endpoint.url, headers=endpoint.headers, tls=self._tls)
-            retry = Reconnect(random.Random(os.urandom(8)), window=window)
+            settings = Settings(url=endpoint.url, headers=endpoint.headers, tls=self._tls, network=self._network)
+            retry = Reconnect(random.Random(self._network.entropy(8)), window=window)
             kills = Kills(self.kills, 0, 1)
             if not self.uses_event_loop:
                 return DirectLink(settings, wire, retry, kills)
@@ -153,7 +157,7 @@ class FeedStage(Stage):
                 if wire is self.wire:
                     on_messages()
                 else:
-                    self._turn_beside(time.monotonic_ns())
+                    self._turn_beside(monotonic_ns())
 
             return PicowsLink(settings, wire, retry, kills, loop, take)
 
@@ -315,7 +319,7 @@ class FeedStage(Stage):
         assert self._market is not None
         ctx: Feed = self.context
         data = np.frombuffer(bytearray(body), np.uint8)
-        count = self._market.on_snapshot(ctx.book, row, data, 0, len(data), time.monotonic_ns(), ctx.staging)
+        count = self._market.on_snapshot(ctx.book, row, data, 0, len(data), monotonic_ns(), ctx.staging)
         if count:
             publish_event(ctx, count)
         if ctx.book.state[row, SYNCED]:
@@ -329,7 +333,7 @@ class FeedStage(Stage):
         words = self.context.words
         least_ns, words[OFFSET_LEAST_NS] = int(words[OFFSET_LEAST_NS]), NO_OFFSET
         if least_ns != NO_OFFSET:
-            utc_ns = time.time_ns() - time.monotonic_ns()
+            utc_ns = realtime_ns() - monotonic_ns()
             self.context.common.counters[FeedCounter.CLOCK_OFFSET_US] = (least_ns + utc_ns) // 1000
 
     def disconnect(self, now_ns: int) -> None:

@@ -6,7 +6,6 @@ on it before it ever sees a live segment, and a replay runs on it.
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from hft.records import LAYOUT_ID, POSITION
 from hft.topology import RingSpec, StageSpec, Topology
 from processes.instance import Instance
 from processes.segments import position_rows
+from shm.clock import monotonic_ns, realtime_ns
 from shm.layout import aligned_zeros, cell_bytes, histogram_bytes
 from shm.ring import Ring, RingSegment, attach_ring, local_ring
 from shm.segment import Segment
@@ -94,7 +94,7 @@ class SharedResources(Resources):
 
     def journal(self, stage: str) -> JournalWriter:
         folder = self.instance.journal_folder(self.epoch)
-        return JournalWriter(folder, stage, self.epoch, self.file_bytes, time.time_ns(), time.monotonic_ns())
+        return JournalWriter(folder, stage, self.epoch, self.file_bytes, realtime_ns(), monotonic_ns())
 
     def close(self) -> None:
         """Free descriptors and role locks; mappings stay as long as a context holds them."""
@@ -129,4 +129,4 @@ class ScratchResources(Resources):
         return aligned_zeros(rows * cell_bytes(POSITION)).view(np.int64).reshape(rows, -1)
 
     def journal(self, stage: str) -> JournalWriter:
-        return JournalWriter(self.folder, stage, self.epoch, self.file_bytes, time.time_ns(), time.monotonic_ns())
+        return JournalWriter(self.folder, stage, self.epoch, self.file_bytes, realtime_ns(), monotonic_ns())

@@ -142,8 +142,12 @@ def run_process(instance: Instance, config: Config, name: str, epoch: int) -> No
 def recover(instance: Instance, loop: ProcessLoop, epoch: int) -> None:
     """After a restart, begin with the positions that the session's earlier epochs left."""
     session = int(engine_of(instance)["session"])
-    if session == epoch:
-        return
+    if session != epoch:
+        recover_session(instance, loop, session, epoch)
+
+
+def recover_session(instance: Instance, loop: ProcessLoop, session: int, epoch: int) -> None:
+    """Begin with the positions that epochs [session, epoch) left."""
     deciding = [stage for stage in loop.stages if isinstance(stage, DecidingStage)]
     if deciding:
         positions = recover_positions(instance, loop.tables, session, epoch)

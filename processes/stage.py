@@ -7,7 +7,6 @@ few pages of the next file, follows up a connection. It never waits.
 from __future__ import annotations
 
 import asyncio
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
@@ -23,6 +22,8 @@ from processes.common import JOURNAL_FAILED, ROTATE, Common, new_common
 from processes.errors import EngineError
 from processes.logs import log
 from processes.resources import Resources
+from processes.transport.stream import Network
+from shm.clock import realtime_ns
 
 #: Pages of the next journal file touched in one cold turn: a fraction of a millisecond.
 _PAGES_A_TURN = 64
@@ -77,7 +78,7 @@ class Stage(ABC):
         if words[ROTATE]:
             if not journal.prepared:
                 journal.prepare_next()
-            rotated = journal.rotate(time.time_ns(), now_ns)
+            rotated = journal.rotate(realtime_ns(), now_ns)
             self.context = self.context._replace(common=self.context.common._replace(journal=rotated))
             words[ROTATE] = 0
             self.changed = True
@@ -86,6 +87,11 @@ class Stage(ABC):
             journal.prepare_next(_PAGES_A_TURN)
         commit(journal.context)
         return 0
+
+    def abandon(self) -> None:
+        """Let go of the journal as it is: the process that this stage was in has died."""
+        if self._journal is not None:
+            self._journal.abandon()
 
     def on_close(self, reason: str) -> None:
         """Close the journal; nothing is appended after."""
@@ -101,6 +107,9 @@ class ConnectedStage(Protocol):
     @property
     def uses_event_loop(self) -> bool:
         """Whether it needs an asyncio loop under it."""
+
+    def use(self, network: Network) -> None:
+        """Make connections of this instead of the host's sockets; before `connect`."""
 
     def connect(self, loop: asyncio.AbstractEventLoop | None, on_messages: Callable[[], object]) -> None:
         """Begin connecting; `cold` gets on with it."""

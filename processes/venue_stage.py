@@ -11,7 +11,6 @@ import asyncio
 import os
 import random
 import ssl
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,11 +42,12 @@ from processes.stages import ORDER_SLOTS, ReportingStage
 from processes.transport import connect, http_pool
 from processes.transport.connect import DirectLink, Kills, Link, LinkEvent, Settings
 from processes.transport.http_wire import make_pool
-from processes.transport.stream import tls_context
+from processes.transport.stream import HOST, Network, tls_context
 from processes.transport.wire import CANCELS, make_wire, queue_text
 from processes.venue_sending import EPOCH, EVENTS_MAX, EXECUTION_WORDS, READY, UTC_OFFSET_NS
 from processes.venue_sending import VenueExecution as Context
 from processes.ws_line import new_ws_line
+from shm.clock import monotonic_ns, realtime_ns
 
 _MESSAGE_BYTES_MAX, _REQUEST_BYTES_MAX = 1 << 20, 2048
 _BOX_BYTES, _BOX_MESSAGES = 1 << 21, 256
@@ -71,7 +71,7 @@ class VenueStage(ReportingStage):
         self.rows = tables.rows_of_venue(spec.subject)
         self.wire = make_wire(message_bytes_max=_MESSAGE_BYTES_MAX, messages_max=4096, out_bytes=1 << 20, cancel_out_bytes=1 << 18)
         self._tls = self._authorities()
-        self._calls = Calls(section.rest_url, self._tls)
+        self.use(HOST)
         self._desk: Desk | None = None
         self._rehearses = False
         self._link: Link | None = None
@@ -86,6 +86,11 @@ class VenueStage(ReportingStage):
         self.known_trades: list[Trade] = []
         #: True when positions were recovered: fills that nobody booked yet are to be booked, not taken as the beginning
         self.continues = False
+
+    def use(self, network: Network) -> None:
+        """Make connections of this instead of the host's sockets; before `connect`."""
+        self._network = network
+        self._calls = Calls(self.section.rest_url, self._tls, network)
 
     @property
     def turn(self) -> str:
@@ -133,7 +138,7 @@ class VenueStage(ReportingStage):
             is_new(live.seen, row, trade_id)
         words = np.zeros(EXECUTION_WORDS, np.int64)
         words[EPOCH] = resources.epoch
-        words[UTC_OFFSET_NS] = time.time_ns() - time.monotonic_ns()
+        words[UTC_OFFSET_NS] = realtime_ns() - monotonic_ns()
         line: Any = new_ws_line(self.wire, not self.uses_event_loop, _REQUESTS_MAX)
         if self.desk.http_orders:
             line = new_http_line(make_pool(section.connections, max(1, section.connections // 3)), line)
@@ -188,10 +193,10 @@ class VenueStage(ReportingStage):
         kills = Kills(ctx.common.halts, FIRM_CELL, VENUE_CELL + self.venue_row)
 
         def retry() -> Reconnect:
-            return Reconnect(random.Random(os.urandom(8)), window=window)
+            return Reconnect(random.Random(self._network.entropy(8)), window=window)
 
         def make_link(url: str, headers: Any) -> Link:
-            settings = Settings(url=url, headers=headers, tls=self._tls)
+            settings = Settings(url=url, headers=headers, tls=self._tls, network=self._network)
             if not self.uses_event_loop:
                 return DirectLink(settings, self.wire, retry(), kills)
             from processes.transport.picows_transport import PicowsLink
@@ -201,7 +206,8 @@ class VenueStage(ReportingStage):
 
         self._make_link = make_link
         if self.desk.http_orders:
-            self._pool = http_pool.HttpConnections(Settings(url=self.section.rest_url, tls=self._tls), ctx.line.pool, retry)
+            settings = Settings(url=self.section.rest_url, tls=self._tls, network=self._network)
+            self._pool = http_pool.HttpConnections(settings, ctx.line.pool, retry)
 
     def cold(self, now_ns: int) -> int:
         done = super().cold(now_ns)
@@ -233,7 +239,7 @@ class VenueStage(ReportingStage):
         which stamps orders, gets the sum of both."""
         if now_ns >= self._offset_due_ns:
             self._offset_due_ns = now_ns + _OFFSET_EVERY_NS
-            self._utc_offset_ns = time.time_ns() - time.monotonic_ns()
+            self._utc_offset_ns = realtime_ns() - monotonic_ns()
         self.context.words[UTC_OFFSET_NS] = self._utc_offset_ns + self.desk.account.clock_offset_ns
         return self._utc_offset_ns
 
@@ -270,8 +276,8 @@ class VenueStage(ReportingStage):
         if self._link is not None:
             log("account cannot trade", venue=self.spec.subject, why=why)
             self._link.drop()
-            self._link.tick(time.monotonic_ns())
-            self._forget(time.monotonic_ns(), 0)
+            self._link.tick(monotonic_ns())
+            self._forget(monotonic_ns(), 0)
             self._link, self._make_link = None, None
         return 0
 

@@ -57,6 +57,12 @@ class ArmedFaults:
         elif not isinstance(fault, Disconnect | HalfOpen | ServerShutdown | ClockSkew | InstrumentStatus) and fault.count:
             self._waiting.append((fault, fault.count))
 
+    def disarm(self) -> None:
+        """Forget what waits, and end what runs."""
+        self._waiting.clear()
+        self._silent.clear()
+        self.slow_until_ns = self._calm_from_ns = 0
+
     @property
     def waiting(self) -> bool:
         """Whether any fault waits for something to strike."""

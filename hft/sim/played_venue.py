@@ -103,6 +103,20 @@ class PlayedVenue(ABC, Generic[S]):
         self._session_count = 0
         self._closing: list[tuple[int, S]] = []
 
+    def heal(self) -> None:
+        """Stop misbehaving: whatever faults still wait or last, end."""
+        self._faults.disarm()
+        self._player.skew_ns = 0
+        for session in self._sessions:
+            session.stalled_until_ns = 0
+        for instrument in self.exchange.instruments.values():
+            instrument.status = Status.TRADING
+
+    @property
+    def exchange(self) -> Exchange:
+        """The books and accounts behind the venue."""
+        return self._exchange
+
     @abstractmethod
     def _follow(self, event: Event, now_ns: int) -> None:
         """Publish what an event of the market makes the venue say."""

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from hft.sim.exchange.exchange import Exchange
+
 MS = 1_000_000
 SECOND_NS = 1_000_000_000
 IDLE_NS = 2**62
@@ -80,6 +82,10 @@ class Venue(Protocol):
 
     counters: Counter[str]
 
+    @property
+    def exchange(self) -> Exchange:
+        """The books and accounts behind the venue."""
+
     def admit(self, target: str, headers: Mapping[str, str], now_ns: int) -> Any:
         """Judge a WebSocket handshake for a URL path with query; `headers` has lower-case names. Raises RefusedError."""
 
@@ -100,6 +106,9 @@ class Venue(Protocol):
 
     def control(self, method: str, target: str, body: bytes, now_ns: int) -> Response:
         """Answer a request on the control port."""
+
+    def heal(self) -> None:
+        """Stop misbehaving: whatever faults still wait or last, end."""
 
     def deadline_ns(self) -> int:
         """Return when `work` is next needed; IDLE_NS if only a client can change something."""

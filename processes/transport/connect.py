@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import ssl
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import Enum, IntEnum
 from typing import Any, NamedTuple
 
@@ -19,7 +19,16 @@ from hft.http_client import Headers, HttpError, UnexpectedStatus, Upgrade, Url, 
 from hft.reconnect import Reconnect
 from hft.websocket import CloseCode
 from processes.transport.direct import direct_flush, direct_poll
-from processes.transport.stream import Address, CertificateRefused, DeadlineExceeded, Stream, TransportError, tls_context
+from processes.transport.stream import (
+    HOST,
+    Address,
+    CertificateRefused,
+    DeadlineExceeded,
+    Network,
+    Stream,
+    TransportError,
+    tls_context,
+)
 from processes.transport.tls import let_go, pointer_of, require_tls
 from processes.transport.wire import (
     CLOSE_CODE,
@@ -88,7 +97,7 @@ class Settings(NamedTuple):
     timeout_ns: int = 5_000_000_000  #: for TCP, TLS and the upgrade together
     tls: ssl.SSLContext | None = None  #: of `tls_context`; None: the system's authorities
     addresses: Sequence[Address] = ()  #: of `resolve`; empty: resolved, which may block, at each attempt
-    entropy: Callable[[int], bytes] = os.urandom
+    network: Network = HOST
 
 
 class _Phase(Enum):
@@ -235,9 +244,9 @@ class DirectLink(Link):
 
     def _begin(self, now_ns: int) -> None:
         self._deadline_ns = now_ns + self.settings.timeout_ns
-        self._upgrade = Upgrade(self.url, self.settings.entropy(16), self.settings.headers)
+        self._upgrade = Upgrade(self.url, self.settings.network.entropy(16), self.settings.headers)
         self._unsent = self._upgrade.request
-        self._stream = Stream(self.url, self._deadline_ns, self._tls, self.settings.addresses, self._session)
+        self._stream = self.settings.network.open_stream(self.url, self._deadline_ns, self._tls, self.settings.addresses, self._session)
 
     def _advance(self, now_ns: int) -> bool:
         assert self._stream is not None and self._upgrade is not None
@@ -255,7 +264,7 @@ class DirectLink(Link):
         self._stream = None
         pointer = pointer_of(self.url, self._socket)
         self.resumed += isinstance(self._socket, ssl.SSLSocket) and bool(self._socket.session_reused)
-        seed = int.from_bytes(self.settings.entropy(8), "little") >> 1
+        seed = int.from_bytes(self.settings.network.entropy(8), "little") >> 1
         open_wire(self.wire, self._socket.fileno(), seed, leftover, now_ns)
         self.wire.words[TLS] = pointer
         return True

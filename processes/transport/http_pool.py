@@ -135,7 +135,8 @@ class HttpConnections:
                 return 0
             self._retries[k].attempt(now_ns)
             deadline_ns = now_ns + self._settings.timeout_ns
-            stream = Stream(self.url, deadline_ns, self._tls, self._settings.addresses, self._session)
+            settings = self._settings
+            stream = settings.network.open_stream(self.url, deadline_ns, self._tls, settings.addresses, self._session)
             self._streams[k] = stream
         if not stream.poll(now_ns):
             return 0

@@ -163,7 +163,7 @@ class PicowsLink(Link):
         self._held = transport.underlying_transport.get_write_buffer_size
         self._is_closing = transport.underlying_transport.is_closing
         self._seen = 0
-        open_wire(self.wire, -1, int.from_bytes(self.settings.entropy(8), "little") >> 1)
+        open_wire(self.wire, -1, int.from_bytes(self.settings.network.entropy(8), "little") >> 1)
 
     def take(self, transport: WSTransport, frame: WSFrame) -> None:
         """One frame came in."""

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Sequence
 
 from hft.http_client import Exchange, Headers, Response, expect_ok, parse_url
-from processes.transport.stream import Address, DeadlineExceeded, Stream
+from processes.transport.stream import HOST, Address, DeadlineExceeded, Network
 
 BODY_BYTES_MAX = 64 << 20
 #: One poll takes in at most this much, so that a long body does not keep a burst waiting.
@@ -27,12 +27,13 @@ class Request:
         body_bytes_max: int = BODY_BYTES_MAX,
         tls: ssl.SSLContext | None = None,
         addresses: Sequence[Address] = (),
+        network: Network = HOST,
     ) -> None:
         self._url = parse_url(url, ("http", "https"))
         self._deadline_ns = deadline_ns
         self._exchange = Exchange(method, self._url, headers, body, body_bytes_max)
         self._unsent = self._exchange.request
-        self._stream = Stream(self._url, deadline_ns, tls, addresses)
+        self._stream = network.open_stream(self._url, deadline_ns, tls, addresses)
 
     def poll(self, now_ns: int) -> Response | None:
         """The response, of status 200, once it is whole; None until then.

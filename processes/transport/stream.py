@@ -16,7 +16,7 @@ import os
 import select
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -205,3 +205,13 @@ class Stream:
             raise tls_failed(self._url, error) from None
         self._shaken = True
         return True
+
+
+class Network(NamedTuple):
+    """What connections are made of: sockets and the system's entropy, unless a simulation gives others."""
+
+    open_stream: Callable[..., Stream] = Stream  #: called as `Stream` is
+    entropy: Callable[[int], bytes] = os.urandom
+
+
+HOST = Network()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -51,8 +50,8 @@ class KrakenFeedDesk(Bench):
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.driver = KrakenDriver()
         self._base_ns = self.now_ns = 0
-        clock = SimpleNamespace(monotonic_ns=lambda: self.now_ns, time_ns=lambda: WALL_NS + self.now_ns - self._base_ns)
-        monkeypatch.setattr(feed_stage, "time", clock)
+        monkeypatch.setattr(feed_stage, "monotonic_ns", lambda: self.now_ns)
+        monkeypatch.setattr(feed_stage, "realtime_ns", lambda: WALL_NS + self.now_ns - self._base_ns)
         super().__init__(folder, kraken_config(), [STAGE])
         # No event may be later than the clock that kernels read.
         self.now_ns -= 60_000_000_000

@@ -6,7 +6,6 @@ import random
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -48,7 +47,7 @@ class Pipeline(Bench):
     def __init__(self, folder: Path, seed: int, monkeypatch: pytest.MonkeyPatch, begin_ns: int | None = None) -> None:
         self.requests = FakeRequests()
         monkeypatch.setattr(calls, "Request", self.requests)
-        monkeypatch.setattr(feed_stage, "time", SimpleNamespace(monotonic_ns=lambda: self.now_ns, time_ns=time.time_ns))
+        monkeypatch.setattr(feed_stage, "monotonic_ns", lambda: self.now_ns)
         super().__init__(folder, pipeline_config())
         self._warm()
         self.now_ns = time.monotonic_ns() - PAST_NS if begin_ns is None else begin_ns

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace, TracebackType
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -38,9 +38,9 @@ class VenueDesk(Bench):
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, side: Side) -> None:
         self.side = side
         self._base_ns = 0
-        clock = SimpleNamespace(monotonic_ns=lambda: self.now_ns, time_ns=lambda: WALL_NS + self.now_ns - self._base_ns)
         self.now_ns = 0
-        monkeypatch.setattr(venue_stage, "time", clock)
+        monkeypatch.setattr(venue_stage, "monotonic_ns", lambda: self.now_ns)
+        monkeypatch.setattr(venue_stage, "realtime_ns", lambda: WALL_NS + self.now_ns - self._base_ns)
         super().__init__(folder, side.config(str(write_key_file(folder / "keys", side.name))), [side.stage])
         self._base_ns = self.now_ns - side.now_ns
         self.execution: VenueStage = self.stage(side.stage)  # type: ignore[assignment]

@@ -20,7 +20,7 @@ from hft.sim.binance.streams import StreamSession, Target, TargetError, parse_ta
 from hft.sim.delivery import Delivery
 from hft.sim.exchange.background import Background
 from hft.sim.exchange.customers import Customer
-from hft.sim.exchange.exchange import NEVER_NS
+from hft.sim.exchange.exchange import NEVER_NS, Exchange
 from hft.sim.exchange.records import Status
 from hft.sim.exchange.view import state as exchange_state
 from hft.sim.faults import Channel, ClockSkew, Disconnect, Fault, FaultError, HalfOpen, InstrumentStatus, ServerShutdown, decode_fault
@@ -207,6 +207,20 @@ class BinanceVenue:
         self._desk.public.clear()
         self._load_background()
         self._index(None)
+
+    def heal(self) -> None:
+        """Stop misbehaving: whatever faults still wait or last, end."""
+        self._faults.disarm()
+        self._player.skew_ns = 0
+        for session in self._sessions:
+            session.stalled_until_ns = 0
+        for instrument in self.exchange.instruments.values():
+            instrument.status = Status.TRADING
+
+    @property
+    def exchange(self) -> Exchange:
+        """The books and accounts behind the venue."""
+        return self._desk.exchange
 
     @property
     def finished(self) -> bool:

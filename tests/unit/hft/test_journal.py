@@ -225,6 +225,15 @@ def test_close_ends_even_a_full_file_and_gives_back_what_was_not_used(tmp_path):
     assert (tmp_path / file_name(STAGE, 1)).stat().st_size == FILE_BYTES
 
 
+def test_an_abandoned_journal_has_everything_but_its_end_and_takes_nothing_more(tmp_path):
+    writer = write_journal(tmp_path, random_contents(random.Random(SEED), 20, 200), 0, FILE_BYTES)
+    writer.prepare_next()
+    writer.abandon()
+    assert append(writer.context, JournalKind.MARKET, 0, 1, bytes_array(b"x"), 0, 1) == -1
+    outcome = read_journal(tmp_path)
+    assert (len(outcome.contents), outcome.tail.closed) == (20, False), SEED
+
+
 def test_close_shortens_the_file_and_leaves_its_context_unable_to_append(writer):
     context = writer.context
     writer.close("done")

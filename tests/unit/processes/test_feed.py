@@ -7,7 +7,6 @@ import select
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -89,7 +88,8 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FeedBench
     with FeedBench(tmp_path, requests) as bench:
         # An event is never stamped later than it is published.
         bench.now_ns -= 60_000_000_000
-        monkeypatch.setattr(feed_stage, "time", SimpleNamespace(monotonic_ns=lambda: bench.now_ns, time_ns=lambda: bench.now_ns + UTC_NS))
+        monkeypatch.setattr(feed_stage, "monotonic_ns", lambda: bench.now_ns)
+        monkeypatch.setattr(feed_stage, "realtime_ns", lambda: bench.now_ns + UTC_NS)
         yield bench
 
 
