@@ -12,6 +12,7 @@ from hft.counters import ExecutionCounter
 from hft.live_events import on_event
 from hft.live_orders import (
     FREED,
+    QUERY_PAUSE_NS,
     UNKNOWN_COUNT,
     overdue,
 )
@@ -28,10 +29,11 @@ from processes.common import (
     take_in,
 )
 from processes.execution import record_spans
-from processes.order_line import NOTHING, Settled, flush, poll, scan, settled
+from processes.order_line import NOTHING, Settled, can_send, flush, poll, scan, settled
 from processes.venue_sending import (
     HEAR_DUE_NS,
     MALFORMED_SEEN,
+    OBEY_DUE_NS,
     TIMER_DUE_NS,
     VenueExecution,
     cancel_scope,
@@ -67,7 +69,7 @@ def work(ctx: VenueExecution, now_ns: int) -> int:
         return 0
     done = observe(ctx.common, now_ns)
     if done > 0:
-        _obey(ctx, now_ns)
+        _obey(ctx, False, now_ns)
     done += _drain_orders(ctx, now_ns)
     _flush(ctx, now_ns)
     if now_ns >= ctx.words[HEAR_DUE_NS]:
@@ -131,16 +133,16 @@ def _drain_orders(ctx: VenueExecution, now_ns: int) -> int:
 
 
 @njit
-def _obey(ctx: VenueExecution, now_ns: int) -> None:
-    """After a halt or kill changed: cancel every working order that its scope covers."""
+def _obey(ctx: VenueExecution, again: bool, now_ns: int) -> None:
+    """Cancel every working order that a halt or kill covers; `again`: that is in force, and what lives in spite of it."""
     halts = ctx.common.halts
     if halts[CANCEL_ALL_CELL] | halts[FIRM_CELL] | halts[VENUE_CELL + ctx.venue[0]] != 0:
-        cancel_scope(ctx, -1, -1, now_ns)
+        cancel_scope(ctx, -1, -1, again, now_ns)
         return
     first = VENUE_CELL + ctx.common.venues[0]
     for strategy in range(len(halts) - first):
         if halts[first + strategy] != 0:
-            cancel_scope(ctx, -1, strategy, now_ns)
+            cancel_scope(ctx, -1, strategy, again, now_ns)
 
 
 @njit
@@ -181,7 +183,11 @@ def _note_left(ctx: VenueExecution, slot: int) -> None:
 
 @njit
 def _on_timer(ctx: VenueExecution, now_ns: int) -> None:
-    """Orders that got no answer in time are UNKNOWN; gauges."""
+    """Orders that got no answer in time are UNKNOWN; what lives in spite of a kill is canceled again; gauges."""
+    if now_ns >= ctx.words[OBEY_DUE_NS] and can_send(ctx.line) != 0:
+        # Its cancel may have found no connection, or have been lost, or the order was answered late.
+        ctx.words[OBEY_DUE_NS] = now_ns + ctx.live.words[QUERY_PAUSE_NS]
+        _obey(ctx, True, now_ns)
     slot = overdue(ctx.live, now_ns)
     while slot >= 0:
         tell_unknown(ctx, slot, now_ns)

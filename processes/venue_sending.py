@@ -53,6 +53,7 @@ _NOT_CONNECTED, _NOT_RECONCILED = int(ExecutionCode.NOT_CONNECTED), int(Executio
 _RATE_LIMITED, _NOT_EXPRESSIBLE = int(ExecutionCode.RATE_LIMITED), int(ExecutionCode.NOT_EXPRESSIBLE)
 _ALREADY_DONE = int(ExecutionCode.ALREADY_DONE)
 _NOT_SENT_REPORT = int(ReportKind.NOT_SENT)
+_NEW_STATE, _PARTIAL_STATE = int(OrderState.NEW), int(OrderState.PARTIALLY_FILLED)
 _FILLED_STATE, _REJECTED_STATE = int(OrderState.FILLED), int(OrderState.REJECTED)
 
 #: VENUE_EVENT rows that one message, or one answer to a query, gives at most.
@@ -66,6 +67,7 @@ CANCELS_OWN = 3  #: cancels that this stage made by itself; with EPOCH and the l
 MALFORMED_SEEN = 4
 EPOCH = 5
 HEAR_DUE_NS = 6  #: when the socket is read next
+OBEY_DUE_NS = 7  #: when what a halt or kill covers is looked at again
 EXECUTION_WORDS = 8
 
 
@@ -114,7 +116,7 @@ def take_order(ctx: VenueExecution, now_ns: int) -> None:
     elif kind == _CANCEL:
         _cancel(ctx, slot_now(ctx.live, ctx.order[0]["ref_order_id"]), now_ns)
     else:
-        cancel_scope(ctx, as_int(ctx.order[0]["instrument"]), as_int(ctx.order[0]["strategy"]), now_ns)
+        cancel_scope(ctx, as_int(ctx.order[0]["instrument"]), as_int(ctx.order[0]["strategy"]), False, now_ns)
 
 
 @njit
@@ -246,14 +248,17 @@ def _make_own_cancel(ctx: VenueExecution, slot: int) -> None:
 
 
 @njit
-def cancel_scope(ctx: VenueExecution, instrument: int, strategy: int, now_ns: int) -> None:
-    """Cancel each working order of an instrument (-1: all) and strategy (-1: all)."""
+def cancel_scope(ctx: VenueExecution, instrument: int, strategy: int, again: bool, now_ns: int) -> None:
+    """Cancel each working order of an instrument (-1: all) and strategy (-1: all); `again`: only those that live and no cancel is of."""
     orders = ctx.live.orders
     for row in range(len(orders.counts)):
         if instrument >= 0 and row != instrument:
             continue
         for k in range(orders.counts[row]):
             slot = member(orders, row, k)
+            state = orders.rows[slot]["state"]
+            if again and state != _NEW_STATE and state != _PARTIAL_STATE:
+                continue
             if strategy < 0 or orders.rows[slot]["strategy"] == strategy:
                 ctx.order[0]["kind"] = _CANCEL_ALL
                 _cancel(ctx, slot, now_ns)

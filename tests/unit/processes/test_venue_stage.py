@@ -192,6 +192,27 @@ def test_a_kill_stops_new_orders_and_cancels_the_rest(ready: VenueDesk) -> None:
     assert ready.reports(late) == ["NOT_SENT"]
 
 
+def test_a_kill_cancels_again_what_a_lost_cancel_left(ready: VenueDesk) -> None:
+    order = ready.send()
+    ready.run(0.05)
+    with ready.lost_requests():
+        ready.control[control.KILL_FIRM] = 1
+    ready.run_until(lambda: ready.state(order) is OrderState.CANCELED, ready.side.answered_s)
+    assert ready.open_orders() == []
+
+
+def test_a_kill_while_nothing_can_be_sent_cancels_once_it_can(ready: VenueDesk) -> None:
+    order = ready.send()
+    ready.run(0.05)
+    ready.lose()
+    ready.run(0.05)
+    ready.control[control.KILL_FIRM] = 1
+    ready.run(0.05)
+    ready.open()
+    ready.run_until(lambda: ready.state(order) is OrderState.CANCELED, ready.side.answered_s)
+    assert ready.open_orders() == []
+
+
 def test_a_strategy_withdraws_all_its_orders(ready: VenueDesk) -> None:
     orders = [ready.send(), ready.send()]
     ready.run(0.05)
