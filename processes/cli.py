@@ -349,6 +349,25 @@ def chaos(
         raise SystemExit(1)
 
 
+@main.command("simulate")
+@click.option(
+    "--seeds", type=click.IntRange(1, 10_000_000), default=1, show_default=True, help="Simulate so many seeds, one after another."
+)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True, help="The first of them.")
+@click.option(
+    "--venue", "venues", multiple=True, type=click.Choice(["binance", "coinbase", "kraken"]), help="Only these; default: what a seed draws."
+)
+@json_option
+def simulate_command(seeds: int, seed: int, venues: tuple[str, ...], as_json: bool) -> None:
+    """Trade with simulated venues and faults in virtual time, one thread, and check every invariant at every step."""
+    from processes.simulate.command import campaign, print_simulate
+
+    document = campaign(seed, seeds, tuple(sorted(set(venues))))
+    emit(document, as_json, print_simulate)
+    if not document["passed"]:
+        raise SystemExit(1)
+
+
 @main.command("config-check")
 @click.argument("config_file", type=click.Path(path_type=Path))
 @json_option

@@ -24,6 +24,8 @@ from processes.chaos import report as chaos_report
 from processes.chaos.rows import Plan
 from processes.cli import main
 from processes.instance import Instance
+from processes.simulate import command as simulate_command
+from processes.simulate.command import Campaign
 from support.engine import PAPER, ROOT
 from support.engine_fakes import SupervisedEngine
 from support.hftctl import Hftctl, ended
@@ -48,6 +50,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "doctor": [],
     "build": ["--config", "none.toml"],
     "chaos": ["--venue", "binance", "--config", "none.toml"],
+    "simulate": [],
 }
 WITH_JSON = sorted(name for name, command in main.commands.items() if any(p.name == "as_json" for p in command.params))
 #: Very long, not a name, not ASCII, not printable, not UTF-8 (as Python shows such an argument), and what looks like something else.
@@ -201,6 +204,7 @@ def fake_everything_that_runs_long(monkeypatch: pytest.MonkeyPatch) -> None:
         return {"passed": True, "plan": plan}
 
     monkeypatch.setattr(record, "_run", end_at_once)
+    monkeypatch.setattr(simulate_command, "campaign", lambda *asked: Campaign().document(1, (), 1.0))
     monkeypatch.setattr(chaos_command, "chaos", campaign)
     monkeypatch.setattr(chaos_report, "print_chaos", lambda document: click.echo(document["plan"].venue))
 
