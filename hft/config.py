@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from hft.control import INSTRUMENTS_MAX
 from hft.topology import Topology, build
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
@@ -112,6 +113,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     duplicate_window_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]  #: the same order again within it is refused
     move_max_bp: Annotated[int, msgspec.Meta(ge=1, le=10_000)]  #: a mid that moves further within the window pulls all quotes
     move_window_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]  #: the window of move_max_bp
+    stop_loss_bp: Annotated[int, msgspec.Meta(ge=1, le=10_000)]  #: a position that has lost more of its cost may only be reduced
+    stop_loss_action: Literal["hold", "close"]  #: "close": its strategy's stage then closes it, by orders at the touch; "hold": nobody does
 
 
 class Firm(Struct, frozen=True, kw_only=True):
@@ -332,6 +335,8 @@ def _match_url(key: str, url: str, scheme: str, fail) -> None:  # type: ignore[n
 
 
 def _prove_instruments(config: Config, fail) -> None:  # type: ignore[no-untyped-def]
+    if len(config.instruments) > INSTRUMENTS_MAX:
+        fail("instruments", f"there is room for {INSTRUMENTS_MAX}, found {len(config.instruments)}")
     seen: set[tuple[str, str]] = set()
     for name, instrument in config.instruments.items():
         venue = name.rpartition(".")[2].lower()

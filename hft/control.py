@@ -1,7 +1,7 @@
 """Control: the layout of the shared control words: stop, halt, kill, epoch, and a heartbeat block for each process.
 
 One int64 array in the segment `hft.<instance>.control`. Whoever sets a KILL word stores 1, and risk the RiskCode of the breaker that
-tripped; anything but 0 kills, so races are harmless. Only `arm` clears them. A process's block is written by that process alone, except ORDERED_EPOCH, which is the supervisor's.
+tripped; anything but 0 kills, so races are harmless. It is the same with the REDUCE words. Only `arm` clears them. A process's block is written by that process alone, except ORDERED_EPOCH, which is the supervisor's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ BEHIND_RING = 320  #: + ring number: 1 while a reports ring lags and is being ca
 PROCESS = 512  #: + PROCESS_WORDS * process row
 PROCESS_WORDS = 16
 PROCESSES_MAX = 64
-WORDS = PROCESS + PROCESS_WORDS * PROCESSES_MAX
+REDUCE = PROCESS + PROCESS_WORDS * PROCESSES_MAX  #: + instrument row: anything but 0: orders in it may only reduce positions
+INSTRUMENTS_MAX = 1024
+WORDS = REDUCE + INSTRUMENTS_MAX
 
 
 class ProcessWord(IntEnum):
@@ -58,6 +60,16 @@ def process_word(row: int, word: ProcessWord) -> int:
 def kill_strategy(row: int) -> int:
     """Index of a strategy's kill word."""
     return KILL_STRATEGY + row
+
+
+def latching_words() -> list[int]:
+    """Index of every word that stays set until somebody arms it: kills, then reduces."""
+    return [*range(KILL_FIRM, BEHIND_RING), *range(REDUCE, WORDS)]
+
+
+def reduce_instrument(row: int) -> int:
+    """Index of an instrument's reduce word."""
+    return REDUCE + row
 
 
 def kill_venue(row: int) -> int:

@@ -181,6 +181,21 @@ CONTROLS: tuple[Control, ...] = (
         f"{_LIMITS}position_max",
     ),
     Control(
+        RiskCode.STOP_LOSS,
+        "An order in an instrument in which a strategy's position has lost, unrealised, more of its average cost than the limit, unless "
+        "it only reduces its own strategy's position. When that begins, working orders in the instrument are canceled, and with "
+        '`stop_loss_action = "close"` its strategies\' stages close their positions. It lasts until somebody arms it; a loss that was '
+        "there then is forgiven.",
+        "Limit not above 0. A position without a mark is refused by DAILY_LOSS. What is too small for the venue's minimum has no stop.",
+        f"{_LIMITS}stop_loss_bp, stop_loss_action",
+    ),
+    Control(
+        RiskCode.REDUCE_ONLY_MODE,
+        "The same in an instrument that `hftctl risk reduce` has made reduce-only, or that a stop-loss had before the engine was started.",
+        "",
+        "",
+    ),
+    Control(
         RiskCode.MAX_GROSS,
         "Sum over instruments of the worst |position| that working orders can lead to, at mid, in the base currency, "
         "above the limit, by an order that adds to it.",

@@ -237,6 +237,7 @@ class RiskCode(IntEnum):
 
     OK = 0
     SYSTEM_HALTED = 2001
+    REDUCE_ONLY_MODE = 2004
     MAX_ORDER_QTY = 2010
     MAX_ORDER_NOTIONAL = 2011
     MIN_QTY_NOTIONAL = 2012
@@ -260,6 +261,7 @@ class RiskCode(IntEnum):
     DRAWDOWN = 2071
     LOSS_RATE = 2072
     VOLATILITY = 2074
+    STOP_LOSS = 2076
     INSTRUMENT_NOT_ALLOWED = 2080
     STRATEGY_NOT_APPROVED = 2083
     RING_BACKPRESSURE = 2091
@@ -375,6 +377,7 @@ class InputKind(IntEnum):
     KILL = 4
     HALT = 5
     ARM = 6
+    REDUCE = 7  #: an instrument's reduce word changed
 
 
 INPUT = record(
@@ -383,9 +386,9 @@ INPUT = record(
     "One thing that one `work` took in; journaled by each deciding stage so that replay can repeat it.",
     ("work", "<i8", "Number of the `work` call that took something in, from 1."),
     ("now_ns", "<i8", "The time that call was given."),
-    ("first", "<i8", "RECORDS: first ring sequence taken (0 for the first record ever)."),
+    ("first", "<i8", "RECORDS: first ring sequence taken (0 for the first record ever). REDUCE: the instrument's row."),
     ("last", "<i8", "RECORDS: one past the last ring sequence taken."),
-    ("value", "<i8", "KILL, HALT, ARM: the word read; TIMER: the deadline."),
+    ("value", "<i8", "KILL, HALT, ARM, REDUCE: the word read; TIMER: the deadline."),
     ("ring", "<i4", "RECORDS: the ring's number in the topology."),
     ("kind", "<i4", "InputKind."),
     ("reserved", "(2,)<i8", "Zero."),
@@ -420,6 +423,13 @@ INSTRUMENT = record(
     ("reserved", "(5,)<i8", "Zero."),
 )
 
+class StopAction(IntEnum):
+    """What is done about the positions in an instrument that may only be reduced."""
+
+    HOLD = 1  #: nothing
+    CLOSE = 2  #: each strategy's stage closes its own
+
+
 LIMITS = record(
     "LIMITS",
     128,
@@ -434,7 +444,9 @@ LIMITS = record(
     ("duplicate_window_ns", "<i8", "R060."),
     ("move_max_bp", "<i8", "R074: range of the mid within the window, in basis points of its lowest."),
     ("move_window_ns", "<i8", "R074."),
-    ("reserved", "(6,)<i8", "Zero."),
+    ("stop_loss_bp", "<i8", "R076: unrealised loss of a strategy's position, in basis points of its cost."),
+    ("stop_action", "<i8", "StopAction."),
+    ("reserved", "(4,)<i8", "Zero."),
 )
 
 FIRM_LIMITS = record(

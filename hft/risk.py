@@ -44,15 +44,17 @@ from hft.risk_state import (
     apply_report,
     exposure_e8,
     new_state,
+    observe_reduce,
     on_top,
     refresh,
     start_session,
     worst_lots,
 )
+from hft.stops import refusal
 from hft.units import WIDE, as_int, mul_div_half_even, mul_saturated
 from shm.jit import njit
 
-__all__ = ["RiskState", "apply_report", "approve", "check", "new_state", "on_top", "start_session"]
+__all__ = ["RiskState", "apply_report", "approve", "check", "new_state", "observe_reduce", "on_top", "start_session"]
 
 _SECOND_NS = 1_000_000_000
 _KNOWN_FLAGS = int(OrderFlag.POST_ONLY | OrderFlag.REDUCE_ONLY | OrderFlag.FROM_MARKET)
@@ -281,6 +283,9 @@ def _check_exposure(state: RiskState, intents: NDArray[Any], i: int) -> RiskCode
         return RiskCode.MAX_POSITION
     if as_int(intents[i]["flags"]) & OrderFlag.REDUCE_ONLY.value != 0 and reached_lots > 0:
         return RiskCode.MAX_POSITION
+    reducing = refusal(state.stops, state.orders, state.limits, intents, i)
+    if reducing != RiskCode.OK:
+        return reducing
     totals, after_lots = state.totals, worst_lots(position_lots, buy_lots, sell_lots)
     gross_max_e8, gross_e8 = state.firm[0]["gross_max_e8"], exposure_e8(state, row, after_lots)
     missing_elsewhere = totals[TOTAL_MISSING] - state.tops[row, MISSING]

@@ -2,7 +2,7 @@
 
 `on_top` and `apply_report` are the only ways in from outside, `hft.risk.approve` the one from inside. Exposure and P&L of
 each instrument in the base currency are kept up to date here, so that a check reads sums instead of walking instruments.
-The breakers are told of marks, P&L, fills and rejects.
+The breakers are told of marks, P&L, fills and rejects, the stop-losses of marks and fills.
 
 Whatever cannot be valued (no mark, no rate, out of range) is counted as missing, and while anything is missing the sums
 refuse.
@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hft import ledger, orders
+from hft import ledger, orders, stops
 from hft.bounds import prove_bounds
-from hft.breakers import WILD, Breakers, new_breakers, note_fill, note_mid, note_pnl, note_reject
+from hft.breakers import ANY_PULL, ANY_TRIP, PULL, WILD, Breakers, new_breakers, note_fill, note_mid, note_pnl, note_reject
 from hft.orders import Orders, new_orders
 from hft.records import POSITION, ExecutionCode, MarketKind, OrderState, ReportKind, VenueReason
+from hft.stops import Stops, new_stops
 from hft.units import E8, WIDE, as_int, mul_div_half_even
 from shm.jit import njit
 
@@ -67,6 +68,7 @@ class RiskState(NamedTuple):
     counts: NDArray[Any]  # venues, strategies
     unknown: NDArray[Any]  # venue -> orders of which it is not known what became of them
     breakers: Breakers
+    stops: Stops
 
 
 def new_state(
@@ -104,6 +106,7 @@ def new_state(
         counts=np.array([venues, strategies], np.int64),
         unknown=np.zeros(venues, np.int64),
         breakers=new_breakers(rows, strategies, firm),
+        stops=new_stops(rows, strategies),
     )
 
 
@@ -207,6 +210,7 @@ def _move_mark(state: RiskState, row: int) -> None:
         refresh(state, row)
         note_mid(state.breakers, state.limits, row, bid_ticks + ask_ticks, received_ns)
         _note_pnl(state, received_ns)
+        _note_loss(state, row)
 
 
 @njit
@@ -221,6 +225,8 @@ def apply_report(state: RiskState, reports: NDArray[Any], i: int) -> int:
     booked = as_int(1)
     if outcome >= 0 and reports[i]["kind"] == ReportKind.TRADE:
         booked = ledger.apply_fill(state.positions, row, state.instruments, reports, i) if known else as_int(0)
+        if booked == 1:
+            booked = stops.book(state.stops, state.instruments, reports, i)
     if booked == 0:
         state.totals[BROKEN] = 1
     if outcome >= 0 and (reports[i]["kind"] == ReportKind.UNKNOWN or state.unknown.any()):
@@ -231,6 +237,7 @@ def apply_report(state: RiskState, reports: NDArray[Any], i: int) -> int:
         _note_pnl(state, at_ns)
         if reports[i]["kind"] == ReportKind.TRADE:
             note_fill(state.breakers, state.firm, strategy, at_ns)
+            _note_loss(state, row)
         elif reports[i]["kind"] == ReportKind.REJECTED and not _would_take(as_int(reports[i]["reason"])):
             note_reject(state.breakers, state.firm, strategy, at_ns)
     return outcome
@@ -259,6 +266,28 @@ def _note_pnl(state: RiskState, at_ns: int) -> None:
     """Tell the breakers of the P&L; one that is not known is refused by the daily loss."""
     if state.totals[TOTAL_MISSING] == 0:
         note_pnl(state.breakers, state.firm, state.totals[TOTAL_PNL_E8], at_ns)
+
+
+@njit
+def _note_loss(state: RiskState, row: int) -> None:
+    """Make an instrument reduce-only once a position in it has lost too much; what works in it is pulled."""
+    mark_ticks_x2 = state.positions[row]["mark_ticks_x2"]
+    if state.stops.reducing[row] == 0 and stops.has_lost(state.stops, state.instruments, state.limits, row, mark_ticks_x2):
+        stops.trip(state.stops, row)
+        state.breakers.words[ANY_TRIP] = 1
+        _pull(state, row)
+
+
+@njit
+def _pull(state: RiskState, row: int) -> None:
+    state.breakers.moves[row, PULL] = state.breakers.words[ANY_PULL] = 1
+
+
+@njit
+def observe_reduce(state: RiskState, row: int, word: int) -> None:
+    """Take over an instrument's reduce word: not 0, its orders may only reduce from here; 0, somebody has armed it."""
+    if stops.observe_reduce(state.stops, state.instruments, row, word, state.positions[row]["mark_ticks_x2"]):
+        _pull(state, row)
 
 
 @njit

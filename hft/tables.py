@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hft.config import Config, ConfigError, Instrument
 from hft.decimals import UnitsError, parse_units
-from hft.records import FIRM_LIMITS, INSTRUMENT, LIMITS, FeeAsset
+from hft.records import FIRM_LIMITS, INSTRUMENT, LIMITS, FeeAsset, StopAction
 
 
 class Tables(NamedTuple):
@@ -103,6 +103,8 @@ def _fill_limits(row: NDArray[np.void], config: Config, name: str, instrument: n
     row["duplicate_window_ns"] = limits.duplicate_window_ms * 1_000_000
     row["move_max_bp"] = limits.move_max_bp
     row["move_window_ns"] = limits.move_window_ms * 1_000_000
+    row["stop_loss_bp"] = limits.stop_loss_bp
+    row["stop_action"] = StopAction.CLOSE if limits.stop_loss_action == "close" else StopAction.HOLD
     if row["order_qty_max_lots"] > row["position_max_lots"]:
         raise ConfigError(f"limits.{name}.order_qty_max: {limits.order_qty_max} is over position_max {limits.position_max}")
 

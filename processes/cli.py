@@ -140,6 +140,19 @@ def risk() -> None:
     """Look at limits and controls."""
 
 
+@risk.command("reduce")
+@click.argument("instrument")
+@click.option("--reason", default="hftctl risk reduce", callback=as_utf8, help="Kept with the latch.")
+@json_option
+@instance_option
+def risk_reduce(instrument: str, reason: str, as_json: bool, instance: Instance) -> None:
+    """Let orders in INSTRUMENT only reduce positions, and cancel the working ones; latched until `arm`."""
+    from processes.operate import kill_scope
+
+    document = kill_scope(instance, f"instrument.{instrument}", reason)
+    emit(document, as_json, lambda d: click.echo(f"reduce-only: {instrument}; latched{'' if d['running'] else ' (no engine is running)'}"))
+
+
 @risk.command("show")
 @json_option
 @instance_option

@@ -41,7 +41,7 @@ RESERVE_BYTES = 1 << 18
 BUDGET = 64
 
 _INPUT_BYTES = INPUT.itemsize
-_RECORDS, _KILL = int(InputKind.RECORDS), int(InputKind.KILL)
+_RECORDS, _KILL, _REDUCE = int(InputKind.RECORDS), int(InputKind.KILL), int(InputKind.REDUCE)
 _INPUT = int(JournalKind.INPUT)
 
 
@@ -56,11 +56,14 @@ class Common(NamedTuple):
     input_bytes: NDArray[np.uint8]  #: its bytes
     halts: NDArray[np.int64]  #: see the cells above
     venues: NDArray[np.int64]  #: one cell: number of venues
+    reduces: NDArray[np.int64]  #: instrument -> its reduce word as observed last; empty where nobody asks
     behind: NDArray[np.int64]  #: [k, 2]: number of a reports ring, and the cell of `halts` that it sets while behind
 
 
-def new_common(control_words: NDArray[np.int64], counters: NDArray[np.int64], journal: Journal, topology: Topology) -> Common:
-    """A stage's own part of its context."""
+def new_common(
+    control_words: NDArray[np.int64], counters: NDArray[np.int64], journal: Journal, topology: Topology, instruments: int = 0
+) -> Common:
+    """A stage's own part of its context; it observes the reduce words of that many instruments."""
     scratch = np.zeros(1, INPUT)
     venues = sum(stage.role == "feed" for stage in topology.stages)
     strategies = [stage.name for stage in topology.stages if stage.role == "strategy"]
@@ -75,6 +78,7 @@ def new_common(control_words: NDArray[np.int64], counters: NDArray[np.int64], jo
         input_bytes=scratch.view(np.uint8),
         halts=np.zeros(VENUE_CELL + venues + len(strategies), np.int64),
         venues=np.array([venues], np.int64),
+        reduces=np.zeros(instruments, np.int64),
         behind=np.array([[ring.number, cell] for ring, cell in zip(reports, cells, strict=True)], np.int64).reshape(-1, 2),
     )
 
@@ -182,8 +186,17 @@ def _observe_all(common: Common, now_ns: int) -> int:
 
 @njit
 def observe(common: Common, now_ns: int) -> int:
-    """Read the halt and kill words; journal and take over each cell that changed; return how many did."""
-    return 0 if _nothing_halts(common) else _observe_all(common, now_ns)
+    """Read the halt, kill and reduce words; journal and take over each that changed; return how many did."""
+    changes = 0 if _nothing_halts(common) else _observe_all(common, now_ns)
+    reduces = common.reduces
+    for row in range(len(reduces)):
+        # SYNC reduce: pairs with store_release in risk's _act_on_breakers(), and plain stores of `hftctl`; each stands for itself.
+        word = load_acquire(common.control, control.REDUCE + row)
+        if word != reduces[row]:
+            _note(common, _REDUCE, -1, row, 0, word, now_ns)
+            reduces[row] = word
+            changes += 1
+    return changes
 
 
 @njit

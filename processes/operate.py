@@ -20,7 +20,7 @@ STOP_TIMEOUT_S = 30.0
 
 
 def kill_scope(instance: Instance, scope: str, reason: str) -> dict[str, Any]:
-    """Latch a kill of `firm`, `venue.<name>` or `strategy.<name>` and set its word. Idempotent."""
+    """Latch a kill of `firm`, `venue.<name>` or `strategy.<name>`, or that `instrument.<name>` may only be reduced; set its word. Idempotent."""
     engine = instance.read_engine()
     word = control.KILL_FIRM if scope == "firm" else _word_of(scope, engine)
     latch = instance.read_kill()
@@ -43,23 +43,29 @@ def _word_of(scope: str, engine: dict[str, Any] | None) -> int:
     if engine is None:
         raise EngineError(f"cannot kill {scope}: no engine has run here, so its name is not known; kill the firm instead")
     names: list[str] = engine["venues"] if kind == "venue" else engine["strategies"]
+    if kind == "instrument":
+        names = [instrument["name"] for instrument in engine["instruments"]]
     if name not in names:
         raise EngineError(f"no {kind} {name!r}; there are {', '.join(names)}")
     row = names.index(name)
+    if kind == "instrument":
+        return control.reduce_instrument(row)
     return control.kill_venue(row) if kind == "venue" else control.kill_strategy(row)
 
 
 def scope_of(word: int, engine: dict[str, Any]) -> str:
-    """The scope whose kill word this is."""
+    """The scope whose kill or reduce word this is."""
     if word == control.KILL_FIRM:
         return "firm"
+    if word >= control.REDUCE:
+        return f"instrument.{engine['instruments'][word - control.REDUCE]['name']}"
     if word < control.KILL_STRATEGY:
         return f"venue.{engine['venues'][word - control.KILL_VENUE]}"
     return f"strategy.{engine['strategies'][word - control.KILL_STRATEGY]}"
 
 
 def latch_words(latch: dict[str, Any], engine: dict[str, Any]) -> list[int]:
-    """The kill words that a latch sets. An unknown scope in it counts as the firm: a latch never weakens."""
+    """The kill and reduce words that a latch sets. An unknown scope in it counts as the firm: a latch never weakens."""
     words = []
     for scope in latch:
         try:
@@ -77,7 +83,7 @@ def arm_engine(instance: Instance, reason: str) -> dict[str, Any]:
     engine = instance.read_engine()
     if engine is not None and is_alive(engine):
         with attach_control(instance) as words:
-            words[control.KILL_FIRM : control.BEHIND_RING] = 0
+            words[control.latching_words()] = 0
     instance.kill_file.unlink(missing_ok=True)
     return {"cleared": sorted(latch), "reason": reason}
 

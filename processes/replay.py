@@ -153,6 +153,8 @@ class _StageReplay:
                 publish_many(ring, len(records))
             elif row["kind"] == InputKind.KILL:
                 self._set_halt(resources, int(row["value"]) >> 1, int(row["value"]) & 1)
+            elif row["kind"] == InputKind.REDUCE:
+                resources.control[control.reduce_instrument(int(row["first"]))] = row["value"]
         for output in self.spec.outputs:
             resources.rings[output.name].words[:] = 0  # Nobody drains them here.
         burst(loop.cell(), 0, 1, 1, work.now_ns)

@@ -3,7 +3,7 @@
 Reports and best prices come first, so that an intent is judged by what is known. An approved order is journaled before it is
 published; a refusal goes back to its strategy with the code of the control. A full orders ring refuses; it never waits, and
 the last slots are kept for cancels. A breaker that trips sets the kill word of its scope, to its code: stages obey it as they
-obey `hftctl kill`, and the supervisor latches it.
+obey `hftctl kill`, and the supervisor latches it. So it is with a stop-loss and its instrument's reduce word.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hft import control
 from hft.breakers import ANY_PULL, ANY_TRIP, PULL, rearm
 from hft.counters import REFUSAL_CODES, RiskCounter
 from hft.records import ORDER, REPORT, IntentKind, JournalKind, OrderState, ReportKind, RiskCode
-from hft.risk import RiskState, apply_report, approve, check, on_top
+from hft.risk import RiskState, apply_report, approve, check, observe_reduce, on_top
 from hft.risk_state import FIRM_KILL, HALT, VENUE_KILL
 from hft.topology import ORDER_SLOTS_FOR_CANCELS
 from hft.units import as_int
@@ -92,6 +92,9 @@ def _copy_halts(ctx: Risk) -> None:
     halts[FIRM_KILL] = seen[FIRM_CELL]
     for k in range(len(seen) - VENUE_CELL):
         halts[VENUE_KILL + k] = seen[VENUE_CELL + k]
+    reduces = ctx.common.reduces
+    for row in range(len(reduces)):
+        observe_reduce(ctx.state, row, reduces[row])
     # What tripped here is seen as killed before anybody can have armed it.
     tripped, firm = ctx.state.breakers.tripped, len(ctx.intents)
     for k in range(firm):
@@ -103,7 +106,7 @@ def _copy_halts(ctx: Risk) -> None:
 
 @njit
 def _act_on_breakers(ctx: Risk, now_ns: int) -> None:
-    """Kill what a breaker stopped, and pull the quotes of an instrument that moves too much, as far as rings have room."""
+    """Kill what a breaker stopped, say what a stop-loss made reduce-only, and pull quotes as far as rings have room."""
     breakers, words = ctx.state.breakers, ctx.common.control
     firm = len(ctx.intents)
     breakers.words[ANY_TRIP] = breakers.words[ANY_PULL] = 0
@@ -112,7 +115,12 @@ def _act_on_breakers(ctx: Risk, now_ns: int) -> None:
         if breakers.tripped[scope] != 0 and words[word] == 0:
             # SYNC control: pairs with load_acquire in observe() of every stage; the code stands for itself.
             store_release(words, word, breakers.tripped[scope])
+    untold = ctx.state.stops.untold
     for row in range(len(breakers.moves)):
+        if untold[row] != 0:
+            untold[row] = 0
+            # SYNC reduce: pairs with load_acquire in observe() of risk and strategies; the code stands for itself.
+            store_release(words, control.REDUCE + row, ctx.state.stops.reducing[row])
         if breakers.moves[row, PULL] != 0:
             _pull_quotes(ctx, row, now_ns)
 

@@ -42,7 +42,8 @@ class Stage(ABC):
     def attach(self, resources: Resources) -> None:
         """Take the rings of the resources' epoch and make the context. Called again on every switch of epoch."""
         self._journal = resources.journal(self.name)
-        common = new_common(resources.control, resources.counters(self.spec), self._journal.context, resources.topology)
+        observed = len(self.tables.instruments) if self.spec.role in ("strategy", "risk") else 0
+        common = new_common(resources.control, resources.counters(self.spec), self._journal.context, resources.topology, observed)
         session = {"stage": self.name, "epoch": resources.epoch, "config": msgspec.to_builtins(self.config), **self.session()}
         self._journal.append_json(JournalKind.SESSION, session)
         self.context = self.make_context(common, resources)

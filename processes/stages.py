@@ -103,6 +103,8 @@ class StrategyStage(DecidingStage):
             staged_bytes=view.intents.view(np.uint8),
             subject=np.flatnonzero(tables.allowed[row]).astype(np.int64),
             settings=np.array([row, self.config.strategies[spec.subject].timer_ms * 1_000_000], np.int64),
+            limits=tables.limit_rows,
+            resting=np.zeros(count, np.int64),
         )
 
 
@@ -123,6 +125,7 @@ class RiskStage(DecidingStage):
         state.approved[:] = 1
         state.allowed[:] = tables.allowed
         state.positions[:] = self.rows_of(-1)
+        state.stops.owned[:] = self.positions[len(tables.instruments) :]
         start_session(state)
         groups = [[ring for ring in spec.inputs if ring.kind == kind] for kind in ("reports", "tops", "intents")]
         reports, markets, intents = (tuple(resources.consumer(ring) for ring in group) for group in groups)

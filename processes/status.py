@@ -59,7 +59,7 @@ def read_status(instance: Instance) -> dict[str, Any]:
     counters = read_counters(instance, engine)
     now_ns = time.monotonic_ns()
     executions = [values for stage, values in counters.items() if stage.startswith("execution.")]
-    kill_words = control_words[control.KILL_FIRM : control.BEHIND_RING]
+    kill_words = control_words[control.latching_words()]
     positions = read_positions(instance)
     latch = instance.read_kill()
     return {

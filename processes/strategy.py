@@ -2,6 +2,9 @@
 
 The kernel is compiled once for every strategy: callbacks are pointers. What a callback stages is stamped, entered in the
 strategy's own order table, journaled and published right after it returns.
+
+While an instrument may only be reduced, the strategy rests in it, as in a halt, and if its limits say so the stage closes the
+strategy's position: by intents like any other, which risk judges.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from hft.counters import StrategyCounter
 from hft.ledger import apply_fill, mark
 from hft.market_state import apply_market
 from hft.orders import apply_report, insert_order
-from hft.records import INTENT, InputKind, IntentKind, JournalKind, MarketFlag, MarketKind, OrderFlag, ReportKind
+from hft.records import INTENT, InputKind, IntentKind, JournalKind, MarketFlag, MarketKind, OrderFlag, ReportKind, StopAction
 from hft.units import as_int
 from processes.common import (
     TIMER_DUE,
@@ -31,6 +34,7 @@ from shm.clock import monotonic_ns
 from shm.counters import add
 from shm.jit import njit
 from shm.ring import Ring, claim, copy_record, publish, release_many, slot_of
+from strategies.closing import close_position
 from strategies.contract import ON_BOOK, ON_DISCONNECT, ON_HALT, ON_REPORT, ON_TIMER, ON_TRADE, STAGED, View
 
 _INTENT_BYTES = INTENT.itemsize
@@ -38,7 +42,7 @@ _INTENT, _TIMER = int(JournalKind.INTENT), int(InputKind.TIMER)
 _NEW, _REPLACE = int(IntentKind.NEW), int(IntentKind.REPLACE)
 _TOP, _TRADE_KIND, _LAST = int(MarketKind.TOP), int(MarketKind.TRADE), int(MarketFlag.LAST)
 _TRADE, _REFUSED = int(ReportKind.TRADE), int(ReportKind.REFUSED)
-_FROM_MARKET = int(OrderFlag.FROM_MARKET)
+_FROM_MARKET, _CLOSE = int(OrderFlag.FROM_MARKET), int(StopAction.CLOSE)
 
 
 class Strategy(NamedTuple):
@@ -54,6 +58,8 @@ class Strategy(NamedTuple):
     staged_bytes: NDArray[np.uint8]  #: bytes of own.intents
     subject: NDArray[np.int64]  #: the strategy's instruments
     settings: NDArray[np.int64]  #: strategy row, timer interval in ns
+    limits: NDArray[Any]  #: LIMITS, one row an instrument
+    resting: NDArray[np.int64]  #: instrument -> 1 while the strategy rests in it because it may only be reduced
 
 
 @njit
@@ -67,6 +73,8 @@ def work(ctx: Strategy, callbacks: Any, now_ns: int) -> int:
         for k in range(len(ctx.subject)):
             callbacks[ON_HALT](ctx.cell, ctx.subject[k], now_ns)
             _publish_staged(ctx, 0, 0, 0, now_ns)
+    if done > 0:
+        _rest(ctx, callbacks, now_ns)
     for k in range(len(ctx.reports)):
         done += _drain_reports(ctx, callbacks, k, now_ns)
     for k in range(len(ctx.markets)):
@@ -77,7 +85,11 @@ def work(ctx: Strategy, callbacks: Any, now_ns: int) -> int:
         words[TIMER_DUE] = now_ns + ctx.settings[1]
         if not _halted(ctx):
             for k in range(len(ctx.subject)):
-                callbacks[ON_TIMER](ctx.cell, ctx.subject[k], now_ns)
+                instrument = ctx.subject[k]
+                if ctx.resting[instrument] == 0:
+                    callbacks[ON_TIMER](ctx.cell, instrument, now_ns)
+                elif ctx.limits[instrument]["stop_action"] == _CLOSE:
+                    close_position(ctx.own, ctx.limits, instrument)
                 _publish_staged(ctx, 0, 0, 0, now_ns)
         done += 1
     return done
@@ -86,6 +98,18 @@ def work(ctx: Strategy, callbacks: Any, now_ns: int) -> int:
 @njit
 def _halted(ctx: Strategy) -> bool:
     return is_halted(ctx.common, -1, ctx.settings[0])
+
+
+@njit
+def _rest(ctx: Strategy, callbacks: Any, now_ns: int) -> None:
+    """Follow the reduce words: the strategy is told of each instrument that may only be reduced, as of a halt."""
+    for k in range(len(ctx.subject)):
+        instrument = ctx.subject[k]
+        rests = as_int(ctx.common.reduces[instrument] != 0)
+        if rests > ctx.resting[instrument]:
+            callbacks[ON_HALT](ctx.cell, instrument, now_ns)
+            _publish_staged(ctx, 0, 0, 0, now_ns)
+        ctx.resting[instrument] = rests
 
 
 @njit
@@ -142,7 +166,7 @@ def _take_market(ctx: Strategy, callbacks: Any, markets: NDArray[Any], i: int, n
     kind = market["kind"]
     if kind == _TOP:
         mark(view.positions, instrument, view.instruments, market["price_ticks"], market["ask_ticks"], market["received_ns"])
-    if is_valid == 0 or _halted(ctx):
+    if is_valid == 0 or _halted(ctx) or ctx.resting[instrument] != 0:
         return
     if kind == _TOP:
         view.market[0] = market

@@ -65,7 +65,8 @@ class Supervisor:
         self.restarts: deque[float] = deque()
         self.restart_count = 0
         self.failure: str | None = None
-        self._latched: set[int] = set()  #: kill words that a breaker set, and that are latched
+        self._latching = np.array(control.latching_words())
+        self._latched: set[int] = set()  #: words that a breaker set, and that are latched
         self._lock: int | None = None
         self._accounts = Accounts()
         self._tables: list[Segment] = []
@@ -196,8 +197,8 @@ class Supervisor:
             self._restart(gone)
 
     def _latch_breakers(self) -> None:
-        """Latch what a breaker of risk has killed, so that it stays killed when the engine is started anew."""
-        tripped = {control.KILL_FIRM + int(k) for k in np.flatnonzero(self.words[control.KILL_FIRM : control.BEHIND_RING] > 1)}
+        """Latch what a breaker or a stop-loss of risk has stopped, so that it stays so when the engine is started anew."""
+        tripped = {int(word) for word in self._latching[self.words[self._latching] > 1]}
         for word in sorted(tripped - self._latched):
             code = RiskCode(int(self.words[word]))
             scope = scope_of(word, self._describe())

@@ -39,6 +39,8 @@ book_age_max_ms = 3600000
 duplicate_window_ms = 1
 move_max_bp = 300
 move_window_ms = 60000
+stop_loss_bp = 10000
+stop_loss_action = "hold"
 
 [firm]
 base_currency = "{quote}"

@@ -30,6 +30,7 @@ from hft.records import (
     ReportKind,
     RiskCode,
     Side,
+    StopAction,
     TimeInForce,
 )
 from hft.risk import RiskState, apply_report, approve, check, new_state, on_top
@@ -66,6 +67,7 @@ def account(working: int = WORKING) -> RiskState:
     firm["intent_age_max_ns"] = firm["send_age_max_ns"] = 50_000_000
     firm["strategy_rate_per_s"] = firm["firm_rate_per_s"] = 1000
     limits["move_max_bp"], limits["move_window_ns"] = 300, 60_000_000_000
+    limits["stop_loss_bp"], limits["stop_action"] = 500, StopAction.HOLD
     firm["drawdown_max_e8"] = firm["loss_rate_max_e8"] = 10_000_000 * E8
     firm["fills_max"] = firm["rejects_max"] = firm["unknown_orders_max"] = 1000
     firm["fills_window_ns"] = firm["rejects_window_ns"] = firm["loss_rate_window_ns"] = 60_000_000_000

@@ -12,6 +12,7 @@ from hft.risk_state import TOTAL_MISSING, TOTAL_PNL_E8
 from support.naive_breakers import NaiveBreakers
 from support.naive_ledger import NaiveLedger
 from support.naive_orders import NaiveOrders
+from support.naive_stops import NaiveStops
 
 SECOND = 1_000_000_000
 
@@ -47,6 +48,7 @@ class NaiveRisk:
         self.breakers, self.totals = NaiveBreakers(state.limits, self.firm, strategies), state.totals
         self.orders = NaiveOrders(slots)
         self.ledgers = [NaiveLedger(row) for row in state.instruments]
+        self.stops = NaiveStops(state.instruments, state.limits, strategies)
         self.touch: list[tuple[int, int, int]] = [(0, 0, 0)] * count
         self.valid = [False] * count
         self.mark = [0] * count
@@ -72,6 +74,7 @@ class NaiveRisk:
                 self.breakers.on_mid(row, bid + ask, received)
             self.mark[row] = bid + ask
             self._tell_pnl(received)
+            self.stops.look(row, self.mark[row])
 
     def _tell_pnl(self, at_ns: int) -> None:
         """The kernel's own sum, which is rounded."""
@@ -85,6 +88,7 @@ class NaiveRisk:
             self.ledgers[int(r["instrument"])].fill(
                 *(int(r[name]) for name in ("side", "last_price_ticks", "last_lots", "fee_e8", "fee_asset"))
             )
+            self.stops.fill(r, self.mark[int(r["instrument"])])
         if outcome >= 0:
             self._tell_pnl(int(r["reported_ns"]))
             if r["kind"] == ReportKind.TRADE:
@@ -204,6 +208,9 @@ class NaiveRisk:
         reached = side * self.ledgers[row].position_lots + self.orders.leaves(row, side) + qty
         if reached > self.limits[row]["position_max_lots"] or (int(o["flags"]) & 2 and reached > 0):
             return RiskCode.MAX_POSITION
+        own = sum(w.leaves_lots for w in self.orders.working(row) if w.side == side and w.strategy == o["strategy"])
+        if code := self.stops.refusal(row, int(o["strategy"]), side, own + qty):
+            return code
         worst = [self._worst(n, {side: qty} if n == row else {}) for n in range(len(self.rows))]
         for n, lots in enumerate(worst):
             if lots and (not self.mark[n] or not self.rows[n]["base_rate_e8"]):

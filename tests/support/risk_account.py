@@ -21,6 +21,7 @@ from hft.records import (
     ReportKind,
     RiskCode,
     Side,
+    StopAction,
     TimeInForce,
 )
 from hft.units import E8
@@ -57,6 +58,8 @@ LIMITS_ROW = {
     "duplicate_window_ns": 250_000_000,
     "move_max_bp": 10_000,
     "move_window_ns": 60_000_000_000,
+    "stop_loss_bp": 10_000,
+    "stop_action": StopAction.HOLD,
 }
 FIRM_ROW = {
     "gross_max_e8": 100_000_000 * E8,

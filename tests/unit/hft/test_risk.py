@@ -567,7 +567,7 @@ def test_check_changes_nothing_and_answers_the_same_again(check: Any) -> None:
 
 def flat(state: RiskState) -> list[Any]:
     """Every array of the state."""
-    return [*state.orders, *state.breakers, *(array for array in state if isinstance(array, np.ndarray))]
+    return [*state.orders, *state.breakers, *state.stops, *(array for array in state if isinstance(array, np.ndarray))]
 
 
 #: (rows, field, +1 if more is tighter)
@@ -625,6 +625,7 @@ def tight_account(chance: random.Random) -> RiskState:
     state.firm["drawdown_max_e8"] = chance.choice([3 * E8, 1000 * E8])
     state.firm["loss_rate_max_e8"], state.firm["loss_rate_window_ns"] = chance.choice([E8, 1000 * E8]), SECOND
     state.limits["move_window_ns"], state.limits["move_max_bp"] = SECOND, chance.choice([2, 10_000])
+    state.limits["stop_loss_bp"] = chance.choice([1, 5, 10_000])
     state.firm["strategy_rate_per_s"], state.firm["firm_rate_per_s"] = chance.choice([(3, 5), (8, 10)])
     state.instruments["notional_min_e8"] = 6 * E8 + 5
     state.instruments[1]["base_rate_e8"] = 99_999_999
@@ -669,7 +670,7 @@ def drive(seed: int, steps: int, kernels: Any, twin_wanted: bool) -> tuple[RiskS
             twin.valid[row], twin.touch[row], twin.mark[row] = True, (BID, ASK, NOW), BID + ASK
             twin.breakers.on_mid(row, BID + ASK, NOW)
             twin.breakers.on_pnl(0, NOW)
-    check, approve, on_top, apply_report = kernels
+    check, approve, on_top, apply_report, observe_reduce = kernels
     for step in range(steps):
         now_ns += chance.choice([0, 1000, 10_000_000, 40_000_000])
         pick, where = chance.random(), f"seed {seed} step {step}"
@@ -683,6 +684,12 @@ def drive(seed: int, steps: int, kernels: Any, twin_wanted: bool) -> tuple[RiskS
             record["reported_ns"], record["reason"] = now_ns, chance.choice([0, 0, VenueReason.FILTER, VenueReason.WOULD_TAKE])
             outcome = apply_report(state, record, 0)
             assert twin is None or twin.on_report(record[0]) == outcome, where
+            for row in range(2):
+                if chance.random() < (0.1 if state.stops.reducing[row] else 0.003):
+                    word = 0 if state.stops.reducing[row] else 1
+                    observe_reduce(state, row, word)
+                    if twin is not None:
+                        twin.stops.on_word(row, word, twin.mark[row])
             for scope in np.flatnonzero(state.breakers.tripped):
                 if chance.random() < 0.1:
                     rearm(state.breakers, scope)
@@ -702,7 +709,7 @@ def drive(seed: int, steps: int, kernels: Any, twin_wanted: bool) -> tuple[RiskS
     return state, codes
 
 
-KERNELS = (risk.check, risk.approve, risk.on_top, risk.apply_report)
+KERNELS = (risk.check, risk.approve, risk.on_top, risk.apply_report, risk.observe_reduce)
 
 
 def test_risk_equals_the_naive_twin_on_random_traffic() -> None:

@@ -76,6 +76,18 @@ WORDS = [
 ]
 
 
+def test_reduce_words_are_observed_where_somebody_asks_for_them_and_halt_nothing(common: Common, tmp_path: Path) -> None:
+    common.control[control.reduce_instrument(1)] = 2076
+    assert look(common) == 0, "this stage does not ask"
+    asking = common._replace(reduces=np.zeros(2, np.int64))
+    assert look(asking, 7) == 1 and look(asking, 8) == 0
+    assert asking.reduces.tolist() == [0, 2076] and not asking.halts.any()
+    asking.control[control.reduce_instrument(1)] = 0
+    assert look(asking, 9) == 1
+    found = [(int(i["kind"]), int(i["first"]), int(i["value"]), int(i["now_ns"])) for i in inputs(tmp_path)]
+    assert found == [(InputKind.REDUCE, 1, 2076, 7), (InputKind.REDUCE, 1, 0, 9)]
+
+
 @pytest.mark.parametrize(("word", "cell"), WORDS)
 def test_each_control_word_sets_its_own_cell_and_is_journaled_once_a_change(common: Common, tmp_path: Path, word: int, cell: int) -> None:
     assert look(common) == 0 and inputs(tmp_path) == []

@@ -20,6 +20,7 @@ from processes.operate import arm_engine, kill_scope, latch_words, stop_engine
 from support.engine_fakes import SupervisedEngine
 
 SCOPES = [("firm", control.KILL_FIRM), ("venue.binance", control.kill_venue(0)), ("strategy.mm", control.kill_strategy(0))]
+SCOPES += [("instrument.ETH-USDT.BINANCE", control.reduce_instrument(1))]
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def engine(instance_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def killed(engine: SupervisedEngine) -> list[int]:
-    return [word for word in range(control.KILL_FIRM, control.BEHIND_RING) if engine.words[word]]
+    return [word for word in control.latching_words() if engine.words[word]]
 
 
 @pytest.mark.parametrize(("scope", "word"), SCOPES)
@@ -48,7 +49,11 @@ def test_kill_twice_keeps_the_first_reason_and_both_scopes(engine: SupervisedEng
 
 
 @pytest.mark.parametrize(
-    ("scope", "message"), [("venue.nyse", "no venue 'nyse'; there are binance"), ("strategy.x", "no strategy 'x'; there are mm")]
+    ("scope", "message"), [
+        ("venue.nyse", "no venue 'nyse'; there are binance"),
+        ("strategy.x", "no strategy 'x'; there are mm"),
+        ("instrument.X", "no instrument 'X'; there are BTC-USDT.BINANCE, ETH-USDT.BINANCE"),
+    ],
 )
 def test_kill_of_an_unknown_name_changes_nothing_and_says_what_there_is(engine: SupervisedEngine, scope: str, message: str) -> None:
     with pytest.raises(EngineError, match=message):
@@ -86,7 +91,7 @@ def test_arm_clears_every_kill_and_no_other_word(engine: SupervisedEngine) -> No
     before = engine.words.copy()
     assert arm_engine(engine.instance, "fixed") == {"cleared": sorted(scope for scope, _ in SCOPES), "reason": "fixed"}
     assert killed(engine) == [] and engine.instance.read_kill() == {} and not engine.instance.kill_file.exists()
-    before[control.KILL_FIRM : control.BEHIND_RING] = 0
+    before[control.latching_words()] = 0
     assert (engine.words == before).all(), "a consumer that is behind is still behind"
 
 

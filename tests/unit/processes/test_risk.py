@@ -236,11 +236,11 @@ def test_restored_positions_are_what_the_checks_begin_with(tmp_path: Path) -> No
 
 
 def tight(**changes: int) -> Any:
-    """paper.toml with other limits of the firm, or of BTC-USDT where they begin with move_."""
+    """paper.toml with other limits of the firm, or of BTC-USDT where they begin with move_ or stop_."""
 
     def change(sections: dict[str, Any]) -> None:
         for name, value in changes.items():
-            (sections["limits"]["BTC-USDT.BINANCE"] if name.startswith("move_") else sections["firm"])[name] = value
+            (sections["limits"]["BTC-USDT.BINANCE"] if name.startswith(("move_", "stop_")) else sections["firm"])[name] = value
 
     return paper_config(change)
 
@@ -318,3 +318,39 @@ def test_quotes_are_pulled_when_the_ring_has_room_for_it(tmp_path: Path) -> None
         assert IntentKind.CANCEL_ALL not in bench.take(ORDERS)["kind"]
         bench.turn(STAGE)
         assert bench.take(ORDERS)["kind"].tolist() == [IntentKind.CANCEL_ALL]
+
+
+def test_a_stop_loss_cancels_what_works_says_so_in_its_word_and_lets_orders_only_reduce(tmp_path: Path) -> None:
+    with Bench(tmp_path, tight(stop_loss_bp=100), [STAGE]) as bench:
+        bench.put(MARKETS, bench.tops(0))
+        bench.turn(STAGE)
+        bought, _ = judge(bench, bench.intent())
+        bench.put(REPORTS, bench.report(bought, ReportKind.TRADE))
+        bench.turn(STAGE)
+        word = control.reduce_instrument(BTC)
+        assert bench.control[word] == 0
+        bench.put(MARKETS, bench.tops(0, 5_900_000, 5_900_100))
+        grows, shrinks = {"price_ticks": 5_899_900}, {"price_ticks": 5_900_200, "side": SELL}
+        orders, refusals = judge(bench, bench.intent(**grows), bench.intent(**shrinks))
+        assert orders["kind"].tolist() == [IntentKind.CANCEL_ALL, IntentKind.NEW] and refusals["reason"].tolist() == [RiskCode.STOP_LOSS]
+        assert bench.control[word] == RiskCode.STOP_LOSS and bench.control[control.latching_words()].astype(bool).sum() == 1
+        orders, refusals = judge(bench, bench.intent(**grows))
+        assert len(orders) == 0 and refusals["reason"].tolist() == [RiskCode.STOP_LOSS], "the word is seen by now, and nothing is pulled again"
+        assert bench.inputs(STAGE)[-2]["value"] == RiskCode.STOP_LOSS
+        bench.control[word] = 0
+        assert len(judge(bench, bench.intent(**grows, qty_lots=900))[0]) == 1, "armed"
+
+
+def test_a_reduce_word_of_somebody_else_cancels_what_works_and_refuses_what_does_not_reduce(bench: Bench) -> None:
+    bench.control[control.reduce_instrument(BTC)] = 1
+    orders, refusals = judge(bench, bench.intent(), bench.intent(instrument=1, price_ticks=260_000))
+    assert orders["kind"].tolist() == [IntentKind.CANCEL_ALL, IntentKind.NEW] and refusals["reason"].tolist() == [RiskCode.REDUCE_ONLY_MODE]
+
+
+def test_positions_of_strategies_are_restored_for_their_stops(tmp_path: Path) -> None:
+    positions = empty_positions(build_tables(paper_config()))
+    own = len(positions) // 2 + BTC
+    positions["position_lots"][[BTC, own]], positions["cost_e8"][[BTC, own]] = 1000, 70_000 * 1000 * 1000
+    with Bench(tmp_path, None, [STAGE], {"positions": pack_rows(positions)}) as bench:
+        bench.put(MARKETS, bench.tops())
+        assert judge(bench, bench.intent())[1]["reason"].tolist() == [RiskCode.STOP_LOSS]

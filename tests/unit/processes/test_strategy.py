@@ -11,11 +11,24 @@ import pytest
 
 from hft import control
 from hft.counters import StrategyCounter
-from hft.records import INTENT, MARKET, InputKind, IntentKind, InvalidReason, JournalKind, MarketFlag, MarketKind, OrderFlag, ReportKind
+from hft.records import (
+    INTENT,
+    MARKET,
+    InputKind,
+    IntentKind,
+    InvalidReason,
+    JournalKind,
+    MarketFlag,
+    MarketKind,
+    OrderFlag,
+    ReportKind,
+    StopAction,
+    TimeInForce,
+)
 from hft.replay import mask
 from processes.common import ROTATE, TIMER_DUE
 from strategies.contract import ON_BOOK, ON_DISCONNECT, ON_HALT, ON_REPORT, ON_TIMER, ON_TRADE
-from support.engine import ASK, BID, BTC, ETH, Bench, recording_config, row
+from support.engine import ASK, BID, BTC, BUY, ETH, SELL, Bench, recording_config, row
 
 STAGE, MARKETS, REPORTS, REFUSALS, INTENTS = (
     "strategy.mm",
@@ -107,6 +120,86 @@ def test_strategy_decides_again_when_the_halt_ends(bench: Bench) -> None:
     bench.put(MARKETS, bench.top())
     bench.turn(STAGE)
     assert calls(bench, ON_HALT) == [1, 1] and calls(bench, ON_BOOK) == [1, 0] and len(bench.take(INTENTS)) == 2
+
+
+def reduce(bench: Bench, word: int = 1) -> None:
+    bench.control[control.reduce_instrument(BTC)] = word
+
+
+def test_a_strategy_rests_in_an_instrument_that_may_only_be_reduced(bench: Bench) -> None:
+    bench.put(MARKETS, bench.book(), bench.book(ETH))
+    bench.turn(STAGE)
+    bench.take(INTENTS)
+    reduce(bench)
+    bench.put(MARKETS, bench.top(), trade(bench), bench.top(ETH))
+    bench.turn(STAGE, 60_000_000_000)
+    taken = bench.inputs(STAGE)[-3]
+    assert (taken["kind"], taken["first"], taken["value"]) == (InputKind.REDUCE, BTC, 1)
+    assert calls(bench, ON_HALT) == [1, 0] and calls(bench, ON_BOOK) == [1, 2] and calls(bench, ON_TRADE) == [0, 0]
+    assert calls(bench, ON_TIMER) == [1, 2]
+    assert [(i["kind"], i["instrument"]) for i in bench.take(INTENTS)][:1] == [(IntentKind.CANCEL_ALL, BTC)]
+    reduce(bench, 0)
+    bench.put(MARKETS, bench.top())
+    bench.turn(STAGE)
+    assert calls(bench, ON_HALT) == [1, 0] and calls(bench, ON_BOOK) == [2, 2]
+
+
+def close(bench: Bench, lots: int = 1000, side: int = BUY) -> list[dict[str, int]]:
+    """What the stage sends by itself for a position of one fill, once its first timer after the reduce word has passed."""
+    bench.put(MARKETS, bench.book())
+    bench.turn(STAGE)
+    orders = bench.take(INTENTS)
+    filled = orders[:1].copy()
+    filled["side"], filled["qty_lots"] = side, lots
+    bench.put(REPORTS, bench.report(filled, ReportKind.TRADE), *(bench.report(o.reshape(1), ReportKind.CANCELED) for o in orders[1:]))
+    reduce(bench)
+    bench.turn(STAGE)
+    assert [i["kind"] for i in bench.take(INTENTS)] == [IntentKind.CANCEL_ALL]
+    return timer(bench)
+
+
+def timer(bench: Bench) -> list[dict[str, int]]:
+    """The orders of the next timer."""
+    bench.turn(STAGE, 60_000_000_000)
+    return [{name: int(i[name]) for name in ("kind", "instrument", "side", "price_ticks", "qty_lots", "tif")} for i in bench.take(INTENTS)]
+
+
+@pytest.mark.parametrize(("side", "price"), [(BUY, BID), (SELL, ASK)])
+def test_the_stage_closes_a_position_that_may_only_be_reduced_at_the_touch(bench: Bench, side: int, price: int) -> None:
+    closing = {"kind": IntentKind.NEW, "instrument": BTC, "side": -side, "price_ticks": price, "qty_lots": 1000, "tif": TimeInForce.IOC}
+    assert close(bench, side=side) == [closing]
+    assert timer(bench) == [], "the first one has not ended"
+
+
+def test_the_stage_closes_in_parts_of_what_an_order_may_have(bench: Bench) -> None:
+    limits = bench.stage(STAGE).context.limits
+    assert [order["qty_lots"] for order in close(bench, 50_000)] == [10_000], "order_qty_max"
+    own = bench.stage(STAGE).context.own
+    for notional_e8, lots in ((BID * 10 * 700, 700), (BID * 10 * 700 - 1, 699)):
+        limits["order_notional_max_e8"][BTC] = notional_e8
+        own.orders.counts[BTC] = 0
+        assert [order["qty_lots"] for order in timer(bench)] == [lots]
+
+
+@pytest.mark.parametrize("what", ["hold", "dust", "invalid book", "killed"])
+def test_the_stage_closes_nothing(bench: Bench, what: str) -> None:
+    if what == "hold":
+        bench.stage(STAGE).context.limits["stop_action"] = StopAction.HOLD
+    if what == "dust":
+        bench.stage(STAGE).context.own.instruments["notional_min_e8"][BTC] = BID * 10 * 1000 + 1
+    if what == "invalid book":
+        bench.stage(STAGE).context.own.valid[BTC] = 0
+        bench.control[control.reduce_instrument(BTC)] = 1
+    if what == "killed":
+        bench.control[control.KILL_FIRM] = 1
+    if what in ("hold", "dust"):
+        assert close(bench) == []
+    else:
+        bench.stage(STAGE).context.own.positions["position_lots"][BTC] = 1000
+        reduce(bench)
+        bench.turn(STAGE)
+        bench.take(INTENTS)
+        assert timer(bench) == []
 
 
 def test_a_venues_kill_is_not_the_strategys(bench: Bench) -> None:

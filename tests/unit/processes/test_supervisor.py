@@ -210,6 +210,8 @@ LATCHES = [
     ({"venue.binance": {}}, [control.kill_venue(0)]),
     ({"strategy.mm": {}}, [control.kill_strategy(0)]),
     ({"venue.gone": {}}, [control.KILL_FIRM]),
+    ({"instrument.ETH-USDT.BINANCE": {}}, [control.reduce_instrument(1)]),
+    ({"instrument.GONE-USDT.BINANCE": {}}, [control.KILL_FIRM]),
     ({"strategy.mm": {}, "strategy.gone": {}}, [control.KILL_FIRM, control.kill_strategy(0)]),
 ]
 
@@ -221,8 +223,15 @@ def test_latched_kills_are_set_before_anything_trades(
     engine = SupervisedEngine(instance_name, tmp_path, monkeypatch)
     engine.instance.write_kill(latch)
     with engine:
-        found = [word for word in range(control.KILL_FIRM, control.BEHIND_RING) if engine.words[word]]
+        found = [word for word in control.latching_words() if engine.words[word]]
         assert found == words and engine.words[control.READY] == 1
+
+
+def test_what_a_stop_loss_made_reduce_only_is_latched_with_its_name(engine: SupervisedEngine) -> None:
+    engine.words[control.reduce_instrument(1)] = RiskCode.STOP_LOSS
+    engine.supervisor.turn()
+    found = {scope: entry["reason"] for scope, entry in engine.instance.read_kill().items()}
+    assert found == {"instrument.ETH-USDT.BINANCE": "R076 STOP_LOSS"}
 
 
 def test_damaged_latch_kills_the_firm(instance_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
