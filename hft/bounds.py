@@ -36,6 +36,8 @@ def prove_bounds(instruments: NDArray[Any], limits: NDArray[Any], firm: NDArray[
     for field in ("strategy_rate_per_s", "firm_rate_per_s"):
         if int(firm[0][field]) > RATE_MAX:
             raise ConfigBoundsError(f"firm: {field} must be at most {RATE_MAX}, was {firm[0][field]}")
+    if int(firm[0]["concentration_max_percent"]) > 100:
+        raise ConfigBoundsError(f"firm: concentration_max_percent must be at most 100, was {firm[0]['concentration_max_percent']}")
     # Sums over instruments must fit too.
     _prove("firm", f"gross_max_e8 x {len(instruments) + 1} rows", int(firm[0]["gross_max_e8"]) * (len(instruments) + 1))
     for row in range(len(instruments)):

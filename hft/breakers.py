@@ -3,9 +3,10 @@
     fills and venue rejects of a strategy   more than the limit within the window: the strategy is off
     P&L of the firm                         below its peak, or its highest in the window, by more than the limit: the firm is off
     mid of an instrument                    moved by more than the limit within the window: its quotes are pulled, no new ones
+    late intents of a strategy              more than the limit within the window: its quotes are pulled, no new ones
 
-The first two stay tripped until somebody arms them (`rearm`); the stage sets the kill word of their scope. The last one opens by
-itself when the window has passed. Times are those of the records, so a replay trips at the same record.
+The first two stay tripped until somebody arms them (`rearm`); the stage sets the kill word of their scope. The last two open by
+themselves when the window has passed. Times are those of the records, so a replay trips at the same record.
 
 A window is looked at in slices: what is older than the window is forgotten at the latest a slice later, and never earlier.
 """
@@ -27,7 +28,7 @@ SLICES = 16
 _KEPT = SLICES + 1
 
 # What is counted of a strategy.
-FILLS, REJECTS = range(2)
+FILLS, REJECTS, LATE = range(3)
 
 # Columns of Breakers.pnl and .mids: the number of a slice, -1 for none, and the extremes in it.
 _SLICE, _HIGH, _LOW = range(3)
@@ -48,7 +49,9 @@ class Breakers(NamedTuple):
 
     fills_ns: NDArray[Any]  #: [strategy, k]: when its newest fills were reported; a circle
     rejects_ns: NDArray[Any]  #: the same of venue rejects
-    counts: NDArray[Any]  #: [strategy, FILLS or REJECTS]: how many there were
+    late_ns: NDArray[Any]  #: the same of late intents
+    counts: NDArray[Any]  #: [strategy, FILLS, REJECTS or LATE]: how many there were
+    late_until_ns: NDArray[Any]  #: strategy -> until when it is paused because of late intents
     pnl: NDArray[Any]  #: [slice, column]: highest P&L of the firm, 1e-8 base currency
     mids: NDArray[Any]  #: [instrument, slice, column]: bid + ask in ticks
     moves: NDArray[Any]  #: [instrument, column]
@@ -61,7 +64,9 @@ def new_breakers(instruments: int, strategies: int, firm: NDArray[Any]) -> Break
     breakers = Breakers(
         fills_ns=np.zeros((strategies, int(firm[0]["fills_max"])), np.int64),
         rejects_ns=np.zeros((strategies, int(firm[0]["rejects_max"])), np.int64),
-        counts=np.zeros((strategies, 2), np.int64),
+        late_ns=np.zeros((strategies, int(firm[0]["late_max"])), np.int64),
+        counts=np.zeros((strategies, 3), np.int64),
+        late_until_ns=np.zeros(strategies, np.int64),
         pnl=np.zeros((_KEPT, 3), np.int64),
         mids=np.zeros((instruments, _KEPT, 3), np.int64),
         moves=np.zeros((instruments, 6), np.int64),
@@ -75,28 +80,46 @@ def new_breakers(instruments: int, strategies: int, firm: NDArray[Any]) -> Break
 @njit
 def note_fill(breakers: Breakers, firm: NDArray[Any], strategy: int, at_ns: int) -> None:
     """A strategy was filled."""
-    if _is_too_often(breakers, FILLS, strategy, at_ns, firm[0]["fills_max"], firm[0]["fills_window_ns"]):
+    if _is_too_often(breakers.fills_ns, breakers.counts, FILLS, strategy, at_ns, firm[0]["fills_max"], firm[0]["fills_window_ns"]):
         _trip(breakers, strategy, _REPEATED_EXECUTION)
 
 
 @njit
 def note_reject(breakers: Breakers, firm: NDArray[Any], strategy: int, at_ns: int) -> None:
     """The venue rejected an order of a strategy."""
-    if _is_too_often(breakers, REJECTS, strategy, at_ns, firm[0]["rejects_max"], firm[0]["rejects_window_ns"]):
+    if _is_too_often(breakers.rejects_ns, breakers.counts, REJECTS, strategy, at_ns, firm[0]["rejects_max"], firm[0]["rejects_window_ns"]):
         _trip(breakers, strategy, _REJECT_STORM)
 
 
 @njit
-def _is_too_often(breakers: Breakers, what: int, strategy: int, at_ns: int, limit: int, window_ns: int) -> bool:
-    """Remember one more; whether the one that many before it, the limit, is within the window."""
-    if strategy < 0 or strategy >= len(breakers.counts):
+def note_late(breakers: Breakers, firm: NDArray[Any], strategy: int, at_ns: int) -> bool:
+    """An intent of a strategy was late; whether that begins a pause."""
+    window_ns = firm[0]["late_window_ns"]
+    if not _is_too_often(breakers.late_ns, breakers.counts, LATE, strategy, at_ns, firm[0]["late_max"], window_ns):
         return False
-    times_ns = breakers.fills_ns if what == FILLS else breakers.rejects_ns
-    length, count = times_ns.shape[1], breakers.counts[strategy, what]
+    begins = at_ns >= breakers.late_until_ns[strategy]
+    breakers.late_until_ns[strategy] = at_ns + window_ns
+    return bool(begins)
+
+
+@njit
+def is_late(breakers: Breakers, firm: NDArray[Any], strategy: int, now_ns: int) -> bool:
+    """Whether a strategy is paused because of late intents, or nothing says what that is."""
+    row = firm[0]
+    unset = row["late_after_ns"] <= 0 or row["late_max"] <= 0 or row["late_window_ns"] <= 0
+    return bool(unset or now_ns < breakers.late_until_ns[strategy])
+
+
+@njit
+def _is_too_often(times_ns: NDArray[Any], counts: NDArray[Any], what: int, strategy: int, at_ns: int, limit: int, window_ns: int) -> bool:
+    """Remember one more; whether the one that many before it, the limit, is within the window."""
+    if strategy < 0 or strategy >= len(counts):
+        return False
+    length, count = times_ns.shape[1], counts[strategy, what]
     back = max(min(limit, length), 1)
     before_ns = times_ns[strategy, (count - back) % length] if count >= back else at_ns - window_ns - 1
     times_ns[strategy, count % length] = at_ns
-    breakers.counts[strategy, what] = count + 1
+    counts[strategy, what] = count + 1
     return at_ns - before_ns <= window_ns
 
 

@@ -113,6 +113,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     duplicate_window_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]  #: the same order again within it is refused
     move_max_bp: Annotated[int, msgspec.Meta(ge=1, le=10_000)]  #: a mid that moves further within the window pulls all quotes
     move_window_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]  #: the window of move_max_bp
+    divergence_max_bp: Annotated[int, msgspec.Meta(ge=1, le=10_000)]  #: how far its mid may be from the same pair's at other venues
+    closed_pause_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]  #: nothing is sent for so long once the venue says it is closed
     stop_loss_bp: Annotated[int, msgspec.Meta(ge=1, le=10_000)]  #: a position that has lost more of its cost may only be reduced
     stop_loss_action: Literal["hold", "close"]  #: "close": its strategy's stage then closes it, by orders at the touch; "hold": nobody does
 
@@ -123,6 +125,8 @@ class Firm(Struct, frozen=True, kw_only=True):
     base_currency: str  #: what gross exposure and daily loss are counted in
     rates: dict[str, Decimal]  #: quote asset -> how much of the base currency one unit is worth
     gross_max: Decimal  #: sum of worst-case |position| at mid, in the base currency
+    net_max: Decimal  #: |sum of worst-case signed positions|, long or short, at mid, in the base currency; at most gross_max
+    concentration_max_percent: Annotated[int, msgspec.Meta(ge=1, le=100)]  #: share of gross_max that one base asset may have
     daily_loss_max: Decimal  #: loss since the session began, in the base currency, as a positive number
     intent_age_max_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)]  #: from decision to approval
     send_age_max_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)]  #: from approval to sending; at least intent_age_max_ms
@@ -133,6 +137,9 @@ class Firm(Struct, frozen=True, kw_only=True):
     fills_window_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]  #: the window of fills_max
     rejects_max: Annotated[int, msgspec.Meta(ge=1, le=100_000)]  #: a strategy with more venue rejects within the window is killed
     rejects_window_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]  #: the window of rejects_max
+    late_after_us: Annotated[int, msgspec.Meta(ge=1, le=60_000_000)]  #: an intent that takes longer from the wire to risk is late
+    late_max: Annotated[int, msgspec.Meta(ge=1, le=100_000)]  #: a strategy with more late intents within the window is paused for it
+    late_window_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]  #: the window of late_max
     drawdown_max: Decimal  #: the firm is killed when P&L is further below its peak, in the base currency
     loss_rate_max: Decimal  #: the firm is killed when P&L is further below its highest within the window, in the base currency
     loss_rate_window_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]  #: the window of loss_rate_max

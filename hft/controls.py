@@ -69,6 +69,13 @@ CONTROLS: tuple[Control, ...] = (
         "firm.loss_rate_max, loss_rate_window_ms",
     ),
     Control(
+        RiskCode.LATENCY_BUDGET,
+        "A strategy with more late intents within the window than the limit; late is what took longer from the wire to risk than "
+        "the budget. When that begins, working orders in its instruments are canceled. It ends when no such intent has come for the window.",
+        "",
+        "firm.late_after_us, late_max, late_window_ms",
+    ),
+    Control(
         RiskCode.SYSTEM_HALTED,
         "Any order while the halt or a kill word of the firm, the venue or the strategy is set.",
         "The instrument names no venue; a fill could not be booked, so that the position is not known.",
@@ -118,6 +125,12 @@ CONTROLS: tuple[Control, ...] = (
         f"{_LIMITS}order_notional_max",
     ),
     Control(
+        RiskCode.CANCEL_ONLY_MODE,
+        "Any order in an instrument whose venue rejected one because its market is closed, for a pause.",
+        "",
+        f"{_LIMITS}closed_pause_ms",
+    ),
+    Control(
         RiskCode.BOOK_INVALID,
         "Any order while the book is not VALID, or its touch is one-sided, locked or crossed.",
         "No book yet; a price at or above 2^47 ticks.",
@@ -135,6 +148,12 @@ CONTROLS: tuple[Control, ...] = (
         "now - received_ns of the newest TOP or QUOTE above the limit.",
         "That stamp further ahead of now than the limit; limit not above 0.",
         f"{_LIMITS}book_age_max_ms",
+    ),
+    Control(
+        RiskCode.CROSS_VENUE_DIVERGENCE,
+        "Any order in an instrument whose mid is further than the limit from that of the same pair at another venue; compared exactly.",
+        "Other venues have the pair, and none of them a valid, two-sided book that is not too old. A pair of one venue is not compared.",
+        f"{_LIMITS}divergence_max_bp",
     ),
     Control(
         RiskCode.PRICE_COLLAR_TOUCH,
@@ -201,6 +220,19 @@ CONTROLS: tuple[Control, ...] = (
         "above the limit, by an order that adds to it.",
         "No mark or no rate for any exposed instrument; out of range; limit not above 0.",
         "firm.gross_max, firm.rates",
+    ),
+    Control(
+        RiskCode.MAX_NET,
+        "Sum over instruments of the signed position after all that works on the order's side, at mid, in the base currency, above "
+        "the limit in the order's direction. What reduces a net position beyond its limit is possible.",
+        "What cannot be valued is refused by MAX_GROSS.",
+        "firm.net_max, firm.rates",
+    ),
+    Control(
+        RiskCode.CONCENTRATION,
+        "Gross exposure of one base asset over all venues above its share of firm.gross_max, by an order that adds to it.",
+        "What cannot be valued is refused by MAX_GROSS.",
+        "firm.concentration_max_percent",
     ),
     Control(
         RiskCode.DAILY_LOSS,

@@ -238,6 +238,7 @@ class RiskCode(IntEnum):
     OK = 0
     SYSTEM_HALTED = 2001
     REDUCE_ONLY_MODE = 2004
+    CANCEL_ONLY_MODE = 2005
     MAX_ORDER_QTY = 2010
     MAX_ORDER_NOTIONAL = 2011
     MIN_QTY_NOTIONAL = 2012
@@ -246,9 +247,13 @@ class RiskCode(IntEnum):
     PRICE_COLLAR_TOUCH = 2020
     STALE_BOOK = 2030
     BOOK_INVALID = 2031
+    CROSS_VENUE_DIVERGENCE = 2032
     INTENT_STALE = 2034
+    LATENCY_BUDGET = 2035
     MAX_POSITION = 2040
     MAX_GROSS = 2041
+    MAX_NET = 2042
+    CONCENTRATION = 2043
     OPEN_ORDERS = 2045
     UNKNOWN_ORDERS = 2046
     ORDER_RATE = 2050
@@ -423,6 +428,7 @@ INSTRUMENT = record(
     ("reserved", "(5,)<i8", "Zero."),
 )
 
+
 class StopAction(IntEnum):
     """What is done about the positions in an instrument that may only be reduced."""
 
@@ -446,12 +452,14 @@ LIMITS = record(
     ("move_window_ns", "<i8", "R074."),
     ("stop_loss_bp", "<i8", "R076: unrealised loss of a strategy's position, in basis points of its cost."),
     ("stop_action", "<i8", "StopAction."),
-    ("reserved", "(4,)<i8", "Zero."),
+    ("divergence_max_bp", "<i8", "R032: difference of the mid from the same pair's at other venues, in basis points of the lower one."),
+    ("closed_pause_ns", "<i8", "R005: how long nothing is sent after the venue said that the market is closed."),
+    ("reserved", "(2,)<i8", "Zero."),
 )
 
 FIRM_LIMITS = record(
     "FIRM_LIMITS",
-    128,
+    192,
     "Hard limits over all instruments and strategies.",
     ("gross_max_e8", "<i8", "R041: sum of worst-case |position| at mid, in 1e-8 of the base currency."),
     ("daily_loss_max_e8", "<i8", "R070: realised + unrealised - fees since the session began, positive number."),
@@ -467,7 +475,12 @@ FIRM_LIMITS = record(
     ("loss_rate_max_e8", "<i8", "R072: P&L below its highest within loss_rate_window_ns, in 1e-8 of the base currency."),
     ("loss_rate_window_ns", "<i8", "R072."),
     ("unknown_orders_max", "<i8", "R046: orders at one venue of which it is not known what became of them."),
-    ("reserved", "(2,)<i8", "Zero."),
+    ("net_max_e8", "<i8", "R042: |sum of the worst signed positions|, long or short, at mid, in 1e-8 of the base currency."),
+    ("concentration_max_percent", "<i8", "R043: gross of one base asset, in percent of gross_max_e8."),
+    ("late_after_ns", "<i8", "R035: from received_ns of the event decided on to risk; what takes longer is late."),
+    ("late_max", "<i8", "R035: late intents of one strategy within late_window_ns."),
+    ("late_window_ns", "<i8", "R035."),
+    ("reserved", "(5,)<i8", "Zero."),
 )
 
 POSITION = record(

@@ -14,28 +14,33 @@ from typing import Any
 from numpy.typing import NDArray
 
 from hft.bounds import BASIS_POINTS
-from hft.breakers import is_wild, standing
+from hft.breakers import is_late, is_wild, standing
 from hft.orders import DONE_COUNT, USED, find, id_counter, id_epoch, id_strategy, insert_order, is_working
 from hft.records import IntentKind, OrderFlag, RiskCode, Side, TimeInForce
 from hft.risk_state import (
     ASK_TICKS,
     BID_TICKS,
     BROKEN,
+    CLOSED_UNTIL_NS,
     CREDIT,
     EPOCH,
     FILLED_NS,
     FIRM_KILL,
     GROSS_E8,
     HALT,
+    LONG_E8,
     MISSING,
     PRICE_TICKS,
     QTY_LOTS,
     RECEIVED_NS,
     RECENT_PROBES,
     SESSION_PNL_E8,
+    SHORT_E8,
     TOTAL_GROSS_E8,
+    TOTAL_LONG_E8,
     TOTAL_MISSING,
     TOTAL_PNL_E8,
+    TOTAL_SHORT_E8,
     UNTIL_NS,
     VALID,
     VENUE_KILL,
@@ -43,10 +48,13 @@ from hft.risk_state import (
     RiskState,
     apply_report,
     exposure_e8,
+    has_agreeing_peer,
     new_state,
+    note_age,
     observe_reduce,
     on_top,
     refresh,
+    signed_e8,
     start_session,
     worst_lots,
 )
@@ -54,7 +62,7 @@ from hft.stops import refusal
 from hft.units import WIDE, as_int, mul_div_half_even, mul_saturated
 from shm.jit import njit
 
-__all__ = ["RiskState", "apply_report", "approve", "check", "new_state", "observe_reduce", "on_top", "start_session"]
+__all__ = ["RiskState", "apply_report", "approve", "check", "new_state", "note_age", "observe_reduce", "on_top", "start_session"]
 
 _SECOND_NS = 1_000_000_000
 _KNOWN_FLAGS = int(OrderFlag.POST_ONLY | OrderFlag.REDUCE_ONLY | OrderFlag.FROM_MARKET)
@@ -122,6 +130,8 @@ def _check_standing(state: RiskState, intents: NDArray[Any], i: int, now_ns: int
     tripped = standing(state.breakers, state.firm, strategy)
     if tripped != RiskCode.OK:
         return tripped
+    if is_late(state.breakers, state.firm, strategy, now_ns):
+        return RiskCode.LATENCY_BUDGET
     halts, venue = state.halts, as_int(state.instruments[row]["venue"])
     if venue < 0 or venue >= state.counts[0] or halts[HALT] | halts[FIRM_KILL] | state.totals[BROKEN] != 0:
         return RiskCode.SYSTEM_HALTED
@@ -178,6 +188,8 @@ def _check_size(state: RiskState, intents: NDArray[Any], i: int) -> RiskCode:
 def _check_market(state: RiskState, intents: NDArray[Any], i: int, now_ns: int) -> RiskCode:
     """The order against the book: that there is one, its age, and the price collar at its touch."""
     row = as_int(intents[i]["instrument"])
+    if now_ns < state.tops[row, CLOSED_UNTIL_NS] or state.limits[row]["closed_pause_ns"] <= 0:
+        return RiskCode.CANCEL_ONLY_MODE
     bid_ticks, ask_ticks = state.tops[row, BID_TICKS], state.tops[row, ASK_TICKS]
     if state.tops[row, VALID] != 1 or bid_ticks <= 0 or ask_ticks <= bid_ticks:
         return RiskCode.BOOK_INVALID
@@ -187,6 +199,8 @@ def _check_market(state: RiskState, intents: NDArray[Any], i: int, now_ns: int) 
     age_ns, age_max_ns = now_ns - state.tops[row, RECEIVED_NS], state.limits[row]["book_age_max_ns"]
     if age_ns > age_max_ns or age_ns < -age_max_ns or age_max_ns <= 0:
         return RiskCode.STALE_BOOK
+    if state.limits[row]["divergence_max_bp"] <= 0 or not has_agreeing_peer(state, row, now_ns):
+        return RiskCode.CROSS_VENUE_DIVERGENCE
     passive_bp, through_bp = state.limits[row]["collar_passive_bp"], state.limits[row]["collar_through_bp"]
     if passive_bp <= 0 or passive_bp > BASIS_POINTS or through_bp <= 0 or through_bp > BASIS_POINTS:
         return RiskCode.PRICE_COLLAR_TOUCH
@@ -291,8 +305,19 @@ def _check_exposure(state: RiskState, intents: NDArray[Any], i: int) -> RiskCode
     missing_elsewhere = totals[TOTAL_MISSING] - state.tops[row, MISSING]
     if gross_max_e8 <= 0 or gross_e8 < 0 or missing_elsewhere != 0 or state.instruments[row]["base_rate_e8"] <= 0:
         return RiskCode.MAX_GROSS
-    if after_lots > before_lots and totals[TOTAL_GROSS_E8] - state.tops[row, GROSS_E8] + gross_e8 > gross_max_e8:
+    added_e8 = gross_e8 - state.tops[row, GROSS_E8]
+    if after_lots > before_lots and totals[TOTAL_GROSS_E8] + added_e8 > gross_max_e8:
         return RiskCode.MAX_GROSS
+    net_max_e8, net_e8 = state.firm[0]["net_max_e8"], signed_e8(state, row, reached_lots)
+    if intents[i]["side"] == Side.BUY:
+        net_e8 += totals[TOTAL_LONG_E8] - state.tops[row, LONG_E8]
+    else:
+        net_e8 += totals[TOTAL_SHORT_E8] - state.tops[row, SHORT_E8]
+    if net_max_e8 <= 0 or net_e8 > net_max_e8:
+        return RiskCode.MAX_NET
+    percent, asset_e8 = state.firm[0]["concentration_max_percent"], state.assets[as_int(state.instruments[row]["base_asset"])]
+    if percent <= 0 or (after_lots > before_lots and asset_e8 + added_e8 > gross_max_e8 // 100 * percent):
+        return RiskCode.CONCENTRATION
     loss_max_e8 = state.firm[0]["daily_loss_max_e8"]
     if loss_max_e8 <= 0 or totals[TOTAL_MISSING] != 0 or totals[SESSION_PNL_E8] - totals[TOTAL_PNL_E8] > loss_max_e8:
         return RiskCode.DAILY_LOSS

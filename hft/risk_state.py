@@ -17,20 +17,22 @@ from numpy.typing import NDArray
 
 from hft import ledger, orders, stops
 from hft.bounds import prove_bounds
-from hft.breakers import ANY_PULL, ANY_TRIP, PULL, WILD, Breakers, new_breakers, note_fill, note_mid, note_pnl, note_reject
+from hft.breakers import ANY_PULL, ANY_TRIP, PULL, WILD, Breakers, new_breakers, note_fill, note_late, note_mid, note_pnl, note_reject
 from hft.orders import Orders, new_orders
-from hft.records import POSITION, ExecutionCode, MarketKind, OrderState, ReportKind, VenueReason
+from hft.peers import Peers, diverge, new_peers, price_e12_x2
+from hft.records import POSITION, ExecutionCode, MarketKind, OrderFlag, OrderState, ReportKind, VenueReason
 from hft.stops import Stops, new_stops
 from hft.units import E8, WIDE, as_int, mul_div_half_even
 from shm.jit import njit
 
 # Columns of RiskState.tops.
-BID_TICKS, ASK_TICKS, RECEIVED_NS, VALID, GROSS_E8, PNL_E8, MISSING = range(7)
-TOP_COLUMNS = 8
+BID_TICKS, ASK_TICKS, RECEIVED_NS, VALID, GROSS_E8, PNL_E8, MISSING, LONG_E8, SHORT_E8, CLOSED_UNTIL_NS = range(10)
+TOP_COLUMNS = 10
 
-# Cells of RiskState.totals. BROKEN: a report contradicted the ledger, so that the position is not known.
-TOTAL_GROSS_E8, TOTAL_PNL_E8, TOTAL_MISSING, SESSION_PNL_E8, EPOCH, BROKEN, TERM_MAX_E8 = range(7)
-TOTALS = 8
+# Cells of RiskState.totals. LONG, SHORT: what fills of all working buys, or sells, lead to. BROKEN: a report contradicted the ledger,
+# so that the position is not known.
+TOTAL_GROSS_E8, TOTAL_PNL_E8, TOTAL_MISSING, SESSION_PNL_E8, EPOCH, BROKEN, TERM_MAX_E8, TOTAL_LONG_E8, TOTAL_SHORT_E8 = range(9)
+TOTALS = 9
 
 # Columns of RiskState.buckets.
 CREDIT, FILLED_NS = range(2)
@@ -61,6 +63,7 @@ class RiskState(NamedTuple):
     positions: NDArray[Any]  # POSITION of the firm, one row an instrument
     tops: NDArray[Any]  # (instrument, column)
     totals: NDArray[Any]  # sums over instruments, session start, epoch
+    assets: NDArray[Any]  # asset -> gross exposure of the instruments that trade it, in 1e-8 base currency
     buckets: NDArray[Any]  # (strategy, column), the firm last; credit in 1e-9 orders
     last_counters: NDArray[Any]  # strategy -> counter of its newest approved order id, -1 before the first
     cancels: NDArray[Any]  # order slot -> (order id, when its newest CANCEL was approved)
@@ -69,6 +72,7 @@ class RiskState(NamedTuple):
     unknown: NDArray[Any]  # venue -> orders of which it is not known what became of them
     breakers: Breakers
     stops: Stops
+    peers: Peers
 
 
 def new_state(
@@ -99,6 +103,7 @@ def new_state(
         positions=positions,
         tops=np.zeros((rows, TOP_COLUMNS), np.int64),
         totals=totals,
+        assets=np.zeros(int(instruments["base_asset"].max()) + 1, np.int64),
         buckets=buckets,
         last_counters=np.full(strategies, -1, np.int64),
         cancels=np.zeros((slots, 2), np.int64),
@@ -107,6 +112,7 @@ def new_state(
         unknown=np.zeros(venues, np.int64),
         breakers=new_breakers(rows, strategies, firm),
         stops=new_stops(rows, strategies),
+        peers=new_peers(instruments),
     )
 
 
@@ -141,6 +147,13 @@ def exposure_e8(state: RiskState, row: int, lots: int) -> int:
 
 
 @njit
+def signed_e8(state: RiskState, row: int, lots: int) -> int:
+    """Return signed `lots` of instrument `row` at its mark in 1e-8 base currency; 0 when it cannot be valued."""
+    value_e8 = max(exposure_e8(state, row, abs(lots)), as_int(0))
+    return value_e8 if lots > 0 else -value_e8
+
+
+@njit
 def refresh(state: RiskState, row: int) -> None:
     """Bring instrument `row`'s exposure and P&L, and the sums over instruments, up to its orders, position and mark."""
     position, tops, totals = state.positions, state.tops, state.totals
@@ -159,6 +172,13 @@ def refresh(state: RiskState, row: int) -> None:
             pnl_e8, missing = as_int(0), as_int(1)
     if position[row]["position_lots"] != 0 and position[row]["mark_ticks_x2"] <= 0:
         missing = as_int(1)
+    long_e8 = signed_e8(state, row, position[row]["position_lots"] + buy_lots)
+    short_e8 = signed_e8(state, row, sell_lots - position[row]["position_lots"])
+    totals[TOTAL_LONG_E8] += long_e8 - tops[row, LONG_E8]
+    totals[TOTAL_SHORT_E8] += short_e8 - tops[row, SHORT_E8]
+    tops[row, LONG_E8] = long_e8
+    tops[row, SHORT_E8] = short_e8
+    state.assets[as_int(state.instruments[row]["base_asset"])] += gross_e8 - tops[row, GROSS_E8]
     totals[TOTAL_GROSS_E8] += gross_e8 - tops[row, GROSS_E8]
     totals[TOTAL_PNL_E8] += pnl_e8 - tops[row, PNL_E8]
     totals[TOTAL_MISSING] += missing - tops[row, MISSING]
@@ -238,9 +258,40 @@ def apply_report(state: RiskState, reports: NDArray[Any], i: int) -> int:
         if reports[i]["kind"] == ReportKind.TRADE:
             note_fill(state.breakers, state.firm, strategy, at_ns)
             _note_loss(state, row)
+        elif reports[i]["kind"] == ReportKind.REJECTED and reports[i]["reason"] == VenueReason.MARKET_CLOSED:
+            state.tops[row, CLOSED_UNTIL_NS] = max(state.tops[row, CLOSED_UNTIL_NS], at_ns + state.limits[row]["closed_pause_ns"])
         elif reports[i]["kind"] == ReportKind.REJECTED and not _would_take(as_int(reports[i]["reason"])):
             note_reject(state.breakers, state.firm, strategy, at_ns)
     return outcome
+
+
+@njit
+def note_age(state: RiskState, intents: NDArray[Any], i: int, now_ns: int) -> None:
+    """Tell the breakers how long INTENT record `i` took from the wire to here; too many late ones have the strategy's quotes pulled."""
+    strategy, from_market = as_int(intents[i]["strategy"]), as_int(intents[i]["flags"]) & OrderFlag.FROM_MARKET.value
+    if from_market == 0 or strategy < 0 or strategy >= len(state.approved):
+        return
+    if now_ns - intents[i]["received_ns"] > state.firm[0]["late_after_ns"] and note_late(state.breakers, state.firm, strategy, now_ns):
+        for row in range(len(state.tops)):
+            if state.allowed[strategy, row] != 0:
+                _pull(state, row)
+
+
+@njit
+def has_agreeing_peer(state: RiskState, row: int, now_ns: int) -> bool:
+    """Whether the instrument's mid is near that of the same pair at other venues: at each that has a usable one, and one has. None: True."""
+    peers, tops, count = state.peers, state.tops, as_int(0)
+    own = price_e12_x2(peers, row, tops[row, BID_TICKS] + tops[row, ASK_TICKS])
+    for k in range(peers.rows.shape[1]):
+        peer = peers.rows[row, k]
+        if peer < 0:
+            return k == 0 or count > 0
+        bid_ticks, ask_ticks, age_max_ns = tops[peer, BID_TICKS], tops[peer, ASK_TICKS], state.limits[peer]["book_age_max_ns"]
+        if tops[peer, VALID] == 1 and 0 < bid_ticks < ask_ticks and abs(now_ns - tops[peer, RECEIVED_NS]) <= age_max_ns:
+            if diverge(own, price_e12_x2(peers, peer, bid_ticks + ask_ticks), state.limits[row]["divergence_max_bp"]):
+                return False
+            count += 1
+    return count > 0
 
 
 @njit

@@ -103,6 +103,8 @@ def _fill_limits(row: NDArray[np.void], config: Config, name: str, instrument: n
     row["duplicate_window_ns"] = limits.duplicate_window_ms * 1_000_000
     row["move_max_bp"] = limits.move_max_bp
     row["move_window_ns"] = limits.move_window_ms * 1_000_000
+    row["divergence_max_bp"] = limits.divergence_max_bp
+    row["closed_pause_ns"] = limits.closed_pause_ms * 1_000_000
     row["stop_loss_bp"] = limits.stop_loss_bp
     row["stop_action"] = StopAction.CLOSE if limits.stop_loss_action == "close" else StopAction.HOLD
     if row["order_qty_max_lots"] > row["position_max_lots"]:
@@ -112,6 +114,8 @@ def _fill_limits(row: NDArray[np.void], config: Config, name: str, instrument: n
 def _firm(config: Config) -> NDArray[np.void]:
     firm = np.zeros(1, FIRM_LIMITS)
     firm["gross_max_e8"] = parse_units(config.firm.gross_max, 8)
+    firm["net_max_e8"] = parse_units(config.firm.net_max, 8)
+    firm["concentration_max_percent"] = config.firm.concentration_max_percent
     firm["daily_loss_max_e8"] = parse_units(config.firm.daily_loss_max, 8)
     firm["intent_age_max_ns"] = config.firm.intent_age_max_ms * 1_000_000
     firm["send_age_max_ns"] = config.firm.send_age_max_ms * 1_000_000
@@ -120,7 +124,11 @@ def _firm(config: Config) -> NDArray[np.void]:
     firm["unknown_orders_max"] = config.firm.unknown_orders_max
     firm["fills_max"], firm["fills_window_ns"] = config.firm.fills_max, config.firm.fills_window_ms * 1_000_000
     firm["rejects_max"], firm["rejects_window_ns"] = config.firm.rejects_max, config.firm.rejects_window_ms * 1_000_000
+    firm["late_after_ns"], firm["late_max"] = config.firm.late_after_us * 1000, config.firm.late_max
+    firm["late_window_ns"] = config.firm.late_window_ms * 1_000_000
     firm["drawdown_max_e8"] = parse_units(config.firm.drawdown_max, 8)
     firm["loss_rate_max_e8"] = parse_units(config.firm.loss_rate_max, 8)
     firm["loss_rate_window_ns"] = config.firm.loss_rate_window_ms * 1_000_000
+    if firm["net_max_e8"] > firm["gross_max_e8"]:
+        raise ConfigError(f"firm.net_max: {config.firm.net_max} is over gross_max {config.firm.gross_max}")
     return firm

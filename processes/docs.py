@@ -2,7 +2,7 @@
 
     python -m processes.docs [--check]
 
-Pages are made from `hft/records.py`, `hft/controls.py`, `hft/topology.py`, `hft/config.py` and the parameters of `strategies`
+Pages are made from `hft/records.py`, `hft/controls.py`, `hft/control_rules.py`, `hft/topology.py`, `hft/config.py` and the parameters of `strategies`
 alone: equal sources give equal bytes.
 """
 
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hft import records
+from hft.control_rules import ELSEWHERE, RULES
 from hft.controls import CONTROLS
 from hft.records import RECORDS, Record
 from hft.topology import build, mermaid
@@ -36,6 +37,14 @@ instrument's and strategy's rows exist) and, for CANCEL, `UNKNOWN_ORDER` and `DU
 order with the old one still counted. A limit of 0 refuses everything."""
 
 _CONTROLS_HEAD = ("No.", "Code", "Name", "Refuses", "Also refuses, to fail closed", "Config key", "Counter")
+
+_RULES_INTRODUCTION = """\
+RTS 6 are articles of Commission Delegated Regulation (EU) 2017/589, 15c3-5 paragraphs of 17 CFR 240.15c3-5, FIA themes of its guides. No
+crypto spot venue here is bound by them; they say what a regulated firm must have."""
+
+_RULES_HEAD = ("No.", "Name", "RTS 6", "15c3-5", "FIA")
+
+_ELSEWHERE_INTRODUCTION = "Controls of the same catalogue that are not checks of `hft.risk`: what does their work, or that nothing does."
 
 _MEMBER = re.compile(r"^\s+([A-Z][A-Z0-9_]*) = -?[0-9]+\s*(?:#: (.*))?$", re.MULTILINE)
 
@@ -65,9 +74,16 @@ def records_page() -> str:
 
 
 def controls_page() -> str:
-    """Every risk control in the order of the checks."""
+    """Every risk control in the order of the checks, the rules behind them, and what is elsewhere."""
     rows = [(c.number, f"{int(c.code)}", f"`{c.code.name}`", c.refuses, c.fails_closed, code(c.key), code(c.counter)) for c in CONTROLS]
-    return "\n\n".join(["# Risk controls", _CONTROLS_INTRODUCTION, table(_CONTROLS_HEAD, rows)]) + "\n"
+    rules = [(c.number, f"`{c.code.name}`", *RULES[c.number]) for c in CONTROLS]
+    elsewhere = [(number, f"`{name}`", *RULES[number], words) for number, name, words in ELSEWHERE]
+    parts = [
+        *("# Risk controls", _CONTROLS_INTRODUCTION, table(_CONTROLS_HEAD, rows)),
+        *("## What asks for them", _RULES_INTRODUCTION, table(_RULES_HEAD, rules)),
+        *("## Elsewhere, or not at all", _ELSEWHERE_INTRODUCTION, table((*_RULES_HEAD, "What there is"), elsewhere)),
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
 def _is_enum(value: object) -> bool:

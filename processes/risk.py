@@ -17,7 +17,7 @@ from hft import control
 from hft.breakers import ANY_PULL, ANY_TRIP, PULL, rearm
 from hft.counters import REFUSAL_CODES, RiskCounter
 from hft.records import ORDER, REPORT, IntentKind, JournalKind, OrderState, ReportKind, RiskCode
-from hft.risk import RiskState, apply_report, approve, check, observe_reduce, on_top
+from hft.risk import RiskState, apply_report, approve, check, note_age, observe_reduce, on_top
 from hft.risk_state import FIRM_KILL, HALT, VENUE_KILL
 from hft.topology import ORDER_SLOTS_FOR_CANCELS
 from hft.units import as_int
@@ -187,6 +187,7 @@ def _judge(ctx: Risk, intents: NDArray[Any], i: int, strategy: int, now_ns: int)
     """Approve the intent from the ring of `strategy`, or refuse it with the first control that it fails."""
     code = as_int(RiskCode.STRATEGY_NOT_APPROVED)
     if intents[i]["strategy"] == strategy:
+        note_age(ctx.state, intents, i, now_ns)
         code = as_int(check(ctx.state, intents, i, now_ns))
     if code == _OK:
         venue = as_int(ctx.state.instruments[as_int(intents[i]["instrument"])]["venue"])

@@ -39,6 +39,8 @@ book_age_max_ms = 3600000
 duplicate_window_ms = 1
 move_max_bp = 300
 move_window_ms = 60000
+divergence_max_bp = 10000
+closed_pause_ms = 1
 stop_loss_bp = 10000
 stop_loss_action = "hold"
 
@@ -46,6 +48,8 @@ stop_loss_action = "hold"
 base_currency = "{quote}"
 rates = {{ {quote} = "1" }}
 gross_max = "100000"
+net_max = "100000"
+concentration_max_percent = 100
 daily_loss_max = "2000"
 intent_age_max_ms = 60000
 send_age_max_ms = 60000
@@ -56,6 +60,9 @@ fills_max = 100000
 fills_window_ms = 1
 rejects_max = 100000
 rejects_window_ms = 1
+late_after_us = 60000000
+late_max = 100000
+late_window_ms = 1
 drawdown_max = "2000"
 loss_rate_max = "1000"
 loss_rate_window_ms = 60000

@@ -63,14 +63,17 @@ def account(working: int = WORKING) -> RiskState:
     limits["order_notional_max_e8"] = 25_000 * E8
     limits["collar_passive_bp"], limits["collar_through_bp"] = 50, 20
     limits["book_age_max_ns"], limits["duplicate_window_ns"] = 500_000_000, 250_000_000
-    firm["gross_max_e8"] = firm["daily_loss_max_e8"] = 10_000_000 * E8
+    firm["gross_max_e8"] = firm["net_max_e8"] = firm["daily_loss_max_e8"] = 10_000_000 * E8
+    firm["concentration_max_percent"] = 100
     firm["intent_age_max_ns"] = firm["send_age_max_ns"] = 50_000_000
     firm["strategy_rate_per_s"] = firm["firm_rate_per_s"] = 1000
     limits["move_max_bp"], limits["move_window_ns"] = 300, 60_000_000_000
     limits["stop_loss_bp"], limits["stop_action"] = 500, StopAction.HOLD
+    limits["divergence_max_bp"], limits["closed_pause_ns"] = 100, 5_000_000_000
     firm["drawdown_max_e8"] = firm["loss_rate_max_e8"] = 10_000_000 * E8
-    firm["fills_max"] = firm["rejects_max"] = firm["unknown_orders_max"] = 1000
-    firm["fills_window_ns"] = firm["rejects_window_ns"] = firm["loss_rate_window_ns"] = 60_000_000_000
+    firm["fills_max"] = firm["rejects_max"] = firm["unknown_orders_max"] = firm["late_max"] = 1000
+    for name in ("fills_window_ns", "rejects_window_ns", "loss_rate_window_ns", "late_window_ns", "late_after_ns"):
+        firm[name] = 60_000_000_000
     state = new_state(instruments, limits, firm, venues=1, strategies=1, epoch=_EPOCH)
     state.approved[:] = 1
     state.allowed[:] = 1

@@ -31,11 +31,23 @@ class NaiveBreakers:
         self.limits, self.firm = limits, firm
         self.fills: list[list[int]] = [[] for _ in range(strategies)]
         self.rejects: list[list[int]] = [[] for _ in range(strategies)]
+        self.lates: list[list[int]] = [[] for _ in range(strategies)]
+        self.late_until = [0 for _ in range(strategies)]
         self.pnl, self.peak = Steps(), 0
         self.last: Any = None
         self.mids = [Steps() for _ in limits]
         self.wild = [False for _ in limits]
         self.tripped: dict[int, RiskCode] = {}  #: by strategy, -1 for the firm
+
+    def on_late(self, strategy: int, at_ns: int) -> bool:
+        """Whether that begins a pause."""
+        times, most, window = self.lates[strategy], int(self.firm["late_max"]), int(self.firm["late_window_ns"])
+        times.append(at_ns)
+        if len(times) <= most or at_ns - times[-most - 1] > window:
+            return False
+        begins = at_ns >= self.late_until[strategy]
+        self.late_until[strategy] = at_ns + window
+        return begins
 
     def on_fill(self, strategy: int, at_ns: int) -> None:
         self._count(self.fills[strategy], strategy, at_ns, "fills", RiskCode.REPEATED_EXECUTION)
@@ -82,5 +94,6 @@ class NaiveBreakers:
         if scope >= 0:
             self.fills[scope].clear()
             self.rejects[scope].clear()
+            self.lates[scope].clear()
         else:
             self._begin(self.last)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from hft.records import ExecutionCode, IntentKind, MarketKind, OrderState, ReportKind, RiskCode, VenueReason
+from hft.records import ExecutionCode, IntentKind, MarketKind, OrderFlag, OrderState, ReportKind, RiskCode, VenueReason
 from hft.risk_state import TOTAL_MISSING, TOTAL_PNL_E8
 from support.naive_breakers import NaiveBreakers
 from support.naive_ledger import NaiveLedger
@@ -52,6 +52,7 @@ class NaiveRisk:
         self.touch: list[tuple[int, int, int]] = [(0, 0, 0)] * count
         self.valid = [False] * count
         self.mark = [0] * count
+        self.closed_until = [0] * count
         self.recent: deque[tuple[int, tuple[int, ...]]] = deque()
         self.canceled: dict[int, int] = {}
         self.last_counter = [-1] * strategies
@@ -93,9 +94,17 @@ class NaiveRisk:
             self._tell_pnl(int(r["reported_ns"]))
             if r["kind"] == ReportKind.TRADE:
                 self.breakers.on_fill(int(r["strategy"]), int(r["reported_ns"]))
+            elif r["kind"] == ReportKind.REJECTED and r["reason"] == VenueReason.MARKET_CLOSED:
+                row = int(r["instrument"])
+                self.closed_until[row] = max(self.closed_until[row], int(r["reported_ns"]) + int(self.limits[row]["closed_pause_ns"]))
             elif r["kind"] == ReportKind.REJECTED and r["reason"] not in (VenueReason.WOULD_TAKE, ExecutionCode.POST_ONLY_WOULD_TAKE):
                 self.breakers.on_reject(int(r["strategy"]), int(r["reported_ns"]))
         return outcome
+
+    def on_intent(self, o: Any, now_ns: int) -> None:
+        """Take how long an INTENT was on its way."""
+        if int(o["flags"]) & OrderFlag.FROM_MARKET and now_ns - int(o["received_ns"]) > self.firm["late_after_ns"]:
+            self.breakers.on_late(int(o["strategy"]), now_ns)
 
     def check(self, o: Any, now_ns: int) -> RiskCode:
         """The first control that refuses."""
@@ -137,6 +146,8 @@ class NaiveRisk:
 
     def _standing(self, o: Any, now_ns: int) -> RiskCode:
         code = self.breakers.standing(int(o["strategy"]))
+        if not code and now_ns < self.breakers.late_until[int(o["strategy"])]:
+            code = RiskCode.LATENCY_BUDGET
         if code or self.halted:
             return code or RiskCode.SYSTEM_HALTED
         if not 0 <= now_ns - int(o["decided_ns"]) <= int(self.firm["intent_age_max_ns"]):
@@ -165,16 +176,36 @@ class NaiveRisk:
     def _market(self, o: Any, now_ns: int) -> RiskCode:
         row, limits = int(o["instrument"]), self.limits[int(o["instrument"])]
         bid, ask, received = self.touch[row]
+        if now_ns < self.closed_until[row]:
+            return RiskCode.CANCEL_ONLY_MODE
         if not self.valid[row] or not 0 < bid < ask:
             return RiskCode.BOOK_INVALID
         if self.breakers.wild[row]:
             return RiskCode.VOLATILITY
         if abs(now_ns - received) > limits["book_age_max_ns"]:
             return RiskCode.STALE_BOOK
+        if not self._vouched(row, now_ns):
+            return RiskCode.CROSS_VENUE_DIVERGENCE
         passive, through = (Fraction(int(limits[name]), 10_000) for name in ("collar_passive_bp", "collar_through_bp"))
         below, above = (passive, through) if o["side"] == 1 else (through, passive)
         inside = bid * (1 - below) <= int(o["price_ticks"]) <= ask * (1 + above)
         return RiskCode.OK if inside else RiskCode.PRICE_COLLAR_TOUCH
+
+    def _price(self, row: int) -> Fraction:
+        """Its mid, in quote."""
+        bid, ask, _ = self.touch[row]
+        return Fraction((bid + ask) * int(self.rows[row]["tick_units"]), 2 * 10 ** int(self.rows[row]["price_decimals"]))
+
+    def _vouched(self, row: int, now_ns: int) -> bool:
+        def pair(n: int) -> tuple[int, int]:
+            return int(self.rows[n]["base_asset"]), int(self.rows[n]["quote_asset"])
+
+        others = [n for n in range(len(self.rows)) if pair(n) == pair(row) and self.rows[n]["venue"] != self.rows[row]["venue"]]
+        usable = [n for n in others if self.valid[n] and 0 < self.touch[n][0] < self.touch[n][1]]
+        usable = [n for n in usable if abs(now_ns - self.touch[n][2]) <= self.limits[n]["book_age_max_ns"]]
+        most = Fraction(int(self.limits[row]["divergence_max_bp"]), 10_000)
+        near = [abs(self._price(n) - self._price(row)) <= most * min(self._price(n), self._price(row)) for n in usable]
+        return all(near) and bool(near or not others)
 
     def _flow(self, o: Any, now_ns: int) -> RiskCode:
         row = int(o["instrument"])
@@ -186,7 +217,8 @@ class NaiveRisk:
         full = len(self.orders.orders) == self.orders.slots and not self.orders.ended
         if len(working) >= self.limits[row]["open_orders_max"] or full:
             return RiskCode.OPEN_ORDERS
-        unknown = [order for order in self.orders.orders.values() if order.state == OrderState.UNKNOWN]
+        venue = self.rows["venue"]
+        unknown = [o for o in self.orders.orders.values() if o.state == OrderState.UNKNOWN and venue[o.instrument] == venue[row]]
         if len(unknown) >= self.firm["unknown_orders_max"]:
             return RiskCode.UNKNOWN_ORDERS
         against = [w.price_ticks for w in working if w.side == -int(o["side"])]
@@ -203,6 +235,11 @@ class NaiveRisk:
         quote = round(Fraction(lots * self.mark[row] * int(instrument["ticklot_num"]), 2 * int(instrument["ticklot_den"])))
         return round(Fraction(quote * int(instrument["base_rate_e8"]), 10**8))
 
+    def _signed(self, row: int, side: int, more: int) -> int:
+        """What the position is worth, counted in the direction of `side`, after all that works on it and `more`."""
+        lots = side * self.ledgers[row].position_lots + self.orders.leaves(row, side) + more
+        return self._gross(row, lots)
+
     def _exposure(self, o: Any, now_ns: int) -> RiskCode:
         row, side, qty = int(o["instrument"]), int(o["side"]), int(o["qty_lots"])
         reached = side * self.ledgers[row].position_lots + self.orders.leaves(row, side) + qty
@@ -218,6 +255,14 @@ class NaiveRisk:
         gross = sum(self._gross(n, lots) for n, lots in enumerate(worst))
         if worst[row] > self._worst(row, {}) and gross > self.firm["gross_max_e8"]:
             return RiskCode.MAX_GROSS
+        net = sum(self._signed(n, side, qty if n == row else 0) for n in range(len(self.rows)))
+        if net > self.firm["net_max_e8"]:
+            return RiskCode.MAX_NET
+        asset = [n for n in range(len(self.rows)) if self.rows[n]["base_asset"] == self.rows[row]["base_asset"]]
+        share = sum(self._gross(n, worst[n]) for n in asset)
+        most = int(self.firm["gross_max_e8"]) // 100 * int(self.firm["concentration_max_percent"])
+        if worst[row] > self._worst(row, {}) and share > most:
+            return RiskCode.CONCENTRATION
         return RiskCode.DAILY_LOSS if -self.pnl_e8() > int(self.firm["daily_loss_max_e8"]) else RiskCode.OK
 
     def pnl_e8(self) -> Fraction:

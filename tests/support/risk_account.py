@@ -58,11 +58,15 @@ LIMITS_ROW = {
     "duplicate_window_ns": 250_000_000,
     "move_max_bp": 10_000,
     "move_window_ns": 60_000_000_000,
+    "divergence_max_bp": 100,
+    "closed_pause_ns": 5_000_000_000,
     "stop_loss_bp": 10_000,
     "stop_action": StopAction.HOLD,
 }
 FIRM_ROW = {
     "gross_max_e8": 100_000_000 * E8,
+    "net_max_e8": 100_000_000 * E8,
+    "concentration_max_percent": 100,
     "daily_loss_max_e8": 1_000_000 * E8,
     "intent_age_max_ns": 50_000_000,
     "send_age_max_ns": 50_000_000,
@@ -73,6 +77,9 @@ FIRM_ROW = {
     "fills_window_ns": 1_000_000_000,
     "rejects_max": 1000,
     "rejects_window_ns": 1_000_000_000,
+    "late_after_ns": 10_000_000,
+    "late_max": 1000,
+    "late_window_ns": 1_000_000_000,
     "drawdown_max_e8": 1_000_000 * E8,
     "loss_rate_max_e8": 1_000_000 * E8,
     "loss_rate_window_ns": 60_000_000_000,
@@ -87,14 +94,19 @@ def instrument_rows(count: int = 1, **fields: int) -> Any:
     return rows
 
 
-def new_account(instruments: int = 2, strategies: int = 2, venues: int = 1, slots: int = 64) -> risk.RiskState:
-    """A state with everything approved and allowed, and a valid two-sided book in each instrument."""
+def new_account(
+    instruments: int = 2, strategies: int = 2, venues: int = 1, slots: int = 64, rows: dict[str, list[int]] | None = None
+) -> risk.RiskState:
+    """A state with everything approved and allowed, and a valid two-sided book in each instrument; `rows` are columns of INSTRUMENT."""
     limits, firm = np.zeros(instruments, LIMITS), np.zeros(1, FIRM_LIMITS)
     for name, value in LIMITS_ROW.items():
         limits[name] = value
     for name, value in FIRM_ROW.items():
         firm[name] = value
-    state = risk.new_state(instrument_rows(instruments), limits, firm, venues=venues, strategies=strategies, epoch=EPOCH, slots=slots)
+    table = instrument_rows(instruments)
+    for name, values in (rows or {}).items():
+        table[name] = values
+    state = risk.new_state(table, limits, firm, venues=venues, strategies=strategies, epoch=EPOCH, slots=slots)
     state.approved[:] = 1
     state.allowed[:] = 1
     for row in range(instruments):

@@ -11,16 +11,27 @@ import numpy as np
 import pytest
 
 from hft import risk
-from hft.breakers import rearm
+from hft.breakers import PULL, rearm
 from hft.orders import order_id
 from hft.records import FIRM_LIMITS, LIMITS, MARKET, FeeAsset, IntentKind, MarketKind, OrderFlag, ReportKind, RiskCode, Side, VenueReason
-from hft.risk_state import BROKEN, HALT, VENUE_KILL, RiskState, recent_slots
+from hft.risk_state import (
+    BROKEN,
+    HALT,
+    LONG_E8,
+    SHORT_E8,
+    TOTAL_LONG_E8,
+    TOTAL_SHORT_E8,
+    VENUE_KILL,
+    RiskState,
+    recent_slots,
+)
 from hft.units import E8
 from support.naive_risk import NaiveRisk
 from support.risk_account import ASK, BID, EPOCH, NOW, admit, fill, intent, new_account, report, tell
 
 OK = RiskCode.OK
 SECOND = 1_000_000_000
+SUMS = [0, 1, 2, TOTAL_LONG_E8, TOTAL_SHORT_E8]
 
 
 @pytest.fixture(params=["jit", "py"])
@@ -54,6 +65,11 @@ def firm(field: str, value: int) -> Callable[[RiskState], None]:
 def instrument(field: str, value: int) -> Callable[[RiskState], None]:
     """Set one field of both instruments."""
     return lambda state: state.instruments.__setitem__(field, value)
+
+
+def share(gross_max_e8: int, percent: int) -> Callable[[RiskState], None]:
+    """Set what one base asset may have."""
+    return lambda state: (firm("gross_max_e8", gross_max_e8)(state), firm("concentration_max_percent", percent)(state))[0]
 
 
 #: (code, change of the account, the last order admitted, the first refused)
@@ -98,6 +114,14 @@ BOUNDARIES: list[tuple[RiskCode, Callable[[RiskState], None], dict[str, int], di
     ),
     # 1000 lots at the mid of 60000.05 are 600.0005 quote.
     (RiskCode.MAX_GROSS, firm("gross_max_e8", 60_000_050_000), {"qty_lots": 1000}, {"qty_lots": 1001}),
+    (RiskCode.CONCENTRATION, share(100 * 60_000_050_000, 1), {"qty_lots": 1000}, {"qty_lots": 1001}),
+    (RiskCode.MAX_NET, firm("net_max_e8", 60_000_050_000), {"qty_lots": 1000}, {"qty_lots": 1001}),
+    (
+        RiskCode.MAX_NET,
+        firm("net_max_e8", 60_000_050_000),
+        {"qty_lots": 1000, "side": -1, "price_ticks": ASK},
+        {"qty_lots": 1001, "side": -1, "price_ticks": ASK},
+    ),
 ]
 
 
@@ -476,6 +500,73 @@ def test_gross_refuses_while_another_instrument_with_exposure_has_no_mark_or_rat
         assert check(state, intent(1)) == OK, "nothing is exposed there any more"
 
 
+def test_net_counts_long_against_short_over_instruments_and_what_works_on_one_side_only(check: Any) -> None:
+    state = new_account()
+    admit(state, intent(0, instrument=1, side=Side.SELL, price_ticks=ASK))
+    state.firm["net_max_e8"] = 60_000_050_000
+    assert check(state, intent(1, qty_lots=1000)) == OK and check(state, intent(1, qty_lots=1001)) == RiskCode.MAX_NET, "it only works"
+    risk.apply_report(state, fill(intent(0, instrument=1, side=Side.SELL, price_ticks=ASK), 1000, price_ticks=ASK), 0)
+    assert check(state, intent(1, qty_lots=2000)) == OK and check(state, intent(1, qty_lots=2001)) == RiskCode.MAX_NET, "it is short"
+    assert check(state, intent(1, qty_lots=100, side=Side.SELL, price_ticks=ASK)) == RiskCode.MAX_NET
+    state.firm["net_max_e8"] = 50_000_000_000
+    assert check(state, intent(1, qty_lots=100)) == OK, "beyond its limit it may be reduced"
+
+
+def test_concentration_is_the_share_of_the_gross_limit_that_one_base_asset_has_over_venues(check: Any) -> None:
+    state = new_account(3, venues=2, rows={"base_asset": [0, 0, 1], "venue": [0, 1, 0]})
+    state.firm["gross_max_e8"], state.firm["concentration_max_percent"] = 2 * 60_000_050_000, 50
+    admit(state, intent(0, instrument=1, qty_lots=400))
+    assert check(state, intent(1, qty_lots=600)) == OK and check(state, intent(1, qty_lots=601)) == RiskCode.CONCENTRATION
+    assert check(state, intent(1, instrument=2, qty_lots=1000)) == OK
+    assert check(state, intent(1, instrument=2, qty_lots=1001)) == RiskCode.CONCENTRATION
+    state.firm["gross_max_e8"], state.firm["concentration_max_percent"] = 60_000_050_000, 30
+    assert check(state, intent(1, instrument=1, side=Side.SELL, qty_lots=400, price_ticks=ASK)) == OK, "what adds nothing passes"
+
+
+@pytest.mark.parametrize("reason", [VenueReason.MARKET_CLOSED, VenueReason.FILTER])
+def test_nothing_is_sent_for_a_while_once_the_venue_has_said_that_the_market_is_closed(check: Any, reason: VenueReason) -> None:
+    state, order = new_account(), intent(0)
+    state.limits["book_age_max_ns"] = state.limits["closed_pause_ns"] = 5 * SECOND
+    admit(state, order)
+    risk.apply_report(state, report(order, ReportKind.REJECTED, reason=reason), 0)
+    code = RiskCode.CANCEL_ONLY_MODE if reason == VenueReason.MARKET_CLOSED else OK
+    end_ns = NOW + 5 * SECOND
+    assert check(state, intent(1, qty_lots=900, decided_ns=end_ns - 1), end_ns - 1) == code
+    assert check(state, intent(1, kind=IntentKind.CANCEL_ALL), NOW) == check(state, intent(1, instrument=1)) == OK
+    assert check(state, intent(1, qty_lots=900, decided_ns=end_ns), end_ns) == OK
+    assert state.breakers.counts[0].tolist() == [0, int(code == OK), 0], "a closed market is no fault of the strategy"
+
+
+def test_a_strategy_whose_intents_are_late_too_often_is_paused_and_its_quotes_are_pulled(check: Any) -> None:
+    state = new_account(3)
+    state.allowed[0, 2] = 0
+    state.firm["late_max"], state.firm["late_window_ns"] = 2, SECOND
+    state.limits["book_age_max_ns"] = 10 * SECOND
+
+    def decide(age_ns: int, at_ns: int, flags: int = OrderFlag.FROM_MARKET, strategy: int = 0) -> RiskCode:
+        late = intent(1, flags=flags, received_ns=at_ns - age_ns, decided_ns=at_ns, strategy=strategy)
+        risk.note_age(state, late, 0, at_ns)
+        return check(state, late, at_ns)
+
+    after_ns = int(state.firm[0]["late_after_ns"])
+    for at_ns, age_ns, flags in ((0, after_ns, 4), (1, after_ns + 1, 0), (2, after_ns + 1, 4), (3, after_ns + 1, 4)):
+        assert decide(age_ns, NOW + at_ns, flags) == OK
+    assert not state.breakers.moves[:, PULL].any()
+    assert decide(after_ns + 1, NOW + 2 + SECOND) == RiskCode.LATENCY_BUDGET
+    assert state.breakers.moves[:, PULL].tolist() == [1, 1, 0] and decide(0, NOW + 2 + SECOND, strategy=1) == OK
+    assert decide(0, NOW + 1 + 2 * SECOND) == RiskCode.LATENCY_BUDGET and decide(0, NOW + 2 + 2 * SECOND) == OK
+
+
+def test_late_intents_over_more_than_the_window_pause_nobody(check: Any) -> None:
+    state = new_account()
+    state.firm["late_max"], state.firm["late_window_ns"], state.limits["book_age_max_ns"] = 1, SECOND, 10 * SECOND
+    for k in range(5):
+        at_ns = NOW + k * (SECOND + 1)
+        late = intent(1, flags=OrderFlag.FROM_MARKET, received_ns=at_ns - SECOND, decided_ns=at_ns)
+        risk.note_age(state, late, 0, at_ns)
+        assert check(state, late, at_ns) == OK
+
+
 def lose(state: RiskState, counter: int, lots: int, ticks: int, fee_e8: int = 0) -> None:
     """Buy `lots` and sell them `ticks` lower."""
     for n, (side, price_ticks) in enumerate([(Side.BUY, BID), (Side.SELL, BID - ticks)]):
@@ -606,14 +697,21 @@ def random_intent(chance: random.Random, counter: int, state: RiskState, now_ns:
         side=side,
         price_ticks=BID + chance.choice([-side * chance.randint(0, 3), -side, chance.randint(-60, 60), chance.randint(-400_000, 400_000)]),
         qty_lots=chance.choice([10, 500, 1000, 1000, 1000, chance.randint(1, 4000), chance.randint(-2000, 9000)]),
-        flags=chance.choice([0, 0, 0, 0, 1, 2]),
+        flags=chance.choice([0, 0, 0, 0, 1, 2, 4]),
+        received_ns=now_ns - chance.choice([0, 10_000_000, 10_000_001, 90_000_000]),
         decided_ns=now_ns - chance.choice([0, 0, 0, 0, 0, 0, 0, 1000, 50_000_000, 50_000_001]),
     )
 
 
 def tight_account(chance: random.Random) -> RiskState:
     """Limits near enough for random traffic to meet all of them; each account is tight in a different place."""
-    state = new_account(slots=32)
+    # Two instruments of one pair at two venues, or of two pairs at one.
+    columns: dict[str, list[int]] = chance.choice([{"venue": [0, 1]}, {"base_asset": [0, 1]}])
+    state = new_account(slots=32, venues=2, rows=columns)
+    state.limits["divergence_max_bp"] = chance.choice([1, 100])
+    state.firm["net_max_e8"] = chance.choice([2000 * E8, 100_000 * E8])
+    state.firm["concentration_max_percent"] = chance.choice([20, 60, 100])
+    state.firm["late_max"], state.firm["late_window_ns"] = chance.choice([(3, SECOND), (1000, SECOND)])
     state.limits["order_qty_max_lots"], state.limits["order_notional_max_e8"] = 6000, 3000 * E8
     state.limits["position_max_lots"] = chance.choice([4000, 9000, 100_000])
     state.limits["open_orders_max"] = chance.choice([4, 12, 40])
@@ -670,7 +768,7 @@ def drive(seed: int, steps: int, kernels: Any, twin_wanted: bool) -> tuple[RiskS
             twin.valid[row], twin.touch[row], twin.mark[row] = True, (BID, ASK, NOW), BID + ASK
             twin.breakers.on_mid(row, BID + ASK, NOW)
             twin.breakers.on_pnl(0, NOW)
-    check, approve, on_top, apply_report, observe_reduce = kernels
+    check, approve, on_top, apply_report, observe_reduce, note_age = kernels
     for step in range(steps):
         now_ns += chance.choice([0, 1000, 10_000_000, 40_000_000])
         pick, where = chance.random(), f"seed {seed} step {step}"
@@ -681,7 +779,10 @@ def drive(seed: int, steps: int, kernels: Any, twin_wanted: bool) -> tuple[RiskS
                 twin.on_market(market[0])
         elif pick < 0.6 and records:
             record = random_report(chance, chance.choice(records), state, step)
-            record["reported_ns"], record["reason"] = now_ns, chance.choice([0, 0, VenueReason.FILTER, VenueReason.WOULD_TAKE])
+            record["reported_ns"], record["reason"] = (
+                now_ns,
+                chance.choice([0, 0, VenueReason.FILTER, VenueReason.WOULD_TAKE, VenueReason.MARKET_CLOSED]),
+            )
             outcome = apply_report(state, record, 0)
             assert twin is None or twin.on_report(record[0]) == outcome, where
             for row in range(2):
@@ -697,6 +798,9 @@ def drive(seed: int, steps: int, kernels: Any, twin_wanted: bool) -> tuple[RiskS
                         twin.breakers.rearm(-1 if scope == 2 else int(scope))
         else:
             record = random_intent(chance, step, state, now_ns)
+            note_age(state, record, 0, now_ns)
+            if twin is not None:
+                twin.on_intent(record[0], now_ns)
             code = RiskCode(check(state, record, 0, now_ns))
             assert twin is None or twin.check(record[0], now_ns) == code, where
             codes[code] += 1
@@ -709,7 +813,7 @@ def drive(seed: int, steps: int, kernels: Any, twin_wanted: bool) -> tuple[RiskS
     return state, codes
 
 
-KERNELS = (risk.check, risk.approve, risk.on_top, risk.apply_report, risk.observe_reduce)
+KERNELS = (risk.check, risk.approve, risk.on_top, risk.apply_report, risk.observe_reduce, risk.note_age)
 
 
 def test_risk_equals_the_naive_twin_on_random_traffic() -> None:
@@ -743,11 +847,13 @@ def test_sums_over_instruments_equal_a_recomputation_after_random_traffic() -> N
     for seed in range(4):
         state, _ = drive(seed, 500, KERNELS, False)
         totals = state.totals.copy()
-        state.tops[:, 4:7] = 0
-        state.totals[0:3] = 0
+        state.tops[:, [*range(4, 7), LONG_E8, SHORT_E8]] = 0
+        state.totals[SUMS] = 0
+        assets, state.assets[:] = state.assets.copy(), 0
         for row in range(2):
             risk.refresh(state, row)
-        np.testing.assert_array_equal(state.totals[0:3], totals[0:3], err_msg=f"seed {seed}")
+        np.testing.assert_array_equal(state.totals[SUMS], totals[SUMS], err_msg=f"seed {seed}")
+        np.testing.assert_array_equal(state.assets, assets, err_msg=f"seed {seed}")
 
 
 def test_halt_words_are_laid_out_as_halt_firm_venues_strategies() -> None:

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from hft.config import Config, load
+from hft.control_rules import ELSEWHERE, RULES
 from hft.controls import CONTROLS
 from hft.records import RECORDS, RiskCode
 from processes import docs
@@ -32,6 +33,14 @@ def test_the_controls_are_every_risk_code_once_in_the_order_of_the_checks() -> N
     page = docs.controls_page()
     assert page.index("`SYSTEM_HALTED`") < page.index("| `MAX_POSITION`")
     assert "| R040 | 2040 | `MAX_POSITION` |" in page and "`REFUSED_R040`" in page
+
+
+def test_the_controls_page_says_of_each_control_which_rule_asks_for_it_and_of_each_other_where_it_is() -> None:
+    own, others = {control.number for control in CONTROLS}, {number for number, _, _ in ELSEWHERE}
+    assert own | others == set(RULES) and not own & others
+    page = docs.controls_page()
+    assert "| R040 | `MAX_POSITION` | 15(2) | (c)(1)(i) | intraday position |" in page
+    assert all(words in page for _, _, words in ELSEWHERE)
 
 
 def keys_of(values: object, path: str = "") -> set[str]:

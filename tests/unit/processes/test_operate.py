@@ -49,7 +49,8 @@ def test_kill_twice_keeps_the_first_reason_and_both_scopes(engine: SupervisedEng
 
 
 @pytest.mark.parametrize(
-    ("scope", "message"), [
+    ("scope", "message"),
+    [
         ("venue.nyse", "no venue 'nyse'; there are binance"),
         ("strategy.x", "no strategy 'x'; there are mm"),
         ("instrument.X", "no instrument 'X'; there are BTC-USDT.BINANCE, ETH-USDT.BINANCE"),

@@ -335,7 +335,9 @@ def test_a_stop_loss_cancels_what_works_says_so_in_its_word_and_lets_orders_only
         assert orders["kind"].tolist() == [IntentKind.CANCEL_ALL, IntentKind.NEW] and refusals["reason"].tolist() == [RiskCode.STOP_LOSS]
         assert bench.control[word] == RiskCode.STOP_LOSS and bench.control[control.latching_words()].astype(bool).sum() == 1
         orders, refusals = judge(bench, bench.intent(**grows))
-        assert len(orders) == 0 and refusals["reason"].tolist() == [RiskCode.STOP_LOSS], "the word is seen by now, and nothing is pulled again"
+        assert len(orders) == 0 and refusals["reason"].tolist() == [RiskCode.STOP_LOSS], (
+            "the word is seen by now, and nothing is pulled again"
+        )
         assert bench.inputs(STAGE)[-2]["value"] == RiskCode.STOP_LOSS
         bench.control[word] = 0
         assert len(judge(bench, bench.intent(**grows, qty_lots=900))[0]) == 1, "armed"

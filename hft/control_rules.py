@@ -1,0 +1,100 @@
+"""Control rules says which rule asks for each control of the catalogue, and what becomes of those that are not in `hft.controls`.
+
+RTS 6 are articles of Commission Delegated Regulation (EU) 2017/589, 15c3-5 paragraphs of 17 CFR 240.15c3-5, FIA themes of its guides to
+controls for automated trading.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Rule(NamedTuple):
+    """Where a control is asked for; "" where it is not."""
+
+    rts_6: str
+    sec_15c3_5: str
+    fia: str
+
+
+#: By the control's number in the catalogue.
+RULES: dict[str, Rule] = {
+    "R001": Rule("12", "(c)(1)", "kill switch"),
+    "R002": Rule("14", "", ""),
+    "R003": Rule("17(3)", "", "post-trade"),
+    "R004": Rule("12, 14", "(c)(1)(i)", ""),
+    "R005": Rule("5(4)(c)", "(c)(2)(i)", ""),
+    "R010": Rule("15(1)(c)", "(c)(1)(ii)", "maximum order size"),
+    "R011": Rule("15(1)(b)", "(c)(1)(ii)", "maximum order size"),
+    "R012": Rule("15", "(c)(2)(i)", ""),
+    "R013": Rule("15", "(c)(2)(i)", ""),
+    "R014": Rule("15", "(c)(1)(ii)", ""),
+    "R020": Rule("15(1)(a)", "(c)(1)(ii)", "price tolerance"),
+    "R021": Rule("15(1)(a)", "(c)(1)(ii)", "price tolerance"),
+    "R022": Rule("15(1)(a)", "(c)(1)(ii)", ""),
+    "R023": Rule("15", "(c)(1)(ii)", ""),
+    "R030": Rule("16", "", "market-data reasonability"),
+    "R031": Rule("16", "", "market-data reasonability"),
+    "R032": Rule("15(1)(a)", "", "market-data reasonability"),
+    "R033": Rule("16", "", ""),
+    "R034": Rule("15", "", ""),
+    "R035": Rule("16", "", "market-data reasonability"),
+    "R040": Rule("15(2)", "(c)(1)(i)", "intraday position"),
+    "R041": Rule("15(2), 17(2)", "(c)(1)(i)", "credit"),
+    "R042": Rule("15(2), 17(2)", "(c)(1)(i)", "credit"),
+    "R043": Rule("17", "(c)(1)(i)", ""),
+    "R044": Rule("15", "(c)(1)(i)", ""),
+    "R045": Rule("15(1)(d)", "", ""),
+    "R046": Rule("15(2)", "(c)(1)(ii)", ""),
+    "R050": Rule("15(1)(d)", "(c)(1)(ii)", "message throttle"),
+    "R051": Rule("15(1)(d)", "", "message throttle"),
+    "R052": Rule("15(1)(d)", "", "order-to-trade ratio"),
+    "R053": Rule("15(3)", "(c)(1)(ii)", "repeated automated execution"),
+    "R054": Rule("15(3)", "(c)(1)(ii)", ""),
+    "R060": Rule("15", "(c)(1)(ii)", "duplicative orders"),
+    "R061": Rule("15", "(c)(1)(ii)", ""),
+    "R062": Rule("13", "(c)(2)", "self-match prevention"),
+    "R063": Rule("15(3)", "", ""),
+    "R070": Rule("17(1)", "(c)(1)(i)", ""),
+    "R071": Rule("17(1)", "(c)(1)(i)", ""),
+    "R072": Rule("17", "(c)(1)(i)", ""),
+    "R073": Rule("16", "", ""),
+    "R074": Rule("15", "", "volatility mechanisms"),
+    "R075": Rule("17", "", ""),
+    "R076": Rule("17(1)", "(c)(1)(i)", ""),
+    "R080": Rule("5(2), 8", "(c)(2)(ii), (iii)", "change management"),
+    "R081": Rule("5(2), 8", "(c)(2)(ii), (iii)", "change management"),
+    "R082": Rule("5(2), 8", "(c)(2)(ii), (iii)", "change management"),
+    "R083": Rule("5(2), 8", "(c)(2)(ii), (iii)", "change management"),
+    "R084": Rule("8, 11", "", "change management"),
+    "R085": Rule("7", "", ""),
+    "R090": Rule("28", "(b)", ""),
+    "R091": Rule("", "", ""),
+    "R092": Rule("14(2)(g)", "", "cancel on disconnect"),
+    "R093": Rule("17(3)", "(c)(2)(iv)", "drop copy"),
+    "R095": Rule("", "", ""),
+    "R096": Rule("", "", ""),
+}
+
+#: (number, name, what there is instead, or why there is nothing): what of the catalogue is not a check of risk's own.
+ELSEWHERE: tuple[tuple[str, str, str], ...] = (
+    ("R002", "NOT_LEADER", "One engine an instance and one epoch at a time: a lock file at start, and a new epoch has rings of its own."),
+    ("R003", "NOT_RECONCILED", "Execution: an order before the venue's orders and fills are reconciled is NOT_SENT with NOT_RECONCILED."),
+    ("R021", "PRICE_COLLAR_REF", "Not built: VOLATILITY bounds the drift of the mid, CROSS_VENUE_DIVERGENCE is the independent reference."),
+    ("R022", "MARKET_ORDER_SLIPPAGE", "Does not apply: there are no market orders, and a limit price is collared by PRICE_COLLAR_TOUCH."),
+    ("R023", "MARKET_ORDER_FORBIDDEN", "By construction: an intent has a limit price, and one that is not positive is NON_FINITE_OR_SIGN."),
+    ("R033", "CLOCK_UNSAFE", "Not built in risk. Feeds count CLOCK_OFFSET_US; a venue refuses requests outside `request_window_ms`."),
+    ("R044", "BALANCE", "Not built: the engine does not know balances. The venue's refusals count for REJECT_STORM."),
+    ("R051", "MSG_RATE", "ORDER_RATE counts new and replacing orders; cancels are not blocked, and the last ring slots are theirs."),
+    ("R052", "ORDER_TO_TRADE", "Not built."),
+    ("R054", "RUNAWAY", "By construction: execution can send what risk's ring holds, and `hftctl replay` compares both, record by record."),
+    ("R073", "FILL_RATE_ANOMALY", "Not built: REPEATED_EXECUTION bounds fills, not what they are worth."),
+    ("R075", "FEE_OR_FUNDING_SANITY", "Not built. There is no funding on spot."),
+    ("R081", "VENUE_NOT_ALLOWED", "An instrument names its venue, so that INSTRUMENT_NOT_ALLOWED covers it."),
+    ("R082", "ORDER_TYPE_NOT_ALLOWED", "Limit orders are all there are; a time in force or flag that does not exist is NON_FINITE_OR_SIGN."),
+    ("R084", "BUILD_MISMATCH", "Stages of the zygote are one build. Segments and journals compare record layouts at every attach."),
+    ("R085", "PAPER_LIVE_CROSS", 'The config: `mode = "paper"` sends orders to this machine only, `mode = "live"` refuses simulators and paper fills.'),
+    ("R090", "AUDIT_UNAVAILABLE", "A stage whose journal cannot be written stops, and what it would have decided is not sent."),
+    ("R092", "DEADMAN_UNARMED", "Execution: Kraken's timer must be set in the config and armed before orders are sent; Binance and Coinbase have none."),
+    ("R093", "DROP_COPY_MISMATCH", "Execution compares the private stream with the venue's own orders and fills after every connection."),
+)
