@@ -73,7 +73,6 @@ RULES: dict[str, Rule] = {
     "R092": Rule("14(2)(g)", "", "cancel on disconnect"),
     "R093": Rule("17(3)", "(c)(2)(iv)", "drop copy"),
     "R095": Rule("", "", ""),
-    "R096": Rule("", "", ""),
 }
 
 #: (number, name, what there is instead, or why there is nothing): what of the catalogue is not a check of risk's own.
@@ -91,10 +90,22 @@ ELSEWHERE: tuple[tuple[str, str, str], ...] = (
     ("R073", "FILL_RATE_ANOMALY", "Not built: REPEATED_EXECUTION bounds fills, not what they are worth."),
     ("R075", "FEE_OR_FUNDING_SANITY", "Not built. There is no funding on spot."),
     ("R081", "VENUE_NOT_ALLOWED", "An instrument names its venue, so that INSTRUMENT_NOT_ALLOWED covers it."),
-    ("R082", "ORDER_TYPE_NOT_ALLOWED", "Limit orders are all there are; a time in force or flag that does not exist is NON_FINITE_OR_SIGN."),
+    (
+        "R082",
+        "ORDER_TYPE_NOT_ALLOWED",
+        "Limit orders are all there are; a time in force or flag that does not exist is NON_FINITE_OR_SIGN.",
+    ),
     ("R084", "BUILD_MISMATCH", "Stages of the zygote are one build. Segments and journals compare record layouts at every attach."),
-    ("R085", "PAPER_LIVE_CROSS", 'The config: `mode = "paper"` sends orders to this machine only, `mode = "live"` refuses simulators and paper fills.'),
+    (
+        "R085",
+        "PAPER_LIVE_CROSS",
+        'The config: `mode = "paper"` sends orders to this machine only, `mode = "live"` refuses simulators and paper fills.',
+    ),
     ("R090", "AUDIT_UNAVAILABLE", "A stage whose journal cannot be written stops, and what it would have decided is not sent."),
-    ("R092", "DEADMAN_UNARMED", "Execution: Kraken's timer must be set in the config and armed before orders are sent; Binance and Coinbase have none."),
+    (
+        "R092",
+        "DEADMAN_UNARMED",
+        "Execution: Kraken's timer must be set in the config and armed before orders are sent; Binance and Coinbase have none.",
+    ),
     ("R093", "DROP_COPY_MISMATCH", "Execution compares the private stream with the venue's own orders and fills after every connection."),
 )

@@ -28,7 +28,7 @@ class Control(NamedTuple):
         return f"REFUSED_{self.number}"
 
 
-#: In the order of the checks. The stage itself makes the last two, and kills what a breaker stops.
+#: In the order of the checks. The stage itself makes the last one, and kills what a breaker stops.
 CONTROLS: tuple[Control, ...] = (
     Control(
         RiskCode.INSTRUMENT_NOT_ALLOWED,
@@ -247,5 +247,4 @@ CONTROLS: tuple[Control, ...] = (
         "",
         "",
     ),
-    Control(RiskCode.INTENT_LOST, "An intent found in the journal without a verdict after a restart.", "", ""),
 )

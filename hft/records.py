@@ -271,7 +271,6 @@ class RiskCode(IntEnum):
     STRATEGY_NOT_APPROVED = 2083
     RING_BACKPRESSURE = 2091
     UNKNOWN_ORDER = 2095  #: a CANCEL or REPLACE of an order that is not working
-    INTENT_LOST = 2096  #: found without a verdict after a restart
 
 
 class ExecutionCode(IntEnum):
