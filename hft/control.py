@@ -24,7 +24,12 @@ PROCESS_WORDS = 16
 PROCESSES_MAX = 64
 REDUCE = PROCESS + PROCESS_WORDS * PROCESSES_MAX  #: + instrument row: anything but 0: orders in it may only reduce positions
 INSTRUMENTS_MAX = 1024
-WORDS = REDUCE + INSTRUMENTS_MAX
+LIMIT_CHANGES = REDUCE + INSTRUMENTS_MAX  #: how many changes of limits the log has
+LIMIT_TAKEN = LIMIT_CHANGES + 1  #: how many of them risk has taken; its alone
+LIMIT_LOG = LIMIT_CHANGES + 8  #: + LIMIT_WORDS * number: a change, as in hft/limit_changes.py
+LIMIT_WORDS = 8
+LIMIT_CHANGES_MAX = 512
+WORDS = LIMIT_LOG + LIMIT_WORDS * LIMIT_CHANGES_MAX
 
 
 class ProcessWord(IntEnum):
@@ -64,7 +69,7 @@ def kill_strategy(row: int) -> int:
 
 def latching_words() -> list[int]:
     """Index of every word that stays set until somebody arms it: kills, then reduces."""
-    return [*range(KILL_FIRM, BEHIND_RING), *range(REDUCE, WORDS)]
+    return [*range(KILL_FIRM, BEHIND_RING), *range(REDUCE, LIMIT_CHANGES)]
 
 
 def reduce_instrument(row: int) -> int:

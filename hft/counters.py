@@ -56,6 +56,8 @@ class RiskCounter(IntEnum):
     REFUSALS_DROPPED = 6  #: the strategy's ring was full
     WORKING = 7  #: gauge
     JOURNAL_FULL = 8
+    LIMITS_CHANGED = 9
+    LIMITS_NOT_CHANGED = 10  #: the rule did not allow it
     REFUSED_BY_CODE = 16  #: + RiskCode - 2000, up to 100 of them
 
 

@@ -377,7 +377,7 @@ class InputKind(IntEnum):
 
     RECORDS = 1
     TIMER = 2
-    CONFIG = 3
+    CONFIG = 3  #: a limit was to be changed
     KILL = 4
     HALT = 5
     ARM = 6
@@ -390,12 +390,17 @@ INPUT = record(
     "One thing that one `work` took in; journaled by each deciding stage so that replay can repeat it.",
     ("work", "<i8", "Number of the `work` call that took something in, from 1."),
     ("now_ns", "<i8", "The time that call was given."),
-    ("first", "<i8", "RECORDS: first ring sequence taken (0 for the first record ever). REDUCE: the instrument's row."),
-    ("last", "<i8", "RECORDS: one past the last ring sequence taken."),
-    ("value", "<i8", "KILL, HALT, ARM, REDUCE: the word read; TIMER: the deadline."),
+    (
+        "first",
+        "<i8",
+        "RECORDS: first ring sequence taken (0 for the first record ever). REDUCE, CONFIG: the instrument's row; -1 the firm.",
+    ),
+    ("last", "<i8", "RECORDS: one past the last ring sequence taken. CONFIG: the limit, as the int64 of its record."),
+    ("value", "<i8", "KILL, HALT, ARM, REDUCE: the word read; TIMER: the deadline; CONFIG: the limit's new value."),
     ("ring", "<i4", "RECORDS: the ring's number in the topology."),
     ("kind", "<i4", "InputKind."),
-    ("reserved", "(2,)<i8", "Zero."),
+    ("by", "<i8", "CONFIG: the name of who asked, 7 letters; else 0."),
+    ("approved_by", "<i8", "CONFIG: the name of who approved; 0 if nobody did."),
 )
 
 INSTRUMENT = record(

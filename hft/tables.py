@@ -40,7 +40,7 @@ def build_tables(config: Config) -> Tables:
     for i, name in enumerate(names):
         try:
             _fill_instrument(rows[i : i + 1], config.instruments[name], config, name, venues, assets)
-            _fill_limits(limits[i : i + 1], config, name, rows[i])
+            fill_limits(limits[i : i + 1], config, name, rows[i])
         except UnitsError as error:
             raise ConfigError(f"instruments.{name} or limits.{name}: {error}") from error
     allowed = np.zeros((len(strategies), len(names)), np.int64)
@@ -49,9 +49,10 @@ def build_tables(config: Config) -> Tables:
             allowed[s, names.index(name)] = 1
     symbols = tuple(instrument.symbol for instrument in config.instruments.values())
     try:
-        firm = _firm(config)
+        firm = firm_row(config)
     except UnitsError as error:
         raise ConfigError(f"firm: {error}") from error
+    _prove_hierarchy(config, names, limits, firm)
     return Tables(venues, names, symbols, strategies, assets, rows, limits, firm, allowed)
 
 
@@ -90,7 +91,8 @@ def _scaled(units: int, power: int) -> tuple[int, int]:
     return (units * 10**power, 1) if power >= 0 else (units, 10**-power)
 
 
-def _fill_limits(row: NDArray[np.void], config: Config, name: str, instrument: np.void) -> None:
+def fill_limits(row: NDArray[np.void], config: Config, name: str, instrument: np.void) -> None:
+    """Make a LIMITS row of an instrument's section, in the ticks and lots of its INSTRUMENT row. Raises UnitsError."""
     limits = config.limits[name]
     qty_decimals, lot_units = int(instrument["qty_decimals"]), int(instrument["lot_units"])
     row["order_qty_max_lots"] = parse_units(limits.order_qty_max, qty_decimals) // lot_units
@@ -107,11 +109,10 @@ def _fill_limits(row: NDArray[np.void], config: Config, name: str, instrument: n
     row["closed_pause_ns"] = limits.closed_pause_ms * 1_000_000
     row["stop_loss_bp"] = limits.stop_loss_bp
     row["stop_action"] = StopAction.CLOSE if limits.stop_loss_action == "close" else StopAction.HOLD
-    if row["order_qty_max_lots"] > row["position_max_lots"]:
-        raise ConfigError(f"limits.{name}.order_qty_max: {limits.order_qty_max} is over position_max {limits.position_max}")
 
 
-def _firm(config: Config) -> NDArray[np.void]:
+def firm_row(config: Config) -> NDArray[np.void]:
+    """The FIRM_LIMITS row. Raises UnitsError."""
     firm = np.zeros(1, FIRM_LIMITS)
     firm["gross_max_e8"] = parse_units(config.firm.gross_max, 8)
     firm["net_max_e8"] = parse_units(config.firm.net_max, 8)
@@ -129,6 +130,13 @@ def _firm(config: Config) -> NDArray[np.void]:
     firm["drawdown_max_e8"] = parse_units(config.firm.drawdown_max, 8)
     firm["loss_rate_max_e8"] = parse_units(config.firm.loss_rate_max, 8)
     firm["loss_rate_window_ns"] = config.firm.loss_rate_window_ms * 1_000_000
-    if firm["net_max_e8"] > firm["gross_max_e8"]:
-        raise ConfigError(f"firm.net_max: {config.firm.net_max} is over gross_max {config.firm.gross_max}")
     return firm
+
+
+def _prove_hierarchy(config: Config, names: tuple[str, ...], limits: NDArray[np.void], firm: NDArray[np.void]) -> None:
+    for i, name in enumerate(names):
+        if limits[i]["order_qty_max_lots"] > limits[i]["position_max_lots"]:
+            section = config.limits[name]
+            raise ConfigError(f"limits.{name}.order_qty_max: {section.order_qty_max} is over position_max {section.position_max}")
+    if firm[0]["net_max_e8"] > firm[0]["gross_max_e8"]:
+        raise ConfigError(f"firm.net_max: {config.firm.net_max} is over gross_max {config.firm.gross_max}")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hft import control
 from hft.journal import Journal, append, fetch_ahead, room
+from hft.limit_changes import APPROVED_BY, BY, FIELD, ROW, VALUE, Changing, change_limit
 from hft.records import INPUT, InputKind, JournalKind
 from hft.topology import Topology
 from hft.units import as_int
@@ -41,7 +42,7 @@ RESERVE_BYTES = 1 << 18
 BUDGET = 64
 
 _INPUT_BYTES = INPUT.itemsize
-_RECORDS, _KILL, _REDUCE = int(InputKind.RECORDS), int(InputKind.KILL), int(InputKind.REDUCE)
+_RECORDS, _KILL, _REDUCE, _CONFIG = int(InputKind.RECORDS), int(InputKind.KILL), int(InputKind.REDUCE), int(InputKind.CONFIG)
 _INPUT = int(JournalKind.INPUT)
 
 
@@ -134,6 +135,23 @@ def _note(common: Common, kind: int, ring: int, first: int, last: int, value: in
     row["ring"] = ring
     row["kind"] = kind
     journal_bytes(common, _INPUT, 0, common.input_bytes, 0, _INPUT_BYTES)
+
+
+@njit
+def take_changes(common: Common, changing: Changing, now_ns: int) -> int:
+    """Journal each change of a limit that is new in the log, and apply what the rule allows; return how many there were."""
+    # SYNC limits: pairs with store_release in limit_log.append().
+    count, first = load_acquire(common.control, control.LIMIT_CHANGES), changing.counts[0]
+    for n in range(first, min(count, control.LIMIT_CHANGES_MAX)):
+        at = control.LIMIT_LOG + control.LIMIT_WORDS * n
+        change, row = common.control[at : at + control.LIMIT_WORDS], common.input[0]
+        row["by"] = change[BY]
+        row["approved_by"] = change[APPROVED_BY]
+        _note(common, _CONFIG, -1, change[ROW], change[FIELD], change[VALUE], now_ns)
+        row["by"] = 0
+        row["approved_by"] = 0
+        change_limit(changing, change)
+    return as_int(changing.counts[0] - first)
 
 
 @njit

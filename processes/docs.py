@@ -34,7 +34,12 @@ Generated from `hft/controls.py` by `make docs`, in the order in which `hft.risk
 
 The code is REPORT.reason of a REFUSED report; the counter is the risk stage's. CANCEL and CANCEL_ALL meet only identity (the
 instrument's and strategy's rows exist) and, for CANCEL, `UNKNOWN_ORDER` and `DUPLICATE_ORDER`. REPLACE is checked as the new
-order with the old one still counted. A limit of 0 refuses everything."""
+order with the old one still counted. A limit of 0 refuses everything.
+
+`hftctl risk show` has the limits in force, what is used of them, and what each control has refused. `hftctl risk set KEY VALUE` tightens one
+while the engine runs; the next order is held against it. A looser value, at most the config's, waits until a second person approves it
+(`hftctl risk person NAME` makes one known, `hftctl risk set ... --as NAME`, `hftctl risk approve KEY --as NAME`). Journals and `limits.json` in
+the state folder have both names. Windows, and what a table's size depends on, are changed by a new config and a new start."""
 
 _CONTROLS_HEAD = ("No.", "Code", "Name", "Refuses", "Also refuses, to fail closed", "Config key", "Counter")
 

@@ -1,6 +1,7 @@
 """Instance: where one engine keeps its files and what its segments are called.
 
-`state_dir/<instance>/` (mode 0700) holds `engine.json` (what is running), `kill.json` (the kill latch), `journal/<epoch>/`,
+`state_dir/<instance>/` (mode 0700) holds `engine.json` (what is running), `kill.json` (the kill latch), `limits.json` (limits that
+were changed), `people.json` (who may approve), `journal/<epoch>/`,
 `log/<process>.jsonl` and `reports/`; `state_dir/epochs/<account>` is one fsynced counter for the whole host.
 Imports no numba: `hftctl status`, `stop` and `kill` stand on this.
 """
@@ -29,6 +30,8 @@ class Instance:
         self.folder = self.state_dir / name
         self.engine_file = self.folder / "engine.json"
         self.kill_file = self.folder / "kill.json"
+        self.limits_file = self.folder / "limits.json"
+        self.people_file = self.folder / "people.json"
         self.prefix = f"hft.{name}."
         self.control_segment = f"hft.{name}.control"
 

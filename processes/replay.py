@@ -28,6 +28,7 @@ from processes.burst import burst
 from processes.common import CANCEL_ALL_CELL, FIRM_CELL, HALT_CELL, VENUE_CELL
 from processes.errors import EngineError
 from processes.instance import Instance
+from processes.limit_log import append
 from processes.logs import silence
 from processes.resources import ScratchResources
 from processes.run import ProcessLoop
@@ -155,6 +156,8 @@ class _StageReplay:
                 self._set_halt(resources, int(row["value"]) >> 1, int(row["value"]) & 1)
             elif row["kind"] == InputKind.REDUCE:
                 resources.control[control.reduce_instrument(int(row["first"]))] = row["value"]
+            elif row["kind"] == InputKind.CONFIG:
+                append(resources.control, [int(row[name]) for name in ("first", "last", "value", "by", "approved_by")])
         for output in self.spec.outputs:
             resources.rings[output.name].words[:] = 0  # Nobody drains them here.
         burst(loop.cell(), 0, 1, 1, work.now_ns)

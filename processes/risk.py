@@ -4,6 +4,7 @@ Reports and best prices come first, so that an intent is judged by what is known
 published; a refusal goes back to its strategy with the code of the control. A full orders ring refuses; it never waits, and
 the last slots are kept for cancels. A breaker that trips sets the kill word of its scope, to its code: stages obey it as they
 obey `hftctl kill`, and the supervisor latches it. So it is with a stop-loss and its instrument's reduce word.
+Limits are the config's, changed by the log in the control segment.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from hft import control
 from hft.breakers import ANY_PULL, ANY_TRIP, PULL, rearm
 from hft.counters import REFUSAL_CODES, RiskCounter
+from hft.limit_changes import Changing
 from hft.records import ORDER, REPORT, IntentKind, JournalKind, OrderState, ReportKind, RiskCode
 from hft.risk import RiskState, apply_report, approve, check, note_age, observe_reduce, on_top
 from hft.risk_state import FIRM_KILL, HALT, VENUE_KILL
@@ -30,6 +32,7 @@ from processes.common import (
     journal_bytes,
     may_work,
     observe,
+    take_changes,
     take_in,
 )
 from shm.atomics import store_release
@@ -62,6 +65,7 @@ class Risk(NamedTuple):
     report: NDArray[Any]  #: REPORT, one row of scratch
     report_bytes: NDArray[np.uint8]
     pull: NDArray[Any]  #: INTENT, one row of scratch: the CANCEL_ALL of a breaker
+    changing: Changing  #: the limits of `state`
 
 
 @njit
@@ -72,6 +76,10 @@ def work(ctx: Risk, now_ns: int) -> int:
     done = observe(ctx.common, now_ns)
     if done > 0:
         _copy_halts(ctx)
+    changes = take_changes(ctx.common, ctx.changing, now_ns)
+    if changes > 0:
+        done += changes
+        _count_changes(ctx)
     for k in range(len(ctx.reports)):
         done += _drain_reports(ctx, k, now_ns)
     for k in range(len(ctx.markets)):
@@ -102,6 +110,16 @@ def _copy_halts(ctx: Risk) -> None:
             rearm(ctx.state.breakers, k)
     if tripped[firm] != 0 and seen[FIRM_CELL] == 0:
         rearm(ctx.state.breakers, firm)
+
+
+@njit
+def _count_changes(ctx: Risk) -> None:
+    """Say how many changes of limits were taken, and how many of them were not allowed."""
+    taken, allowed = ctx.changing.counts[0], ctx.changing.counts[1]
+    ctx.common.counters[RiskCounter.LIMITS_CHANGED] = allowed
+    ctx.common.counters[RiskCounter.LIMITS_NOT_CHANGED] = taken - allowed
+    # SYNC taken: pairs with the plain load of `hftctl risk set`, which waits for it.
+    store_release(ctx.common.control, control.LIMIT_TAKEN, taken)
 
 
 @njit

@@ -1,4 +1,4 @@
-"""Risk show: every limit beside what is used of it, and what each control has refused, read from a running engine's segments."""
+"""Risk show: every limit in force beside what is used of it, what was changed, and what each control has refused."""
 
 from __future__ import annotations
 
@@ -10,19 +10,29 @@ import click
 from hft.controls import CONTROLS
 from processes.attach import engine_of
 from processes.instance import Instance
+from processes.limit_set import read_limits
 from processes.status import read_status
 
 
 def read_risk(instance: Instance) -> dict[str, Any]:
     """Everything `hftctl risk show` shows; raises NotRunning."""
     engine, status = engine_of(instance), read_status(instance)
-    config = engine["config"]
+    config, limits = engine["config"], read_limits(instance)
     firm = [position for position in status["positions"] if position["owner"] == "firm"]
     return {
         "instance": status["instance"],
+        "limits_changed": limits["changed"],
+        "limits_pending": limits["pending"],
         "kill_reasons": status["kill_reasons"],
-        "instruments": [_instrument(position, config["limits"][position["instrument"]]) for position in firm],
-        "firm": {"pnl": status["pnl"]["net"], "currency": status["pnl"]["currency"], "limits": _limits(config["firm"])},
+        "instruments": [
+            _instrument(position, _changed(limits, f"limits.{position['instrument']}", config["limits"][position["instrument"]]))
+            for position in firm
+        ],
+        "firm": {
+            "pnl": status["pnl"]["net"],
+            "currency": status["pnl"]["currency"],
+            "limits": _changed(limits, "firm", _limits(config["firm"])),
+        },
         "controls": [
             {
                 "number": control.number,
@@ -40,6 +50,12 @@ def _instrument(position: dict[str, Any], limits: dict[str, Any]) -> dict[str, A
     held, most = Decimal(position["position"]), Decimal(limits["position_max"])
     used = {"position": position["position"], "position_used_percent": round(float(100 * abs(held) / most), 1)}
     return {"instrument": position["instrument"], **used, "fills": position["fills"], "limits": dict(limits)}
+
+
+def _changed(limits: dict[str, Any], section: str, given: dict[str, Any]) -> dict[str, Any]:
+    """The limits of a section that are in force: the config's, but for what was changed since."""
+    values = {key: limits["changed"].get(f"{section}.{key}", {}).get("value", value) for key, value in given.items()}
+    return {key: type(given[key])(value) for key, value in values.items()}
 
 
 def _limits(firm: dict[str, Any]) -> dict[str, Any]:
@@ -61,6 +77,10 @@ def print_risk(document: dict[str, Any]) -> None:
     click.echo(f"\nfirm, P&L {firm['pnl']} {firm['currency']}")
     for key, value in firm["limits"].items():
         click.echo(f"  {key:<24}{value:>14}")
+    for what in ("changed", "pending"):
+        for key, entry in document[f"limits_{what}"].items():
+            approved = f", approved by {entry['approved_by']}" if "approved_by" in entry else ""
+            click.echo(f"{what}: {key} = {entry['value']}, asked by {entry['by']}{approved}: {entry['reason']}")
     click.echo(f"\n{'control':<8}{'name':<26}{'refused':>9}  key")
     for control in document["controls"]:
         click.echo(f"{control['number']:<8}{control['name']:<26}{control['refused']:>9}  {control['key']}")

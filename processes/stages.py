@@ -11,6 +11,7 @@ from hft.book import new_books
 from hft.bounds import prove_bounds
 from hft.config import Config, ConfigError, PaperExecution, VenueExecution
 from hft.journal_reader import JournalReader
+from hft.limit_changes import new_changing
 from hft.matching import new_matching
 from hft.orders import new_orders
 from hft.records import INTENT, ORDER, REPORT, JournalKind
@@ -89,6 +90,7 @@ class StrategyStage(DecidingStage):
             epoch=resources.epoch,
         )
         self._view = pin(view)
+        limits = tables.limit_rows.copy()
         common.words[TIMER_DUE] = 0
         reports = [ring for ring in spec.inputs if ring.kind == "reports"]
         markets = [ring for ring in spec.inputs if ring.kind in ("market", "tops")]
@@ -103,7 +105,8 @@ class StrategyStage(DecidingStage):
             staged_bytes=view.intents.view(np.uint8),
             subject=np.flatnonzero(tables.allowed[row]).astype(np.int64),
             settings=np.array([row, self.config.strategies[spec.subject].timer_ms * 1_000_000], np.int64),
-            limits=tables.limit_rows,
+            limits=limits,
+            changing=new_changing(limits, tables.firm.copy()),
             resting=np.zeros(count, np.int64),
         )
 
@@ -113,10 +116,12 @@ class RiskStage(DecidingStage):
 
     def make_context(self, common: Common, resources: Resources) -> risk.Risk:
         tables, spec = self.tables, self.spec
+        # Copies: others of this process read the config's.
+        limits, firm = tables.limit_rows.copy(), tables.firm.copy()
         state = new_state(
             tables.instrument_rows,
-            tables.limit_rows,
-            tables.firm,
+            limits,
+            firm,
             venues=len(tables.venues),
             strategies=len(tables.strategies),
             epoch=resources.epoch,
@@ -144,6 +149,7 @@ class RiskStage(DecidingStage):
             report=report,
             report_bytes=report.view(np.uint8),
             pull=np.zeros(1, INTENT),
+            changing=new_changing(limits, firm),
         )
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from hft.counters import StrategyCounter
 from hft.ledger import apply_fill, mark
+from hft.limit_changes import Changing
 from hft.market_state import apply_market
 from hft.orders import apply_report, insert_order
 from hft.records import INTENT, InputKind, IntentKind, JournalKind, MarketFlag, MarketKind, OrderFlag, ReportKind, StopAction
@@ -28,6 +29,7 @@ from processes.common import (
     may_work,
     note_word,
     observe,
+    take_changes,
     take_in,
 )
 from shm.clock import monotonic_ns
@@ -59,6 +61,7 @@ class Strategy(NamedTuple):
     subject: NDArray[np.int64]  #: the strategy's instruments
     settings: NDArray[np.int64]  #: strategy row, timer interval in ns
     limits: NDArray[Any]  #: LIMITS, one row an instrument
+    changing: Changing  #: these limits
     resting: NDArray[np.int64]  #: instrument -> 1 while the strategy rests in it because it may only be reduced
 
 
@@ -73,6 +76,7 @@ def work(ctx: Strategy, callbacks: Any, now_ns: int) -> int:
         for k in range(len(ctx.subject)):
             callbacks[ON_HALT](ctx.cell, ctx.subject[k], now_ns)
             _publish_staged(ctx, 0, 0, 0, now_ns)
+    done += take_changes(ctx.common, ctx.changing, now_ns)
     if done > 0:
         _rest(ctx, callbacks, now_ns)
     for k in range(len(ctx.reports)):

@@ -31,6 +31,7 @@ from processes.accounts import Accounts
 from processes.credentials import read_credentials
 from processes.errors import EngineError
 from processes.instance import Instance, next_epoch, write_durably
+from processes.limit_set import begin_with
 from processes.logs import log
 from processes.notify import ready, stopping, watchdog
 from processes.operate import latch_words, scope_of
@@ -113,6 +114,7 @@ class Supervisor:
         self.words[control.EPOCH] = self.epoch
         for word in latch_words(self.instance.read_kill(), self._describe()):
             self.words[word] = 1
+        begin_with(self.instance, self.config, self.words)
 
     def _unfinished_session(self) -> int | None:
         """The session that an engine did not stop in order: positions go on from its journals. None if there is none.

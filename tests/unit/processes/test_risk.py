@@ -11,10 +11,12 @@ import pytest
 
 from hft import control
 from hft.counters import RiskCounter
+from hft.limit_changes import name_word
 from hft.orders import order_id
 from hft.records import (
     INTENT,
     MARKET,
+    InputKind,
     IntentKind,
     InvalidReason,
     JournalKind,
@@ -28,6 +30,7 @@ from hft.records import (
 from hft.tables import build_tables
 from hft.topology import ORDER_SLOTS_FOR_CANCELS
 from hft.units import E8
+from processes.limit_log import append, limit_of
 from processes.recovery import empty_positions, pack_rows
 from shm.jit import JIT_ENABLED
 from support.engine import BTC, SELL, Bench, paper_config, row, two_strategies
@@ -356,3 +359,29 @@ def test_positions_of_strategies_are_restored_for_their_stops(tmp_path: Path) ->
     with Bench(tmp_path, None, [STAGE], {"positions": pack_rows(positions)}) as bench:
         bench.put(MARKETS, bench.tops())
         assert judge(bench, bench.intent())[1]["reason"].tolist() == [RiskCode.STOP_LOSS]
+
+
+def log_change(bench: Bench, key: str, value: str, by: str = "ann", approved_by: str = "") -> None:
+    limit = limit_of(bench.config, key, value)
+    append(bench.control, [limit.row, limit.field, limit.value, name_word(by), name_word(approved_by) if approved_by else 0])
+
+
+def test_a_tightened_limit_holds_for_the_next_intent_and_is_journaled_before_it(bench: Bench) -> None:
+    log_change(bench, "limits.BTC-USDT.BINANCE.order_qty_max", "0.00999")
+    orders, refusals = judge(bench, bench.intent(qty_lots=1000), bench.intent(qty_lots=999))
+    assert refusals["reason"].tolist() == [RiskCode.MAX_ORDER_QTY] and orders["qty_lots"].tolist() == [999]
+    row = next(i for i in bench.inputs(STAGE) if i["kind"] == InputKind.CONFIG)
+    assert (row["first"], row["value"], row["by"], row["approved_by"]) == (BTC, 999, name_word("ann"), 0)
+    assert bench.control[control.LIMIT_TAKEN] == 1 and bench.counter(STAGE, RiskCounter.LIMITS_CHANGED) == 1
+    assert bench.stage(STAGE).tables.limit_rows[BTC]["order_qty_max_lots"] == 10_000, "the config's own are others' too"
+
+
+def test_a_looser_limit_is_taken_with_two_names_only(bench: Bench) -> None:
+    key = "limits.BTC-USDT.BINANCE.order_qty_max"
+    log_change(bench, key, "0.005")
+    log_change(bench, key, "0.01")
+    assert judge(bench, bench.intent())[1]["reason"].tolist() == [RiskCode.MAX_ORDER_QTY]
+    assert bench.counter(STAGE, RiskCounter.LIMITS_NOT_CHANGED) == 1
+    log_change(bench, key, "0.01", approved_by="bob")
+    assert len(judge(bench, bench.intent())[0]) == 1
+    assert bench.inputs(STAGE)[-2]["approved_by"] == name_word("bob")

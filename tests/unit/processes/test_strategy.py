@@ -27,6 +27,7 @@ from hft.records import (
 )
 from hft.replay import mask
 from processes.common import ROTATE, TIMER_DUE
+from processes.limit_log import append, limit_of
 from strategies.contract import ON_BOOK, ON_DISCONNECT, ON_HALT, ON_REPORT, ON_TIMER, ON_TRADE
 from support.engine import ASK, BID, BTC, BUY, ETH, SELL, Bench, recording_config, row
 
@@ -179,6 +180,13 @@ def test_the_stage_closes_in_parts_of_what_an_order_may_have(bench: Bench) -> No
         limits["order_notional_max_e8"][BTC] = notional_e8
         own.orders.counts[BTC] = 0
         assert [order["qty_lots"] for order in timer(bench)] == [lots]
+
+
+def test_the_stage_closes_within_limits_that_were_tightened(bench: Bench) -> None:
+    limit = limit_of(bench.config, "limits.BTC-USDT.BINANCE.order_qty_max", "0.00700")
+    append(bench.control, [limit.row, limit.field, limit.value, 0, 0])
+    assert [order["qty_lots"] for order in close(bench)] == [700]
+    assert InputKind.CONFIG in bench.inputs(STAGE)["kind"]
 
 
 @pytest.mark.parametrize("what", ["hold", "dust", "invalid book", "killed"])
