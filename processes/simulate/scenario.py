@@ -29,10 +29,11 @@ BEGIN_NS = 100_000_000_000
 ACK_TIMEOUT_MS, QUERY_PAUSE_MS, SILENCE_MS = 300, 250, 1000
 _EVENTS_PER_S = 30.0
 
+#: Each is a pair of its own: where another venue had it too, risk would ask that one's book, and its stages need not run.
 _INSTRUMENTS = {
     "binance": ("BTC-USDT.BINANCE", "BTCUSDT", "0.01", "0.00001"),
     "coinbase": ("BTC-USD.COINBASE", "BTC-USD", "0.01", "0.00000001"),
-    "kraken": ("BTC-USD.KRAKEN", "BTC/USD", "0.1", "0.00000001"),
+    "kraken": ("BTC-EUR.KRAKEN", "BTC/USD", "0.1", "0.00000001"),
 }
 _STREAM_PATHS = {"binance": "/", "coinbase": "/", "kraken": "/v2"}
 _ORDER_PATHS = {"binance": "/ws-api/v3", "coinbase": "/", "kraken": "/v2"}
@@ -108,14 +109,20 @@ def _limits() -> dict[str, Any]:
         "duplicate_window_ms": 100,
         "move_max_bp": 1000,
         "move_window_ms": 60000,
+        "divergence_max_bp": 10_000,
+        "closed_pause_ms": 100,
+        "stop_loss_bp": 10_000,
+        "stop_loss_action": "hold",
     }
 
 
 def _firm() -> dict[str, Any]:
     return {
         "base_currency": "USD",
-        "rates": {"USD": "1", "USDT": "1"},
+        "rates": {"USD": "1", "USDT": "1", "EUR": "1"},
         "gross_max": "100000",
+        "net_max": "100000",
+        "concentration_max_percent": 100,
         "daily_loss_max": "20000",
         "intent_age_max_ms": 50,
         "send_age_max_ms": 50,
@@ -126,6 +133,9 @@ def _firm() -> dict[str, Any]:
         "fills_window_ms": 60_000,
         "rejects_max": 10_000,
         "rejects_window_ms": 10_000,
+        "late_after_us": 60_000_000,
+        "late_max": 10_000,
+        "late_window_ms": 1000,
         "drawdown_max": "20000",
         "loss_rate_max": "20000",
         "loss_rate_window_ms": 60_000,

@@ -64,7 +64,7 @@ def test_seeds_at_one_to_three_venues_hold_with_all_faults() -> None:
 def test_a_config_has_all_venues_and_trades_at_those_asked_for() -> None:
     config = config_of(("kraken",), 1)
     assert [name.rpartition(".")[2].lower() for name in config.instruments] == list(VENUES)
-    assert config.strategies["trader"].instruments == ["BTC-USD.KRAKEN"]
+    assert config.strategies["trader"].instruments == ["BTC-EUR.KRAKEN"]
 
 
 def test_a_campaign_tells_what_broke_and_how_to_see_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
