@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from hft.config_guardian import prove_guardian
 from hft.control import INSTRUMENTS_MAX
 from hft.topology import Topology, build
 
@@ -180,6 +181,15 @@ class VenueExecution(Struct, frozen=True, kw_only=True, tag_field="kind", tag="v
 Execution = PaperExecution | VenueExecution
 
 
+class Guardian(Struct, frozen=True, kw_only=True):
+    """The process that ends all orders after a kill, and kills by itself when the engine cannot be trusted to."""
+
+    credentials: dict[Name, str] = {}  #: venue -> its own key file, relative to the config file; a simulator has its own keys
+    heartbeat_max_ms: Milliseconds = 5000  #: supervisor, risk or execution silent for longer is a kill; over heartbeat_timeout_ms
+    stream_lost_max_ms: Milliseconds = 30_000  #: order entry or private stream gone, or not reconciled, for longer is a kill there
+    confirm_ms: Milliseconds = 30_000  #: NOT CONFIRMED is said this long after the last order of before the kill could arrive
+
+
 class Process(Struct, frozen=True, kw_only=True):
     """One operating-system process; every stage is in exactly one."""
 
@@ -209,6 +219,7 @@ class Config(Struct, frozen=True, kw_only=True):
     strategies: dict[Name, Strategy]
     execution: dict[Name, Execution]
     placement: Placement
+    guardian: Guardian | None = None
 
     def topology(self) -> Topology:
         """The stages and rings this config makes."""
@@ -232,7 +243,11 @@ def with_absolute_paths(config: Config, folder: Path) -> Config:
         name: absolute(section, "credentials") if isinstance(section, VenueExecution) else section
         for name, section in config.execution.items()
     }
-    return msgspec.structs.replace(config, venues=venues, execution=execution)
+    guardian = config.guardian
+    if guardian is not None:
+        keys = {name: str(folder / path) for name, path in guardian.credentials.items()}
+        guardian = msgspec.structs.replace(guardian, credentials=keys)
+    return msgspec.structs.replace(config, venues=venues, execution=execution, guardian=guardian)
 
 
 def load(path: Path) -> Config:
@@ -292,6 +307,9 @@ def _prove(config: Config, where: str) -> None:
     _prove_instruments(config, fail)
     _prove_strategies(config, fail)
     _prove_placement(config, fail)
+    if config.guardian is not None:
+        trading = {name: section for name, section in config.execution.items() if isinstance(section, VenueExecution)}
+        prove_guardian(config, trading, fail)
     if config.firm.send_age_max_ms < config.firm.intent_age_max_ms:
         fail("firm.send_age_max_ms", f"must be at least intent_age_max_ms ({config.firm.intent_age_max_ms})")
 

@@ -29,7 +29,10 @@ LIMIT_TAKEN = LIMIT_CHANGES + 1  #: how many of them risk has taken; its alone
 LIMIT_LOG = LIMIT_CHANGES + 8  #: + LIMIT_WORDS * number: a change, as in hft/limit_changes.py
 LIMIT_WORDS = 8
 LIMIT_CHANGES_MAX = 512
-WORDS = LIMIT_LOG + LIMIT_WORDS * LIMIT_CHANGES_MAX
+#: + venue row: 1 while orders may leave to the venue: logged on, its private stream live, all that it holds known. Its execution's own.
+VENUE_READY = LIMIT_LOG + LIMIT_WORDS * LIMIT_CHANGES_MAX
+VENUES_MAX = KILL_STRATEGY - KILL_VENUE
+WORDS = VENUE_READY + VENUES_MAX + 1
 
 
 class ProcessWord(IntEnum):
@@ -60,6 +63,11 @@ class ProcessState(IntEnum):
 def process_word(row: int, word: ProcessWord) -> int:
     """Index of a word of the process in row `row`."""
     return PROCESS + PROCESS_WORDS * row + word
+
+
+def venue_ready(row: int) -> int:
+    """Index of a venue's ready word."""
+    return VENUE_READY + row
 
 
 def kill_strategy(row: int) -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ssl
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from hft.http_client import HttpError, UnexpectedStatus
 from hft.venues.interface import Call
 from processes.transport.rest import Request
-from processes.transport.stream import HOST, Network, TransportError
+from processes.transport.stream import HOST, Address, Network, TransportError
 
 #: Requests under way at once; the rest wait.
 UNDER_WAY_MAX = 4
@@ -30,10 +30,20 @@ class Answer(NamedTuple):
 class Calls:
     """The REST requests of one session; `poll` often, from cold code."""
 
-    def __init__(self, base_url: str, tls: ssl.SSLContext | None = None, network: Network = HOST) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        tls: ssl.SSLContext | None = None,
+        network: Network = HOST,
+        timeout_ns: int = _TIMEOUT_NS,
+        addresses: Callable[[], Sequence[Address]] = tuple,
+    ) -> None:
+        """`addresses` gives those of the host; where it gives none, each request asks the system's resolver, which blocks."""
         self._base_url = base_url.rstrip("/")
         self._tls = tls
         self._network = network
+        self._timeout_ns = timeout_ns
+        self._addresses = addresses
         self._waiting: deque[Call] = deque()
         self._under_way: list[tuple[Call, Request]] = []
 
@@ -70,9 +80,16 @@ class Calls:
         self._waiting.clear()
 
     def _begin(self, call: Call, now_ns: int) -> Request:
-        url = self._base_url + call.target
-        deadline_ns = now_ns + _TIMEOUT_NS
-        return Request(url, deadline_ns, method=call.method, headers=call.headers, body=call.body, tls=self._tls, network=self._network)
+        return Request(
+            self._base_url + call.target,
+            now_ns + self._timeout_ns,
+            method=call.method,
+            headers=call.headers,
+            body=call.body,
+            tls=self._tls,
+            addresses=self._addresses(),
+            network=self._network,
+        )
 
     def _look(self, call: Call, request: Request, now_ns: int) -> Answer | None:
         try:

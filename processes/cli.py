@@ -111,17 +111,39 @@ def stop(as_json: bool, instance: Instance) -> None:
 @click.option("--strategy", help="Only orders of this strategy.")
 @click.option("--all", "everything", is_flag=True, help="The whole firm (the default).")
 @click.option("--reason", default="hftctl kill", callback=as_utf8, help="Kept with the latch.")
+@click.option("--verify", is_flag=True, help="Wait for the guardian's verdict on the venues' open orders; exit 1 unless there are none.")
 @json_option
 @instance_option
-def kill(venue: str | None, strategy: str | None, everything: bool, reason: str, as_json: bool, instance: Instance) -> None:
+def kill(venue: str | None, strategy: str | None, everything: bool, reason: str, verify: bool, as_json: bool, instance: Instance) -> None:
     """Stop all new orders at once and cancel the working ones; latched until `arm`."""
     from processes.operate import kill_scope
 
     if sum((venue is not None, strategy is not None, everything)) > 1:
         raise click.UsageError("give at most one of --venue, --strategy and --all")
+    if verify and strategy is not None:
+        raise click.UsageError("--verify: a venue cannot tell a strategy's orders from others; kill the venue or all")
     scope = f"venue.{venue}" if venue is not None else f"strategy.{strategy}" if strategy is not None else "firm"
     document = kill_scope(instance, scope, reason)
+    if verify:
+        from processes.guardian_report import await_verdict, print_report
+
+        document = await_verdict(instance, scope)
+        emit(document, as_json, print_report)
+        raise SystemExit(0 if document["verdict"] == "NO OPEN ORDERS" else 1)
     emit(document, as_json, lambda d: click.echo(f"killed {d['scope']}; latched{'' if d['running'] else ' (no engine is running)'}"))
+
+
+@main.command()
+@config_option
+@click.option("--until-stopped", is_flag=True, help="End when the engine has ended and the verdicts are there.")
+@json_option
+@instance_option
+def guardian(config_file: Path, until_stopped: bool, as_json: bool, instance: Instance) -> None:
+    """Guard an engine: after a kill, or when it cannot be trusted, end all orders at the venues and prove it."""
+    from processes.guardian import run_guardian
+    from processes.guardian_report import print_report
+
+    emit(run_guardian(instance, config_file, until_stopped), as_json, print_report)
 
 
 @main.command()

@@ -1,8 +1,8 @@
 """Instance: where one engine keeps its files and what its segments are called.
 
 `state_dir/<instance>/` (mode 0700) holds `engine.json` (what is running), `kill.json` (the kill latch), `limits.json` (limits that
-were changed), `people.json` (who may approve), `journal/<epoch>/`,
-`log/<process>.jsonl` and `reports/`; `state_dir/epochs/<account>` is one fsynced counter for the whole host.
+were changed), `people.json` (who may approve), `guardian.json` (what the guardian says), `journal/<epoch>/`, `log/<process>.jsonl` and
+`reports/`; `state_dir/epochs/<account>` is one fsynced counter for the whole host.
 Imports no numba: `hftctl status`, `stop` and `kill` stand on this.
 """
 
@@ -32,6 +32,8 @@ class Instance:
         self.kill_file = self.folder / "kill.json"
         self.limits_file = self.folder / "limits.json"
         self.people_file = self.folder / "people.json"
+        self.guardian_file = self.folder / "guardian.json"
+        self.guardian_lock = self.folder / "guardian.lock"
         self.prefix = f"hft.{name}."
         self.control_segment = f"hft.{name}.control"
 

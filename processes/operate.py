@@ -27,9 +27,11 @@ def kill_scope(instance: Instance, scope: str, reason: str) -> dict[str, Any]:
     running = engine is not None and is_alive(engine)
     started_ns = time.monotonic_ns()
     try:
+        with attach_control(instance) as words:
+            words[word] = words[word] or 1
+    except EngineError:
         if running:
-            with attach_control(instance) as words:
-                words[word] = 1
+            raise
     finally:
         # Whatever became of the word: an engine on its way out has none any more, and the next one must not trade.
         set_ns = time.monotonic_ns()

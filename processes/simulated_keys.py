@@ -26,6 +26,16 @@ def simulated_credentials(venue: str) -> Credentials:
     return known[venue]
 
 
+def guardian_credentials(venue: str) -> Credentials:
+    """A key of the same customer that a guardian has for itself: one that may only cancel, where the venue has such keys."""
+    known = {
+        "binance": Credentials("bob-cancel-only", b"bob-cancel-only"),
+        "coinbase": Credentials(coinbase.ALICE_GUARDIAN_KEY, coinbase.secret_of(coinbase.ALICE_GUARDIAN_KEY).encode(), "alice"),
+        "kraken": Credentials("alice-cancel-only", kraken.secret_of("alice-cancel-only").encode()),
+    }
+    return known[venue]
+
+
 def write_key_file(folder: Path, venue: str) -> Path:
     """Write the key file of a simulator's customer into `folder`, which nobody else may read; its path."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

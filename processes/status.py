@@ -14,6 +14,7 @@ from hft.decimals import format_units
 from hft.records import LAYOUT_ID, POSITION
 from hft.topology import build
 from processes.attach import attach_control, engine_of
+from processes.guardian_report import print_report, read_report
 from processes.instance import Instance
 from shm import observe
 from shm.layout import SegmentKind
@@ -73,6 +74,7 @@ def read_status(instance: Instance) -> dict[str, Any]:
         "kill_latched": bool(kill_words.any()) or bool(latch),
         "kills": sorted(latch),
         "kill_reasons": {scope: str(entry.get("reason", "")) for scope, entry in sorted(latch.items()) if isinstance(entry, dict)},
+        "guardian": read_report(instance),
         "stages": _stages(engine, control_words, counters, now_ns),
         "venues": [_venue(venue, counters) for venue in engine["venues"]],
         "orders": {key: sum(values[name.lower()] for values in executions) for key, name in _ORDER_COUNTERS.items()},
@@ -159,6 +161,8 @@ def print_status(status: dict[str, Any]) -> None:
     kills = [f"{scope}: {status['kill_reasons'].get(scope) or 'no reason given'}" for scope in status["kills"]]
     killed = f"  KILLED ({', '.join(kills)})" if status["kill_latched"] else ""
     click.echo(f"{status['instance']}: {status['state']}, mode {status['mode']}, epoch {status['epoch']}{killed}")
+    if status["guardian"] is not None:
+        print_report(status["guardian"])
     click.echo(f"\n{'stage':<22}{'process':<12}{'pid':>8}{'core':>6}  {'state':<10}{'beat ms':>9}")
     for stage in status["stages"]:
         core = "-" if stage["core"] is None else stage["core"]

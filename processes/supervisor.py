@@ -30,6 +30,7 @@ from processes import attach, segments
 from processes.accounts import Accounts
 from processes.credentials import read_credentials
 from processes.errors import EngineError
+from processes.guardian_process import GuardianProcess
 from processes.instance import Instance, next_epoch, write_durably
 from processes.limit_set import begin_with
 from processes.logs import log
@@ -66,6 +67,7 @@ class Supervisor:
         self.restarts: deque[float] = deque()
         self.restart_count = 0
         self.failure: str | None = None
+        self.orders_left = 0  #: that still worked when it stopped
         self._latching = np.array(control.latching_words())
         self._latched: set[int] = set()  #: words that a breaker set, and that are latched
         self._lock: int | None = None
@@ -74,6 +76,7 @@ class Supervisor:
         self._rings: list[Segment] = []
         self._simulators: Simulators | None = None
         self._spawner: Spawner | None = None
+        self._guardian: GuardianProcess | None = None
 
     def start(self) -> None:
         """Bring the engine up to RUNNING; on failure everything made so far is taken down again."""
@@ -143,7 +146,12 @@ class Supervisor:
         self._write_engine()
         if self.config.placement.spawner == "units":
             ready("waiting for stages")  # systemd starts them only once the engine says so.
+        if self.config.guardian is not None and self.config.placement.spawner == "zygote":
+            self._guardian = GuardianProcess(self.instance, self.config_file, self.file_hash)
+            self._guardian.look()
         self._spawner.prepare(self.config, self.progress, self._beat)
+        if self._guardian is not None:
+            self._guardian.await_guarding(self._beat)
         for name in self.config.placement.processes:
             self._spawner.spawn(name, self.epoch)
         if gone := self._await_running():
@@ -194,6 +202,8 @@ class Supervisor:
             self._fail(f"simulator of {dead} ended")
             return
         self._latch_breakers()
+        if self._guardian is not None:
+            self._guardian.look()
         gone = self._exited() or self._hung()
         if gone is not None and self.state == "RUNNING":
             self._restart(gone)
@@ -291,8 +301,9 @@ class Supervisor:
         while self._working_orders() > 0 and time.monotonic() < deadline and self._exited() is None:
             self._beat()
             time.sleep(TURN_S)
-        if left := self._working_orders():
-            log("orders still working at stop", orders=left)
+        self.orders_left = self._working_orders()
+        if self.orders_left:
+            log("orders still working at stop", orders=self.orders_left)
         self.finished = self.failure is None
 
     def halt_processes(self) -> None:
@@ -325,6 +336,8 @@ class Supervisor:
             self._accounts.release()
             os.close(self._lock)
             self._lock = None
+        if self._guardian is not None:
+            self._guardian.close()
 
     def _describe(self) -> dict[str, Any]:
         tables = self.tables
@@ -346,6 +359,7 @@ class Supervisor:
             "restarts": self.restart_count,
             "failure": self.failure,
             "finished": self.finished,
+            "orders_left": self.orders_left,
             "venues": list(tables.venues),
             "strategies": list(tables.strategies),
             "instruments": [{"name": name, **scale[i]} for i, name in enumerate(tables.instruments)],
@@ -371,6 +385,7 @@ def _check_keys(config: Config) -> None:
     """Read every key file that the config names: what is wrong with one is said before anything starts."""
     named = [venue.credentials for venue in config.venues.values()]
     named += [section.credentials for section in config.execution.values() if isinstance(section, VenueExecution)]
+    named += [] if config.guardian is None else list(config.guardian.credentials.values())
     for path in named:
         if path is not None:
             read_credentials(Path(path))

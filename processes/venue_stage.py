@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from hft import control
 from hft.config import Config, VenueExecution
 from hft.counters import ExecutionCounter
 from hft.live_orders import ASK, UNKNOWN_COUNT, WIRE_ID, new_live_orders, question, slot_now
@@ -229,6 +230,7 @@ class VenueStage(ReportingStage):
         self._say(account.tick(now_ns, utc_ns))
         done += self._take_events(now_ns)
         self._reconcile(now_ns, utc_ns)
+        self.context.common.control[control.venue_ready(self.venue_row)] = self.context.words[READY]
         self._ask(now_ns, utc_ns)
         if self.uses_event_loop and self._link is not None and self._link.open:
             self._link.flush()

@@ -115,6 +115,22 @@ class FakeSimulators:
         self.stopped = True
 
 
+class FakeGuardianProcess:
+    """A guardian that is there at once; `log` is what was asked of it."""
+
+    def __init__(self, instance: Instance, config_file: Path, config_hash: str) -> None:
+        self.log: list[str] = []
+
+    def look(self) -> None:
+        self.log.append("look")
+
+    def await_guarding(self, beat: Callable[[], None]) -> None:
+        self.log.append("await")
+
+    def close(self) -> None:
+        self.log.append("close")
+
+
 def unpinned(sections: dict[str, Any]) -> None:
     """No cores, no frozen heap, no simulator: nothing that touches this process or starts another."""
     for process in sections["placement"]["processes"].values():
@@ -135,6 +151,7 @@ class SupervisedEngine:
         self.spawner = FakeSpawner(self.clock)
         monkeypatch.setattr(supervising, "time", self.clock)
         monkeypatch.setattr(supervising, "Simulators", FakeSimulators)
+        monkeypatch.setattr(supervising, "GuardianProcess", FakeGuardianProcess)
         monkeypatch.setattr(supervising, "make_spawner", lambda instance, config: self.spawner)
         self.instance = Instance(name, folder)
         self.config = paper_config(change)

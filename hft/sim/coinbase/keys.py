@@ -27,6 +27,8 @@ DIGITS_MAX = 20
 VERIFY_PATH = "/users/self/verify"
 HEADERS = ("cb-access-key", "cb-access-sign", "cb-access-timestamp", "cb-access-passphrase")
 ALICE_KEY = "alice-trade"
+#: A second key with which alice may do all: the venue has none that may only cancel.
+ALICE_GUARDIAN_KEY = "alice-guardian"
 
 
 class Permission(Enum):
@@ -57,7 +59,7 @@ def secret_of(name: str) -> str:
 
 
 def default_customers(currencies: Iterable[str]) -> tuple[Customer, ...]:
-    """Return alice and bob with plenty of each currency, and their keys `<name>-trade` and `<name>-view`."""
+    """Return alice and bob with plenty of each currency, and their keys `<name>-trade`, `<name>-guardian` and `<name>-view`."""
     balances = {currency: "100000000" if currency in CASH else "100000" for currency in sorted(set(currencies))}
 
     def key(account: str, name: str, permissions: tuple[str, ...]) -> KeySpec:
@@ -70,7 +72,7 @@ def default_customers(currencies: Iterable[str]) -> tuple[Customer, ...]:
             balances=balances,
             maker_rate=MAKER_RATE,
             taker_rate=TAKER_RATE,
-            keys=(key(name, f"{name}-trade", ALL), key(name, f"{name}-view", ("read",))),
+            keys=(key(name, f"{name}-trade", ALL), key(name, f"{name}-guardian", ALL), key(name, f"{name}-view", ("read",))),
         )
         for name in ("alice", "bob")
     )

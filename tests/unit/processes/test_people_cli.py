@@ -35,6 +35,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "start": ["--config", "none.toml"],
     "stop": [],
     "kill": [],
+    "guardian": ["--config", "none.toml"],
     "arm": ["--reason", "a test"],
     "status": [],
     "top": ["--once"],

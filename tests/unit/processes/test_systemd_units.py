@@ -17,6 +17,7 @@ NETWORKED = ("feed", "execution")
 #: unit -> worst exposure allowed; 0 is shut, 10 is open. What is left open is explained in the unit.
 ENGINE = {"hft-engine.service": 1.5}
 TUNING = {"hft-tuning.service": 3.2}
+GUARDIAN = {"hft-guardian.service": 1.4}
 STAGES = {
     f"hft-stage@{stage}.service": 1.4 if stage.startswith(NETWORKED) else 0.5
     for process in CONFIG["placement"]["processes"].values()
@@ -67,7 +68,7 @@ def cores(text: str) -> set[int]:
 
 
 @needs_systemd
-@pytest.mark.parametrize("unit", [*ENGINE, *TUNING, *STAGES, "hft.slice", "system.slice", "user.slice"])
+@pytest.mark.parametrize("unit", [*ENGINE, *TUNING, *GUARDIAN, *STAGES, "hft.slice", "system.slice", "user.slice"])
 def test_verify_prints_nothing(root, unit):
     done = analyze(root, "verify", unit)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -84,7 +85,7 @@ def test_verify_would_print_an_unknown_setting(root, tmp_path):
 
 
 @needs_systemd
-@pytest.mark.parametrize(("unit", "exposure_max"), [*ENGINE.items(), *TUNING.items(), *STAGES.items()])
+@pytest.mark.parametrize(("unit", "exposure_max"), [*ENGINE.items(), *TUNING.items(), *GUARDIAN.items(), *STAGES.items()])
 def test_security_scores_a_unit_at_most(root, unit, exposure_max):
     done = analyze(root, "security", "--offline=true", "--no-pager", unit)
     found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", done.stdout)
@@ -130,6 +131,14 @@ def test_only_stages_that_talk_to_a_venue_have_a_network(stage):
     assert setting(stage, "PrivateNetwork")[-1] == ("no" if networked else "yes")
     families = " ".join(setting(stage, "RestrictAddressFamilies")).split()
     assert ("AF_INET" in families) == networked
+
+
+def test_the_guardian_does_not_hang_on_the_engine() -> None:
+    text = (UNITS / "hft-guardian.service").read_text()
+    assert not re.findall(r"^(?:BindsTo|PartOf|Requires|Requisite|Wants|After)=.*hft-engine", text, re.MULTILINE)
+    assert not re.findall(r"^Slice=", text, re.MULTILINE), "what starves the engine's slice does not starve it"
+    assert re.findall(r"^Restart=(.*)$", text, re.MULTILINE) == ["always"]
+    assert int(re.findall(r"^OOMScoreAdjust=(.*)$", text, re.MULTILINE)[0]) < -800
 
 
 def test_a_stage_without_drop_ins_gets_no_network():

@@ -1,0 +1,192 @@
+"""The guardian over real sockets, in real processes: orders end at the venue with the engine frozen, and with it dead."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import tomllib
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from processes.chaos.sections import only
+from processes.guardian_report import read_report
+from processes.simulated_keys import CUSTOMERS, guardian_credentials, write_key_file
+from support.live_engine import HFTCTL, ROOT, LiveEngine, Sections, live_engine
+from support.waiting import wait_until
+
+#: venue -> a customer who has as much as the engine's and never trades
+OTHERS = {"binance": "alice", "coinbase": "bob", "kraken": "bob"}
+
+
+def write_guardian_key(folder: Path, venue: str) -> Path:
+    """A key file for a guardian at a venue's simulator."""
+    found = guardian_credentials(venue)
+    path = folder / f"{venue}-guardian.toml"
+    path.touch(mode=0o600)
+    path.write_text(f'key = "{found.key}"\nsecret = "{found.secret.decode()}"\npassphrase = "{found.passphrase}"\n')
+    return path
+
+
+class Venue:
+    """A simulator that outlives engines."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name, self.customer = name, CUSTOMERS[name]
+        command = [*HFTCTL, "venue-sim", name, "--synthetic", "7"]
+        with open(folder / "venue.err", "wb") as stderr:
+            self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr)
+        assert self.process.stdout is not None
+        self.urls: dict[str, str] = json.loads(self.process.stdout.readline())
+        self.keys = folder / "keys"
+
+    def sections(self, **guardian: int) -> Sections:
+        """configs/paper-orders.toml with this venue alone, at this simulator, guarded."""
+        found = only(tomllib.loads((ROOT / "configs" / "paper-orders.toml").read_text()), self.name)
+        found["engine"]["journal_file_mb"] = 4
+        venue, execution = found["venues"][self.name], found["execution"][self.name]
+        del venue["simulator"]
+        order_path = execution["order_url"].partition("127.0.0.1")[2]
+        venue |= {"stream_url": self.urls["ws"], "rest_url": self.urls["http"]}
+        execution |= {"order_url": self.urls["ws"].rstrip("/") + order_path, "rest_url": self.urls["http"]}
+        execution["credentials"] = str(write_key_file(self.keys, self.name))
+        found["guardian"] = {"credentials": {self.name: str(write_guardian_key(self.keys, self.name))}, **guardian}
+        return found
+
+    def account(self, customer: str = "") -> dict[str, Any]:
+        """What the venue holds of a customer."""
+
+        with urllib.request.urlopen(self.urls["control"] + "/state", timeout=10) as answer:
+            found: dict[str, Any] = json.loads(answer.read())["exchange"]["accounts"][customer or self.customer]
+        return found
+
+    def open_orders(self) -> int:
+        """How many orders the engine's customer has open."""
+        return len(self.account()["open_orders"])
+
+    def changed_by(self, asset: str) -> Decimal:
+        """What the engine's customer has more of an asset than who never trades."""
+        accounts = [self.account()["balances"][asset], self.account(OTHERS[self.name])["balances"][asset]]
+        ours, theirs = (Decimal(account["free"]) + Decimal(account["hold"]) for account in accounts)
+        return ours - theirs
+
+    def end(self) -> None:
+        """End it."""
+        self.process.terminate()
+        self.process.wait(10)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@contextmanager
+def venue_at(name: str, folder: Path) -> Iterator[Venue]:
+    venue = Venue(name, folder)
+    try:
+        yield venue
+    finally:
+        venue.end()
+
+
+def trading(engine: LiveEngine, venue: Venue) -> None:
+    """Start it, and wait until its orders rest at the venue."""
+    engine.start()
+    engine.await_running()
+    engine.await_orders("acked", 5)
+    wait_until(venue.open_orders, 30, "orders rest at the venue")
+
+
+def differences(engine: LiveEngine, venue: Venue) -> dict[str, tuple[Decimal, Decimal]]:
+    """Assets whose position here is not what the venue's balance changed by, by a lot or more."""
+    found = {}
+    for row in engine.status()["positions"]:
+        if row["owner"] == "firm":
+            asset = row["instrument"].partition("-")[0]
+            lot = Decimal(row["position"]) / row["position_lots"] if row["position_lots"] else Decimal("1e-5")
+            here, there = Decimal(row["position"]), venue.changed_by(asset)
+            if abs(here - there) >= lot:
+                found[asset] = (here, there)
+    return found
+
+
+@pytest.mark.parametrize("name", list(CUSTOMERS))
+def test_kill_with_execution_frozen_ends_every_order_and_keeps_recording_fills(
+    tmp_path: Path, name: str, record_property: pytest.RecordProperty
+) -> None:
+    """I9, `kill_keeps_recording_fills`: what filled before the cancel is booked, although the kill came between."""
+    with venue_at(name, tmp_path) as venue:
+        sections = venue.sections(heartbeat_max_ms=600_000)
+        sections["engine"]["heartbeat_timeout_ms"] = 300_000  # Nobody helps a frozen process.
+        with live_engine(tmp_path, sections) as engine:
+            trading(engine, venue)
+            trade = engine.pid_of("trade")
+            os.kill(trade, signal.SIGSTOP)
+            try:
+                assert venue.open_orders(), "they rest, and nobody looks after them"
+                report = engine.ctl_json("kill", "--verify", "--reason", "frozen")
+                assert venue.open_orders() == 0
+                (verdict,) = report["venues"]
+                assert (report["verdict"], verdict["open_orders"]) == ("NO OPEN ORDERS", 0)
+                record_property("cancelled_after_ms", verdict["cancelled_after_ms"])
+                assert "NO OPEN ORDERS" in engine.ctl("status").stdout
+            finally:
+                os.kill(trade, signal.SIGCONT)
+            sent = engine.status()["orders"]["sent"]
+            wait_until(lambda: engine.status()["orders"]["working"] == 0, 30, "the engine has learnt of it")
+            wait_until(lambda: not differences(engine, venue), 30, f"positions are the venue's (see {engine.log_text()})")
+            assert engine.status()["orders"]["sent"] == sent and venue.open_orders() == 0
+            assert engine.stop() == 0, engine.log_text()
+
+
+def test_a_supervisor_that_is_killed_is_answered_by_the_guardian_and_the_latch_outlives_it(tmp_path: Path) -> None:
+    with venue_at("binance", tmp_path) as venue, live_engine(tmp_path, venue.sections(heartbeat_max_ms=2500)) as engine:
+        trading(engine, venue)
+        assert engine.process is not None
+        engine.process.kill()
+        engine.process.wait()
+        wait_until(lambda: engine.instance.read_kill(), 30, "the guardian kills by itself")
+        assert engine.instance.read_kill()["firm"]["reason"].startswith("guardian: ")
+        wait_until(lambda: not engine.processes(), 60, f"all has ended, the guardian last (see {engine.log_text()})")
+        report = read_report(engine.instance)
+        assert report is not None and report["state"] == "NO OPEN ORDERS" and venue.open_orders() == 0
+
+        engine.start()
+        status = engine.await_running()
+        assert status["kills"] == ["firm"] and status["kill_latched"]
+        frames = status["venues"][0]["frames"] + 100
+        wait_until(lambda: engine.status()["venues"][0]["frames"] > frames, 40, "the market goes on")
+        assert engine.status()["orders"]["sent"] == 0
+        assert engine.ctl("arm").returncode == 2, "why it is safe must be said"
+        assert engine.ctl("arm", "--reason", " ").returncode == 1
+        assert engine.ctl("arm", "--reason", "the host is mended").returncode == 0
+        engine.await_orders("acked", 1)
+        assert engine.stop() == 0, engine.log_text()
+
+
+def test_kill_without_a_venue_that_answers_is_not_confirmed(tmp_path: Path) -> None:
+    """I10, `flat_only_when_venue_confirms`."""
+    with venue_at("binance", tmp_path) as venue, live_engine(tmp_path, venue.sections(confirm_ms=1000)) as engine:
+        trading(engine, venue)
+        venue.process.send_signal(signal.SIGSTOP)
+        try:
+            done = engine.ctl("kill", "--verify", "--json")
+        finally:
+            venue.process.send_signal(signal.SIGCONT)
+        report = json.loads(done.stdout)
+        assert done.returncode == 1 and report["verdict"] == "NOT CONFIRMED" and report["venues"][0]["open_orders"] is None
+        wait_until(lambda: (read_report(engine.instance) or {})["state"] == "NO OPEN ORDERS", 60, "it goes on trying")
+        assert venue.open_orders() == 0
+        assert engine.stop() == 0, engine.log_text()
+
+
+def test_kill_without_a_guardian_says_that_nothing_is_confirmed(tmp_path: Path) -> None:
+    with live_engine(tmp_path) as engine:
+        done = engine.ctl("kill", "--verify")
+        assert done.returncode == 1 and "NOT CONFIRMED: no guardian runs" in done.stderr
+        assert engine.instance.read_kill()
