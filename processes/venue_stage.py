@@ -45,7 +45,7 @@ from processes.transport.connect import DirectLink, Kills, Link, LinkEvent, Sett
 from processes.transport.http_wire import make_pool
 from processes.transport.stream import HOST, Network, tls_context
 from processes.transport.wire import CANCELS, make_wire, queue_text
-from processes.venue_sending import EPOCH, EVENTS_MAX, EXECUTION_WORDS, READY, UTC_OFFSET_NS
+from processes.venue_sending import EPOCH, EVENTS_MAX, EXECUTION_WORDS, READY, TIMER_DUE_NS, UTC_OFFSET_NS
 from processes.venue_sending import VenueExecution as Context
 from processes.ws_line import new_ws_line
 from shm.clock import monotonic_ns, realtime_ns
@@ -58,6 +58,8 @@ _REQUESTS_MAX = 4096
 _SKEW_NS = 1_000_000_000
 _OFFSET_EVERY_NS = 1_000_000_000
 _RECONCILE_TIMEOUT_NS = 15_000_000_000
+#: A send loop whose timer is overdue by this has not had a turn: nobody may tell the venue that it lives.
+_SEND_LOOP_NS = 1_000_000_000
 
 
 class VenueStage(ReportingStage):
@@ -228,6 +230,8 @@ class VenueStage(ReportingStage):
             self._say(account.answer(answer.tag, answer.status, answer.body, now_ns, utc_ns))
             done += 1
         self._say(account.tick(now_ns, utc_ns))
+        if now_ns < self.context.words[TIMER_DUE_NS] + _SEND_LOOP_NS:
+            self._say(account.keep_armed(now_ns))
         done += self._take_events(now_ns)
         self._reconcile(now_ns, utc_ns)
         self.context.common.control[control.venue_ready(self.venue_row)] = self.context.words[READY]
@@ -368,8 +372,12 @@ class VenueStage(ReportingStage):
             self._say(self.desk.account.query(int(ctx.live.live[slot, WIRE_ID]), row, now_ns, utc_ns))
 
     def disconnect(self, now_ns: int) -> None:
-        """Let go of every connection at the end of the process."""
+        """Let go of every connection at the end of the process. The venue's timer stays set if an order may be left."""
+        live = self.context.live
         if self._link is not None:
+            if self._link.open and not live.orders.counts.any() and not live.words[UNKNOWN_COUNT]:
+                self._say(self.desk.account.disarm())
+                self._link.flush()
             self._link.drop()
             self._link.tick(now_ns)
         if self._pool is not None:

@@ -152,7 +152,13 @@ class AccountSession(Protocol):
         """Take a REST answer; status 0 means that there was none."""
 
     def tick(self, now_ns: int, utc_ns: int) -> list[Outgoing]:
-        """What is due: pings, a new token, the dead-man's timer."""
+        """What is due: pings, a new token."""
+
+    def keep_armed(self, now_ns: int) -> list[Outgoing]:
+        """What keeps the venue from ending all orders by its dead man's timer, when that is due; asked only while whoever sends lives."""
+
+    def disarm(self) -> list[Outgoing]:
+        """What stops that timer, before leaving in order with no order open."""
 
     def lost(self, now_ns: int) -> None:
         """The WebSocket is gone: nothing said on it counts any more."""

@@ -85,6 +85,7 @@ class Trader:
                 if not self.deaf:
                     self.take(payload)
         self._say(self.account.tick(self.driver.now_ns, self.driver.utc_ns))
+        self._say(self.account.keep_armed(self.driver.now_ns))
         self._take_events()
 
     def take(self, payload: bytes) -> int:

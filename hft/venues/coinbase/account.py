@@ -167,6 +167,14 @@ class CoinbaseAccount:
                 self._fail(query)
         return self._flush(now_ns, utc_ns)
 
+    def keep_armed(self, now_ns: int) -> list[Outgoing]:
+        """The venue has no such timer."""
+        return []
+
+    def disarm(self) -> list[Outgoing]:
+        """The venue has no such timer."""
+        return []
+
     def query(self, order_id: int, row: int, now_ns: int, utc_ns: int) -> list[Outgoing]:
         """Ask for an order by its client id, and for its fills; answers come as `events`."""
         if order_id not in self._questions:

@@ -21,6 +21,7 @@ from hft.venues.kraken.account_rows import client_id, event_of, execution_of, or
 from hft.venues.kraken.ids import bits_of
 from hft.venues.kraken.market import stream_endpoint
 from hft.venues.kraken.orders import KrakenCodec, set_token
+from hft.venues.kraken.pair_names import pair_names
 from hft.venues.kraken.private_tables import (
     AMEND_LOTS,
     AMEND_TICKS,
@@ -230,7 +231,7 @@ class KrakenAccount:
             self.ready, self.fatal = False, f"the venue refused the key: {why[:200]}"
 
     def tick(self, now_ns: int, utc_ns: int) -> list[Outgoing]:
-        """Pings, the venue's timer, a token, and what waited for the REST counter."""
+        """Pings, a token, and what waited for the REST counter."""
         said: list[Outgoing] = []
         unanswered = not self.ready and now_ns - self._subscribed_ns >= ANSWER_NS
         if self._connected and self._subscribed_ns and (self._codec.private.words[LOST_MESSAGES] or unanswered):
@@ -239,9 +240,6 @@ class KrakenAccount:
             self._ping_ns = now_ns + PING_NS
             said.append(self._text("ping", None))
             self._pings[self._request] = (now_ns, utc_ns)
-        if self.ready and self._dead_man_s and now_ns >= self._dead_man_ns:
-            self._dead_man_ns = now_ns + DEAD_MAN_NS
-            said.append(self._text("cancel_all_orders_after", {"timeout": self._dead_man_s, "token": self._token}))
         for tag, (query, sent_ns) in list(self._asked.items()):
             if now_ns - sent_ns >= QUESTION_NS:
                 del self._asked[tag]
@@ -249,6 +247,19 @@ class KrakenAccount:
         if not self._subscribed_ns:
             return said + self.prepare(now_ns, utc_ns)
         return said + self._flush(now_ns, utc_ns)
+
+    def keep_armed(self, now_ns: int) -> list[Outgoing]:
+        """The timer that ends all orders, set anew."""
+        if not self.ready or not self._dead_man_s or now_ns < self._dead_man_ns:
+            return []
+        self._dead_man_ns = now_ns + DEAD_MAN_NS
+        return [self._text("cancel_all_orders_after", {"timeout": self._dead_man_s, "token": self._token})]
+
+    def disarm(self) -> list[Outgoing]:
+        """No timer: what people do at the account from here on is theirs."""
+        if not self.ready or not self._dead_man_s:
+            return []
+        return [self._text("cancel_all_orders_after", {"timeout": 0, "token": self._token})]
 
     def query(self, order_id: int, row: int, now_ns: int, utc_ns: int) -> list[Outgoing]:
         """Ask for an order by its client id, and for its fills; answers come as `events`.
@@ -397,14 +408,3 @@ class KrakenAccount:
             request = signed_request(self._credentials, query.method, self._nonce, query.fields)
             said.append(Call(self._tag, "POST", request.target, request.headers, request.body, query.weight))
         return said
-
-
-def pair_names(symbol: str) -> list[str]:
-    """Every name that the venue gives a pair: BTC/USD is also XBT/USD, XBTUSD, BTCUSD and XXBTZUSD."""
-    base, _, quote = symbol.partition("/")
-    old = {"BTC": "XBT", "DOGE": "XDG"}
-    fiat = ("USD", "EUR", "GBP", "JPY", "CAD", "AUD", "CHF")
-    bases, quotes = {base, old.get(base, base)}, {quote, old.get(quote, quote)}
-    bases |= {f"X{name}" for name in bases} | {f"Z{name}" for name in bases if name in fiat}
-    quotes |= {f"Z{name}" for name in quotes if name in fiat} | {f"X{name}" for name in quotes if name not in fiat}
-    return sorted({f"{b}{separator}{q}" for b in bases for q in quotes for separator in ("", "/")})

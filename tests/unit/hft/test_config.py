@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hft.config import Config, ConfigError, load, parse
+from hft.config import Config, ConfigError, load, parse, with_absolute_paths
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIGS = ROOT / "configs"
@@ -60,6 +60,30 @@ def kraken(more: str) -> str:
 def test_krakens_timer_is_none_or_longer_than_what_sets_it_again(seconds: int) -> None:
     found = parse(kraken(f'dead_man_s = {seconds}\ntier = "pro"')).execution["kraken"]
     assert (found.dead_man_s, found.tier) == (seconds, "pro")
+
+
+def guarded(lines: str, base: str = "") -> str:
+    return f"{base or venue_execution()}\n[guardian]\n{lines}\n"
+
+
+def test_a_guardian_needs_a_key_of_its_own_wherever_orders_rest_but_at_a_simulator() -> None:
+    assert parse(PAPER).guardian is None
+    assert parse(guarded("", PAPER)).guardian is not None and parse(guarded("")).guardian is not None
+    real = without_simulator(venue_execution(more='credentials = "keys/binance.toml"'))
+    found = parse(guarded('credentials = { binance = "keys/guardian.toml" }', real))
+    assert found.guardian is not None and found.guardian.credentials == {"binance": "keys/guardian.toml"}
+    absolute = with_absolute_paths(found, Path("/etc/hft")).guardian
+    assert absolute is not None and absolute.credentials == {"binance": "/etc/hft/keys/guardian.toml"}
+    for lines, words in (
+        ("", "guardian.credentials.binance: missing"),
+        ('credentials = { binance = "keys/binance.toml" }', "guardian.credentials.binance: is the key of the engine"),
+        ('credentials = { binance = "a", kraken = "b" }', "guardian.credentials.kraken: no orders go to it"),
+        ('credentials = { binance = "a" }\nheartbeat_max_ms = 2000', "must be over engine.heartbeat_timeout_ms"),
+        ('credentials = { binance = "a" }\nheartbeat_ms = 2500', "unknown field `heartbeat_ms`"),
+        ('credentials = { binance = "a" }\nconfirm_ms = 0', "guardian"),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(words)):
+            parse(guarded(lines, real))
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.name)

@@ -24,7 +24,7 @@ from processes.supervisor import DRAIN_TIMEOUT_S, START_TIMEOUT_S
 from shm.layout import Geometry, SegmentKind
 from shm.segment import HEADER, Segment
 from support.engine import paper_config
-from support.engine_fakes import SupervisedEngine, unpinned
+from support.engine_fakes import FakeGuardianProcess, SupervisedEngine, unpinned
 
 MARKET, TRADE = "market", "trade"
 
@@ -425,3 +425,41 @@ def test_units_are_waited_for_as_long_as_they_take(instance_name: str, tmp_path:
     engine.clock.on_sleep = come_late
     with engine:
         assert engine.state() == "RUNNING" and told == ["waiting for stages", "epoch 1"]
+
+
+def guarded(sections: dict[str, Any]) -> None:
+    unpinned(sections)
+    sections["guardian"] = {}
+
+
+def test_an_engine_with_a_guardian_trades_only_when_it_guards_and_looks_after_it(
+    instance_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SupervisedEngine(instance_name, tmp_path, monkeypatch, guarded) as engine:
+        guardian: Any = engine.supervisor._guardian
+        assert guardian.log == ["look", "await"]
+        engine.supervisor.turn()
+        assert guardian.log[2:] == ["look"]
+    assert guardian.log[-1] == "close" and engine.state() == "STOPPED"
+
+
+def test_an_engine_whose_guardian_does_not_guard_does_not_start(
+    instance_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(guardian: Any, beat: Any) -> None:
+        raise EngineError("the guardian does not guard")
+
+    engine = SupervisedEngine(instance_name, tmp_path, monkeypatch, guarded)
+    monkeypatch.setattr(FakeGuardianProcess, "await_guarding", refuse)
+    with pytest.raises(EngineError, match="does not guard"):
+        engine.supervisor.start()
+    assert engine.segments() == [] and engine.state() == "STOPPED" and engine.spawner.log == []
+
+
+def test_orders_that_still_work_at_the_stop_are_told_to_the_guardian(engine: SupervisedEngine) -> None:
+    segment = next(s for s in engine.supervisor._tables if s.name.endswith("counters.execution.binance"))
+    segment.array(0, "<i8", ExecutionCounter.WORKING + 1)[ExecutionCounter.WORKING] = 3
+    engine.supervisor.stop()
+    engine.supervisor.close()
+    said = engine.instance.read_engine()
+    assert said is not None and (said["state"], said["orders_left"]) == ("STOPPED", 3)

@@ -363,3 +363,44 @@ def test_orders_wait_for_krakens_counter_and_cancels_do_not(ready: VenueDesk) ->
     unsent = [order for order in orders if ready.reports(order) == ["NOT_SENT"]]
     assert unsent and ready.told[-1][0]["reason"] == ExecutionCode.RATE_LIMITED and ready.open_orders() == []
     assert not any("REJECTED" in ready.reports(order) for order in orders), "the venue refused nothing"
+
+
+def dead_man(desk: VenueDesk) -> int:
+    """When the venue ends all orders of the account, in its own time; 0: never."""
+    timer_ns: int = desk.side.driver.venue._exchange.accounts["alice"].dead_man_ns
+    return timer_ns
+
+
+@AT_KRAKEN
+def test_the_dead_mans_timer_is_kept_armed_while_the_send_loop_takes_turns(ready: VenueDesk) -> None:
+    first = dead_man(ready)
+    assert first > 0
+    ready.run(16, step_ms=100)
+    assert dead_man(ready) > first + 15_000 * 1_000_000
+
+
+@AT_KRAKEN
+def test_a_send_loop_that_does_not_move_lets_the_dead_mans_timer_end_all_orders(ready: VenueDesk) -> None:
+    ready.send()
+    ready.run(0.05)
+    assert len(ready.open_orders()) == 1
+    armed = dead_man(ready)
+    ready.turn = lambda stage: 0  # type: ignore[assignment,method-assign]
+    ready.run(59, step_ms=100)
+    assert dead_man(ready) == armed, "cold work alone must not arm it"
+    ready.run(3, step_ms=100)
+    assert ready.open_orders() == [] and dead_man(ready) == 0
+
+
+@AT_KRAKEN
+def test_the_dead_mans_timer_is_stopped_by_who_leaves_without_orders_and_by_nobody_else(ready: VenueDesk) -> None:
+    order = ready.send()
+    ready.run(0.05)
+    ready.execution.disconnect(ready.now_ns)
+    ready._exchange()
+    assert dead_man(ready) > 0, "an order is left"
+    ready.cancel(order)
+    ready.run(0.1)
+    ready.execution.disconnect(ready.now_ns)
+    ready._exchange()
+    assert dead_man(ready) == 0

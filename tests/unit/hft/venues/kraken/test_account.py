@@ -10,9 +10,10 @@ import pytest
 from hft.live_orders import slot_now
 from hft.records import VENUE_EVENT, IntentKind, OrderFlag, OrderState, Side, TimeInForce, VenueEventKind
 from hft.venues.interface import AccountSession, Call, Credentials, Snapshot
-from hft.venues.kraken.account import ANSWER_NS, DEAD_MAN_S, OVERLAP_NS, KrakenAccount, pair_names
+from hft.venues.kraken.account import ANSWER_NS, DEAD_MAN_S, OVERLAP_NS, KrakenAccount
 from hft.venues.kraken.account_rows import client_id, order_id_of
 from hft.venues.kraken.orders import TOKEN_BYTES, new_codec
+from hft.venues.kraken.pair_names import pair_names
 from hft.venues.kraken.private_tables import LOST_MESSAGES, NEWEST_FILL_NS
 from hft.venues.kraken.rest_budget import Budget
 from support.kraken_trader import EPOCH, SECOND_NS, Trader, instruments
@@ -310,7 +311,7 @@ def test_the_timer_of_the_venue_is_set_again_and_again() -> None:
     order_id = resting(trader)
     trader.run(2 * DEAD_MAN_S)
     assert venue_orders(trader), "an engine that lives keeps its orders"
-    trader.account.tick = lambda now_ns, utc_ns: []  # type: ignore[method-assign]
+    trader.account.keep_armed = lambda now_ns: []  # type: ignore[method-assign]
     trader.run(DEAD_MAN_S + 1)
     assert venue_orders(trader) == [] and trader.of(order_id)[-1] == ("CANCELED", 0), "one that died loses them"
 

@@ -1,0 +1,14 @@
+"""Kraken pair names: REST has several names for what sockets call BTC/USD."""
+
+from __future__ import annotations
+
+
+def pair_names(symbol: str) -> list[str]:
+    """Every name that the venue gives a pair: BTC/USD is also XBT/USD, XBTUSD, BTCUSD and XXBTZUSD."""
+    base, _, quote = symbol.partition("/")
+    old = {"BTC": "XBT", "DOGE": "XDG"}
+    fiat = ("USD", "EUR", "GBP", "JPY", "CAD", "AUD", "CHF")
+    bases, quotes = {base, old.get(base, base)}, {quote, old.get(quote, quote)}
+    bases |= {f"X{name}" for name in bases} | {f"Z{name}" for name in bases if name in fiat}
+    quotes |= {f"Z{name}" for name in quotes if name in fiat} | {f"X{name}" for name in quotes if name not in fiat}
+    return sorted({f"{b}{separator}{q}" for b in bases for q in quotes for separator in ("", "/")})
