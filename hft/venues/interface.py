@@ -7,6 +7,7 @@ A venue is a package `hft/venues/<venue>/` with these modules:
     orders    requests as kernels: `new_codec`, `encode` (see `hft/venues/codecs.py`)
     private   replies and the private stream as kernels: `scan_private`
     account   `AccountSession`: log-on, private stream, queries, reconciliation
+    guard     what a guardian says: end all orders, and which are open (see `hft/venues/guards.py`)
     signing   signatures
     errors    the venue's error codes and texts -> VenueReason
     limits    the venue's rate limits as kernels
