@@ -116,9 +116,7 @@ def differences(engine: LiveEngine, venue: Venue) -> dict[str, tuple[Decimal, De
 
 
 @pytest.mark.parametrize("name", list(CUSTOMERS))
-def test_kill_with_execution_frozen_ends_every_order_and_keeps_recording_fills(
-    tmp_path: Path, name: str, record_property: pytest.RecordProperty
-) -> None:
+def test_kill_with_execution_frozen_ends_every_order_and_keeps_recording_fills(tmp_path: Path, name: str) -> None:
     """I9, `kill_keeps_recording_fills`: what filled before the cancel is booked, although the kill came between."""
     with venue_at(name, tmp_path) as venue:
         sections = venue.sections(heartbeat_max_ms=600_000)
@@ -133,7 +131,7 @@ def test_kill_with_execution_frozen_ends_every_order_and_keeps_recording_fills(
                 assert venue.open_orders() == 0
                 (verdict,) = report["venues"]
                 assert (report["verdict"], verdict["open_orders"]) == ("NO OPEN ORDERS", 0)
-                record_property("cancelled_after_ms", verdict["cancelled_after_ms"])
+                print(f"{name}: cancels answered {verdict['cancelled_after_ms']} ms after the guardian saw the kill")
                 assert "NO OPEN ORDERS" in engine.ctl("status").stdout
             finally:
                 os.kill(trade, signal.SIGCONT)
