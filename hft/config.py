@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from hft.config_guardian import prove_guardian
+from hft.config_placement import prove_placement
 from hft.control import INSTRUMENTS_MAX
 from hft.topology import Topology, build
 
@@ -245,8 +246,7 @@ def with_absolute_paths(config: Config, folder: Path) -> Config:
     }
     guardian = config.guardian
     if guardian is not None:
-        keys = {name: str(folder / path) for name, path in guardian.credentials.items()}
-        guardian = msgspec.structs.replace(guardian, credentials=keys)
+        guardian = msgspec.structs.replace(guardian, credentials={name: str(folder / key) for name, key in guardian.credentials.items()})
     return msgspec.structs.replace(config, venues=venues, execution=execution, guardian=guardian)
 
 
@@ -306,7 +306,7 @@ def _prove(config: Config, where: str) -> None:
         _prove_execution(config, name, execution, fail)
     _prove_instruments(config, fail)
     _prove_strategies(config, fail)
-    _prove_placement(config, fail)
+    prove_placement(config, fail)
     if config.guardian is not None:
         trading = {name: section for name, section in config.execution.items() if isinstance(section, VenueExecution)}
         prove_guardian(config, trading, fail)
@@ -392,22 +392,3 @@ def _prove_strategies(config: Config, fail) -> None:  # type: ignore[no-untyped-
                 fail(f"strategies.{name}.instruments", f"{instrument} is not configured")
         if len(set(strategy.instruments)) != len(strategy.instruments):
             fail(f"strategies.{name}.instruments", "names an instrument twice")
-
-
-def _prove_placement(config: Config, fail) -> None:  # type: ignore[no-untyped-def]
-    expected = {stage.name for stage in config.topology().stages}
-    placed: dict[str, str] = {}
-    cores: dict[int, str] = {}
-    for name, process in config.placement.processes.items():
-        for stage in process.stages:
-            if stage not in expected:
-                fail(f"placement.processes.{name}.stages", f"no stage {stage!r}; there are {', '.join(sorted(expected))}")
-            if stage in placed:
-                fail(f"placement.processes.{name}.stages", f"{stage} is already in {placed[stage]}")
-            placed[stage] = name
-        if process.core is not None:
-            if process.core in cores:
-                fail(f"placement.processes.{name}.core", f"core {process.core} is already taken by {cores[process.core]}")
-            cores[process.core] = name
-    if missing := expected - set(placed):
-        fail("placement.processes", f"no process runs {', '.join(sorted(missing))}")

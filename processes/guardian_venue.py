@@ -70,7 +70,7 @@ class GuardedVenue:
         except ValueError as error:
             raise EngineError(f"guardian.credentials.{self.name}: {error}") from None
         self._addresses.follow(endpoint.url)
-        self._calls = Calls(endpoint.url, tls, _TIMEOUT_NS, lambda: self._addresses.of(endpoint.url))
+        self._calls = Calls(endpoint.url, tls, timeout_ns=_TIMEOUT_NS, addresses=lambda: self._addresses.of(endpoint.url))
         self._endpoint = endpoint
 
     def _find(self, view: View) -> _Endpoint | None:

@@ -116,11 +116,11 @@ class Watch:
         return {scope_of(row, self.engine): value for row, value in found.items() if value}
 
     def _merged(self, words: dict[str, int]) -> dict[str, Kill]:
-        """What words and latch say together. A scope that this guardian does not know counts as the firm, but for strategies: their
-        orders are the engine's to cancel, because a venue cannot tell them from others."""
+        """What words and latch say together. A scope that this guardian does not know counts as the firm, but for strategies and
+        instruments: their orders are the engine's to cancel, because a venue cannot tell them from others."""
         found: dict[str, Kill] = {}
         for scope, entry in self._latch.items():
-            if not scope.startswith("strategy."):
+            if not scope.startswith(("strategy.", "instrument.")):
                 known = scope if scope in self._scopes else "firm"
                 details = entry if isinstance(entry, dict) else {}
                 found.setdefault(known, Kill(str(details.get("reason", "")), scope in self._own, int(details.get("at_ns", 0) or 0)))

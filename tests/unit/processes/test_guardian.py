@@ -49,7 +49,7 @@ class Carried:
     venue: GuardedVenue
     hears = True
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, *arguments: Any, **named: Any) -> None:
         self._answers: list[Answer] = []
 
     idle = True
@@ -112,6 +112,7 @@ class Guarded:
 @pytest.fixture
 def engine(instance_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SupervisedEngine]:
     monkeypatch.setattr("processes.supervisor._check_keys", lambda config: None)
+    monkeypatch.setattr("processes.accounts.Accounts.take", lambda accounts, config: None)
     with SupervisedEngine(instance_name, tmp_path, monkeypatch, at_venue) as engine:
         yield engine
 
@@ -164,8 +165,9 @@ def test_a_latch_is_found_by_a_guardian_that_starts_after_it(engine: SupervisedE
     guarded.guardian.close()
 
 
-def test_a_strategys_kill_is_left_to_the_engine(guarded: Guarded) -> None:
-    kill_scope(guarded.engine.instance, "strategy.mm", "a test")
+@pytest.mark.parametrize("scope", ["strategy.mm", "instrument.BTC-USDT.BINANCE"])
+def test_what_stops_less_than_a_venue_is_left_to_the_engine(guarded: Guarded, scope: str) -> None:
+    kill_scope(guarded.engine.instance, scope, "a test")
     guarded.run(1)
     assert guarded.venue.calls == [] and guarded.report["state"] == "WATCHING"
 
