@@ -46,6 +46,7 @@ class ProcessWord(IntEnum):
     BURSTS = 5
     WORKED = 6  #: records handled, all stages
     CORE = 7  #: pinned core, or -1
+    BUILD = 8  #: shm.jit.BUILD of the sources that it has loaded
 
 
 class ProcessState(IntEnum):

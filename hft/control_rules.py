@@ -95,7 +95,11 @@ ELSEWHERE: tuple[tuple[str, str, str], ...] = (
         "ORDER_TYPE_NOT_ALLOWED",
         "Limit orders are all there are; a time in force or flag that does not exist is NON_FINITE_OR_SIGN.",
     ),
-    ("R084", "BUILD_MISMATCH", "Stages of the zygote are one build. Segments and journals compare record layouts at every attach."),
+    (
+        "R084",
+        "BUILD_MISMATCH",
+        "The supervisor: every process says which sources it has loaded, and nothing trades until all are the supervisor's.",
+    ),
     (
         "R085",
         "PAPER_LIVE_CROSS",

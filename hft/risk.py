@@ -308,7 +308,7 @@ def _check_exposure(state: RiskState, intents: NDArray[Any], i: int) -> RiskCode
     added_e8 = gross_e8 - state.tops[row, GROSS_E8]
     if after_lots > before_lots and totals[TOTAL_GROSS_E8] + added_e8 > gross_max_e8:
         return RiskCode.MAX_GROSS
-    net_max_e8, net_e8 = state.firm[0]["net_max_e8"], signed_e8(state, row, reached_lots)
+    net_max_e8, net_e8 = state.firm[0]["net_max_e8"], gross_e8 if reached_lots == after_lots else signed_e8(state, row, reached_lots)
     if intents[i]["side"] == Side.BUY:
         net_e8 += totals[TOTAL_LONG_E8] - state.tops[row, LONG_E8]
     else:

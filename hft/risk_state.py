@@ -281,11 +281,13 @@ def note_age(state: RiskState, intents: NDArray[Any], i: int, now_ns: int) -> No
 def has_agreeing_peer(state: RiskState, row: int, now_ns: int) -> bool:
     """Whether the instrument's mid is near that of the same pair at other venues: at each that has a usable one, and one has. None: True."""
     peers, tops, count = state.peers, state.tops, as_int(0)
+    if peers.rows[row, 0] < 0:
+        return True
     own = price_e12_x2(peers, row, tops[row, BID_TICKS] + tops[row, ASK_TICKS])
     for k in range(peers.rows.shape[1]):
         peer = peers.rows[row, k]
         if peer < 0:
-            return k == 0 or count > 0
+            return count > 0
         bid_ticks, ask_ticks, age_max_ns = tops[peer, BID_TICKS], tops[peer, ASK_TICKS], state.limits[peer]["book_age_max_ns"]
         if tops[peer, VALID] == 1 and 0 < bid_ticks < ask_ticks and abs(now_ns - tops[peer, RECEIVED_NS]) <= age_max_ns:
             if diverge(own, price_e12_x2(peers, peer, bid_ticks + ask_ticks), state.limits[row]["divergence_max_bp"]):

@@ -31,6 +31,7 @@ from processes.stage import ConnectedStage, Stage
 from processes.stages import DecidingStage, make_stage
 from processes.transport.loop import close_loop, new_loop, run_turns
 from processes.venue_stage import VenueStage
+from shm.jit import BUILD
 from shm.pinned import Pinned, pin, resolved
 from shm.segment import process_start
 
@@ -124,6 +125,7 @@ def run_process(instance: Instance, config: Config, name: str, epoch: int) -> No
     segment, words = open_control(instance)
     words[process_word(row, ProcessWord.PID)] = os.getpid()
     words[process_word(row, ProcessWord.STARTED)] = process_start(os.getpid())
+    words[process_word(row, ProcessWord.BUILD)] = BUILD
     words[process_word(row, ProcessWord.STATE)] = ProcessState.STARTING
     _place(config, process, name)
     loop = ProcessLoop(config, process.stages)

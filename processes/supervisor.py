@@ -38,6 +38,7 @@ from processes.notify import ready, stopping, watchdog
 from processes.operate import latch_words, scope_of
 from processes.simulators import Simulators
 from processes.spawner import Spawner, make_spawner
+from shm.jit import BUILD
 from shm.segment import Segment, process_start, reclaim
 
 #: A crash loop: `engine.restarts_max` restarts in this long, and the engine stops instead of flapping.
@@ -185,7 +186,13 @@ class Supervisor:
     def _is_running(self, row: int) -> bool:
         words = self.words
         is_ours = words[process_word(row, ProcessWord.EPOCH)] == self.epoch
-        return bool(is_ours and self._state(row) == ProcessState.RUNNING)
+        runs = bool(is_ours and self._state(row) == ProcessState.RUNNING)
+        if runs and words[process_word(row, ProcessWord.BUILD)] != BUILD:
+            name = list(self.config.placement.processes)[row]
+            raise EngineError(
+                f"R084 BUILD_MISMATCH: process {name} has loaded other sources than the supervisor; nothing trades until all are one build"
+            )
+        return runs
 
     def _state(self, row: int) -> int:
         return int(self.words[process_word(row, ProcessWord.STATE)])

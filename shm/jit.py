@@ -49,15 +49,20 @@ _OPTIONS: dict[str, Any] = {
 _Kernel = TypeVar("_Kernel", bound=Callable[..., Any])
 
 
-def cache_folder(root: Path) -> Path:
-    """The cache folder for the sources under `root`, beneath `$XDG_CACHE_HOME` or `~/.cache`."""
+def build_hash(root: Path) -> str:
+    """SHA-256 of all sources under `root`, of the versions of what compiles them, and of how."""
     digest = hashlib.sha256(f"{numba.__version__} {np.__version__} boundscheck={bool(config.BOUNDSCHECK)}".encode())
     for package in _PACKAGES:
         for source in sorted((root / package).rglob("*.py")):
             digest.update(str(source.relative_to(root)).encode() + b"\0")
             digest.update(source.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def cache_folder(root: Path) -> Path:
+    """The cache folder for the sources under `root`, beneath `$XDG_CACHE_HOME` or `~/.cache`."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "hft" / "numba" / digest.hexdigest()[:24]
+    return Path(base) / "hft" / "numba" / build_hash(root)[:24]
 
 
 def _configure() -> None:
@@ -69,6 +74,9 @@ def _configure() -> None:
 
 
 _configure()
+
+#: What this process has loaded, as 63 bits that go into a word.
+BUILD: int = int(build_hash(Path(__file__).resolve().parent.parent)[:16], 16) >> 1
 
 
 @overload

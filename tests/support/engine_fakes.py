@@ -15,6 +15,7 @@ from hft.control import ProcessState, ProcessWord, process_word
 from processes import supervisor as supervising
 from processes.instance import Instance
 from processes.supervisor import Supervisor
+from shm.jit import BUILD
 from support.engine import paper_config
 
 
@@ -49,6 +50,7 @@ class FakeSpawner:
         self.running: dict[str, int] = {}
         self.stillborn: list[str] = []  #: each name here ends once instead of running
         self.silent: list[str] = []  #: each name here never reports
+        self.builds: dict[str, int] = {}  #: of each name here that has loaded other sources
         self.ended = False
         self._exits: list[str] = []
         self._pids = itertools.count(1)
@@ -70,6 +72,7 @@ class FakeSpawner:
     def say(self, name: str, epoch: int) -> None:
         """The process reports RUNNING on an epoch, with a beat of now."""
         row, words = list(self.supervisor.config.placement.processes).index(name), self.supervisor.words
+        words[process_word(row, ProcessWord.BUILD)] = self.builds.get(name, BUILD)
         words[process_word(row, ProcessWord.EPOCH)] = epoch
         words[process_word(row, ProcessWord.STATE)] = ProcessState.RUNNING
         words[process_word(row, ProcessWord.BEAT)] = self.clock.now_ns

@@ -21,6 +21,7 @@ from processes.errors import EngineError
 from processes.instance import write_durably
 from processes.operate import arm_engine
 from processes.supervisor import DRAIN_TIMEOUT_S, START_TIMEOUT_S
+from shm.jit import BUILD
 from shm.layout import Geometry, SegmentKind
 from shm.segment import HEADER, Segment
 from support.engine import paper_config
@@ -202,6 +203,22 @@ def test_start_that_fails_takes_everything_down_again(
     engine.spawner.silent.clear()
     with engine:
         assert engine.state() == "RUNNING"
+
+
+def test_mixed_build_hash_refuses_to_trade(instance_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = SupervisedEngine(instance_name, tmp_path, monkeypatch)
+    engine.spawner.builds["market"] = BUILD + 1
+    with pytest.raises(EngineError, match="R084 BUILD_MISMATCH: process market"):
+        engine.supervisor.start()
+    assert engine.segments() == [] and engine.state() == "STOPPED" and engine.spawner.ended
+
+
+def test_a_process_that_comes_back_as_another_build_ends_the_engine(engine: SupervisedEngine) -> None:
+    engine.spawner.builds[TRADE] = BUILD + 1
+    engine.spawner.die(TRADE)
+    engine.supervisor.turn()
+    assert engine.supervisor.state == "STOPPING" and "R084" in str(engine.supervisor.failure)
+    assert engine.words[control.READY] == 0 and engine.words[control.HALT] == 1
 
 
 LATCHES = [
