@@ -161,9 +161,13 @@ def refresh(state: RiskState, row: int) -> None:
     position[row]["working_buy_lots"] = buy_lots
     position[row]["working_sell_lots"] = sell_lots
     missing = as_int(0)
-    gross_e8 = exposure_e8(state, row, worst_lots(position[row]["position_lots"], buy_lots, sell_lots))
-    if gross_e8 < 0:
-        gross_e8, missing = as_int(0), as_int(1)
+    long_lots, short_lots = position[row]["position_lots"] + buy_lots, sell_lots - position[row]["position_lots"]
+    long_e8, short_e8 = exposure_e8(state, row, abs(long_lots)), exposure_e8(state, row, abs(short_lots))
+    if long_e8 < 0 or short_e8 < 0:
+        long_e8, short_e8, missing = as_int(0), as_int(0), as_int(1)
+    gross_e8 = max(long_e8, short_e8)
+    long_e8 = long_e8 if long_lots > 0 else -long_e8
+    short_e8 = short_e8 if short_lots > 0 else -short_e8
     pnl_e8 = position[row]["realised_e8"] + position[row]["unrealised_e8"] - position[row]["fees_quote_e8"]
     rate_e8 = state.instruments[row]["base_rate_e8"]
     if pnl_e8 != 0:
@@ -172,8 +176,6 @@ def refresh(state: RiskState, row: int) -> None:
             pnl_e8, missing = as_int(0), as_int(1)
     if position[row]["position_lots"] != 0 and position[row]["mark_ticks_x2"] <= 0:
         missing = as_int(1)
-    long_e8 = signed_e8(state, row, position[row]["position_lots"] + buy_lots)
-    short_e8 = signed_e8(state, row, sell_lots - position[row]["position_lots"])
     totals[TOTAL_LONG_E8] += long_e8 - tops[row, LONG_E8]
     totals[TOTAL_SHORT_E8] += short_e8 - tops[row, SHORT_E8]
     tops[row, LONG_E8] = long_e8

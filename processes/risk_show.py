@@ -11,7 +11,7 @@ from hft.controls import CONTROLS
 from processes.attach import engine_of
 from processes.instance import Instance
 from processes.limit_set import read_limits
-from processes.status import read_status
+from processes.status import latch_text, read_status
 
 
 def read_risk(instance: Instance) -> dict[str, Any]:
@@ -64,8 +64,7 @@ def _limits(firm: dict[str, Any]) -> dict[str, Any]:
 
 def print_risk(document: dict[str, Any]) -> None:
     """The document as tables."""
-    kills = ", ".join(f"{scope}: {reason}" for scope, reason in document["kill_reasons"].items())
-    click.echo(f"{document['instance']}: {f'KILLED ({kills})' if kills else 'armed'}")
+    click.echo(f"{document['instance']}: {latch_text(document['kill_reasons']) or 'armed'}")
     click.echo(f"\n{'instrument':<24}{'position':>14}{'of':>14}{'used %':>9}{'order max':>14}{'notional max':>14}{'open':>6}{'move bp':>9}")
     for row in document["instruments"]:
         limits = row["limits"]

@@ -156,10 +156,19 @@ def _pnl(engine: dict[str, Any], table: Any) -> dict[str, Any]:
 _PNL_FIELDS = {"realised": "realised_e8", "unrealised": "unrealised_e8", "fees": "fees_quote_e8", "turnover": "turnover_e8"}
 
 
+def latch_text(reasons: dict[str, str]) -> str:
+    """What is latched and why, "" if nothing is: kills first, then instruments that may only be reduced."""
+    said = {True: [], False: []}  # type: dict[bool, list[str]]
+    for scope, reason in reasons.items():
+        said[scope.startswith("instrument.")].append(f"{scope}: {reason or 'no reason given'}")
+    return "  ".join(f"{word} ({', '.join(said[what])})" for word, what in (("KILLED", False), ("REDUCE-ONLY", True)) if said[what])
+
+
 def print_status(status: dict[str, Any]) -> None:
     """The status as tables."""
-    kills = [f"{scope}: {status['kill_reasons'].get(scope) or 'no reason given'}" for scope in status["kills"]]
-    killed = f"  KILLED ({', '.join(kills)})" if status["kill_latched"] else ""
+    latched = latch_text({scope: status["kill_reasons"].get(scope, "") for scope in status["kills"]})
+    latched = latched or ("KILLED" if status["kill_latched"] else "")
+    killed = f"  {latched}" if latched else ""
     click.echo(f"{status['instance']}: {status['state']}, mode {status['mode']}, epoch {status['epoch']}{killed}")
     if status["guardian"] is not None:
         print_report(status["guardian"])

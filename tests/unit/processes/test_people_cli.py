@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from hft import control
 from hft.config import load
-from processes import build, doctor, operate, orphans, record, replay, run, start, venue_sim, verify_capture
+from processes import build, doctor, limit_set, operate, orphans, record, replay, run, start, venue_sim, verify_capture
 from processes.chaos import command as chaos_command
 from processes.chaos import report as chaos_report
 from processes.chaos.rows import Plan
@@ -288,6 +288,26 @@ def test_kill_and_arm_reach_the_words(hftctl: Hftctl, engine: SupervisedEngine, 
     assert hftctl.run("arm", "--reason", "over").stdout == f"armed; cleared {scope}\n"
     assert engine.words[word] == 0 and hftctl.document("arm", "--reason", "again")["cleared"] == []
     assert hftctl.run("arm", "--reason", "again").stdout == "armed; cleared nothing\n"
+
+
+def test_risk_reduce_reaches_the_word_of_its_instrument(hftctl: Hftctl, engine: SupervisedEngine) -> None:
+    scope, word = "instrument.ETH-USDT.BINANCE", control.reduce_instrument(1)
+    where = ["--instance", hftctl.instance.name, "--state-dir", str(hftctl.instance.state_dir)]
+    document = hftctl.document("risk", "reduce", "ETH-USDT.BINANCE", "--reason", "a reason", *where)
+    assert (document["scope"], document["running"], engine.words[word]) == (scope, True, 1)
+    assert hftctl.run("risk", "reduce", "ETH-USDT.BINANCE", *where).stdout == "reduce-only: ETH-USDT.BINANCE; latched\n"
+    assert "REDUCE-ONLY (instrument.ETH-USDT.BINANCE: a reason)" in hftctl.run("status").stdout
+    assert "no instrument" in hftctl.refusal(1, "risk", "reduce", "X", *where)
+    assert hftctl.document("arm", "--reason", "over")["cleared"] == [scope] and engine.words[word] == 0
+
+
+def test_risk_set_says_what_became_of_the_limit(hftctl: Hftctl, engine: SupervisedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limit_set, "PATIENCE_S", 0.0)
+    where = ["--reason", "a reason", "--instance", hftctl.instance.name, "--state-dir", str(hftctl.instance.state_dir)]
+    result = hftctl.run("risk", "set", "firm.gross_max", "5", *where)
+    assert result.exit_code == 1 and "risk has not taken it yet" in result.stdout, "there is no risk stage here"
+    assert "no limit" in hftctl.refusal(1, "risk", "set", "firm.x", "5", *where)
+    assert "say who you are" in hftctl.refusal(1, "risk", "set", "firm.gross_max", "6", *where)
 
 
 @pytest.mark.parametrize("reason", NASTY)

@@ -21,7 +21,7 @@ from processes.latency import print_latency, read_latency
 from processes.operate import kill_scope
 from processes.resources import SharedResources
 from processes.risk_show import print_risk, read_risk
-from processes.status import print_status, read_status
+from processes.status import latch_text, print_status, read_status
 from processes.top import watch
 from shm.cell import write
 from shm.histogram import record
@@ -218,3 +218,9 @@ def test_top_skips_a_ring_that_a_restart_took_away(shown: Shown, capsys: pytest.
     watch(shown.instance, 1.0, once=True)
     out = capsys.readouterr().out
     assert "orders.risk.binance" in out and "intents.mm.risk" not in out
+
+
+def test_what_is_latched_is_said_by_what_it_stops() -> None:
+    assert latch_text({}) == ""
+    found = latch_text({"firm": "because", "instrument.BTC-USDT.BINANCE": "R076 STOP_LOSS", "strategy.mm": ""})
+    assert found == "KILLED (firm: because, strategy.mm: no reason given)  REDUCE-ONLY (instrument.BTC-USDT.BINANCE: R076 STOP_LOSS)"
