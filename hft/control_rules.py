@@ -109,7 +109,7 @@ ELSEWHERE: tuple[tuple[str, str, str], ...] = (
     (
         "R092",
         "DEADMAN_UNARMED",
-        "Execution: Kraken's timer must be set in the config and armed before orders are sent; Binance and Coinbase have none.",
+        "Kraken's timer must be set in the config, and is armed before orders are sent; at all venues the guardian cancels when the engine is gone.",
     ),
     ("R093", "DROP_COPY_MISMATCH", "Execution compares the private stream with the venue's own orders and fills after every connection."),
 )
