@@ -108,8 +108,8 @@ class Sweep:
         if found:
             self._begin_anew(asked_ns, now_ns)
         elif asked_ns >= self.quiet_ns:
-            self.clean += 1
-            if self.clean >= CLEAN_ANSWERS:
+            self.clean = min(self.clean + 1, CLEAN_ANSWERS)
+            if self.clean == CLEAN_ANSWERS:
                 self.verdict, self.why = Verdict.CLEAN, ""
                 self._next_ns = now_ns + RECHECK_NS
 

@@ -14,6 +14,8 @@ from hft.sweep import CLEAN_ANSWERS, MS, Verdict
 _PAUSE_NS = 100 * MS
 #: Besides the latencies that the config simulates: turns of the stage.
 _SLACK_NS = 100 * MS
+#: The first look only gives the number of fills that must not rise.
+_CLEAN_LOOKS = CLEAN_ANSWERS + 1
 
 
 class Reading(NamedTuple):
@@ -66,6 +68,6 @@ class PaperSweep:
             if self.verdict is Verdict.CLEAN:
                 self.verdict = Verdict.UNCONFIRMED
             return
-        self.clean += 1
-        if self.clean > CLEAN_ANSWERS:  # The first one only gives the number of fills that must not rise.
+        self.clean = min(self.clean + 1, _CLEAN_LOOKS)
+        if self.clean == _CLEAN_LOOKS:
             self.verdict, self.why = Verdict.CLEAN, ""

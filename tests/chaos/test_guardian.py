@@ -116,8 +116,8 @@ def differences(engine: LiveEngine, venue: Venue) -> dict[str, tuple[Decimal, De
 
 
 @pytest.mark.parametrize("name", list(CUSTOMERS))
-def test_kill_with_execution_frozen_ends_every_order_and_keeps_recording_fills(tmp_path: Path, name: str) -> None:
-    """I9, `kill_keeps_recording_fills`: what filled before the cancel is booked, although the kill came between."""
+def test_kill_keeps_recording_fills_and_ends_every_order_with_execution_frozen(tmp_path: Path, name: str) -> None:
+    """I9: what filled before the cancel is booked, although the kill came between."""
     with venue_at(name, tmp_path) as venue:
         sections = venue.sections(heartbeat_max_ms=600_000)
         sections["engine"]["heartbeat_timeout_ms"] = 300_000  # Nobody helps a frozen process.
@@ -167,8 +167,8 @@ def test_a_supervisor_that_is_killed_is_answered_by_the_guardian_and_the_latch_o
         assert engine.stop() == 0, engine.log_text()
 
 
-def test_kill_without_a_venue_that_answers_is_not_confirmed(tmp_path: Path) -> None:
-    """I10, `flat_only_when_venue_confirms`."""
+def test_flat_only_when_venue_confirms(tmp_path: Path) -> None:
+    """I10: a venue that says nothing is not flat, and is once it has said so."""
     with venue_at("binance", tmp_path) as venue, live_engine(tmp_path, venue.sections(confirm_ms=1000)) as engine:
         trading(engine, venue)
         venue.process.send_signal(signal.SIGSTOP)
