@@ -380,7 +380,7 @@ def venue_sim(venue: str, with_parent: bool, **options: Any) -> None:
 
 
 @main.command()
-@click.argument("name", type=click.Choice(["ring", "codec", "book", "risk", "orders", "tick-to-trade", "all"]))
+@click.argument("name", type=click.Choice(["ring", "codec", "book", "risk", "orders", "kill", "tick-to-trade", "all"]))
 @click.option("--rounds", type=click.IntRange(1, 99), help="Alternated runs; the default is each benchmark's own.")
 @click.option("--seconds", type=click.FloatRange(1, 3600), help="orders: how long each run sends; 10 unless told otherwise.")
 @click.option("--path", type=click.Choice(["binance", "kraken", "coinbase"]), help="tick-to-trade: whose market data and order entry.")

@@ -146,19 +146,23 @@ def make_config(urls: dict[str, str], key_file: Path) -> Config:
 
 
 class OrderEngine:
-    """The source and execution in one burst of this process. `folder` takes journals and keys, and is made."""
+    """The source and execution in one burst of this process. `folder` takes journals and keys, and is made.
 
-    def __init__(self, folder: Path, urls: dict[str, str], in_flight: int) -> None:
+    `words` are control words to obey, of `control.WORDS`; its own, which say nothing, unless given.
+    """
+
+    def __init__(self, folder: Path, urls: dict[str, str], in_flight: int, words: NDArray[np.int64] | None = None) -> None:
         folder.mkdir(parents=True)
         config = make_config(urls, write_key_file(folder / "keys", "binance"))
         topology = config.topology()
         resources = ScratchResources(topology, len(config.instruments), folder, file_bytes=_JOURNAL_BYTES)
+        resources.control = resources.control if words is None else words
         resources.control[control.READY] = 1
         self.stage = VenueStage(topology.stage("execution.binance"), config, build_tables(config))
         self.stage.attach(resources)
         self.stage.warm()
         self.words, self.spans_ns = np.zeros(_WORDS, np.int64), np.zeros(SPANS, np.int64)
-        self._in_flight = in_flight
+        self.in_flight = in_flight
         self.burst_ns = BURST_NS
         spec = self.stage.spec
         orders = next(ring for ring in spec.inputs if ring.kind == "orders")
@@ -214,7 +218,7 @@ class OrderEngine:
         """Begin to send. The venue tells of limits that it does not have: windows of another length than it says are taught nothing."""
         limits = self.stage.desk.codec.limits
         limits[:WORDS, WINDOW_NS], limits[:WORDS, LIMIT] = _WINDOW_NS, _NO_LIMIT
-        self.words[IN_FLIGHT_MAX] = self._in_flight
+        self.words[IN_FLIGHT_MAX] = self.in_flight
 
     def stop_sending(self) -> None:
         """Send no more orders."""

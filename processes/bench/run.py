@@ -18,6 +18,7 @@ _MODULES = {
     "book": "processes.bench.book",
     "risk": "processes.bench.risk",
     "orders": "processes.bench.orders",
+    "kill": "processes.bench.kill",
     "tick-to-trade": "processes.bench.tick_to_trade",
 }
 
