@@ -8,7 +8,7 @@ S6   each fill is journaled exactly once
 S7   position and working orders at the venue are within the limit, whatever the engine believes
 S9   after a kill not one byte of a new order leaves
 S10  journals are whole, and every order that left was journaled before
-S11  no book is valid and crossed
+S11  no book is valid and crossed, or older than silence may last
 L1, L2, L3 are of the phase after the faults: trading resumes, nothing stays unknown, nothing stays halted.
 """
 
@@ -28,17 +28,21 @@ from hft.orders import find, is_working
 from hft.records import IntentKind, JournalKind, OrderState, Side
 from hft.sim.exchange.records import Account, Order
 from hft.tables import Tables
+from hft.venues.book_feed import EVENT_NS
 from hft.venues.coinbase.account_rows import order_id_of
 from processes.common import FIRM_CELL
 from processes.recovery import fills_of, recover_positions
 from processes.simulate.engine import SimulatedEngine
 from processes.simulate.network import Place
+from processes.simulate.scenario import SILENCE_MS
 from processes.simulate.server_end import Frame, Request
 from processes.simulated_keys import CUSTOMERS
 from processes.venue_sending import READY
 from processes.venue_stage import installation
 
 _FILLED = int(OrderState.FILLED)
+#: A book is not used longer than this after its newest event: what the config says of silence, and what it takes to notice.
+_OLD_NS = (SILENCE_MS + 300) * 1_000_000
 _NEW_ORDERS = (b'"method":"order.place"', b'"method":"order.cancelReplace"', b'"method":"add_order"', b'"method":"amend_order"')
 
 
@@ -149,14 +153,21 @@ class Checks:
             raise Violation("S5", f"order {identity:#x} {what} at the venue, and is {OrderState(state).name} here")
 
     def _books(self) -> None:
+        now_ns, engine = self.engine.clock.now_ns, self.engine
+        undisturbed = not engine.restarting and all(now_ns - process.stopped_until_ns > _OLD_NS for process in engine.processes.values())
         for stage in self._stages("strategy"):
             view = stage.context.own
-            for row in range(len(self.tables.instruments)):
-                if view.valid[row]:
-                    book = book_at(view.books, row)
-                    bid, ask = int(best_ticks(book, int(Side.BUY))), int(best_ticks(book, int(Side.SELL)))
-                    if bid and ask and bid >= ask:
-                        raise Violation("S11", f"{self.tables.instruments[row]}: valid with {bid} bid and {ask} asked")
+            for book in self.books:
+                if not view.valid[book.row]:
+                    continue
+                levels, name = book_at(view.books, book.row), self.tables.instruments[book.row]
+                bid, ask = int(best_ticks(levels, int(Side.BUY))), int(best_ticks(levels, int(Side.SELL)))
+                if bid and ask and bid >= ask:
+                    raise Violation("S11", f"{name}: valid with {bid} bid and {ask} asked")
+                age_ns = now_ns - int(engine.stage(f"feed.{book.place.name}").context.book.state[book.row, EVENT_NS])
+                # Elsewhere heartbeats say of a silent book that it is whole.
+                if undisturbed and age_ns > _OLD_NS and book.place.name == "binance":
+                    raise Violation("S11", f"{name}: valid, and its newest event is {age_ns} ns old")
 
     def _stages(self, role: str) -> list[Any]:
         return [stage for stage in self.engine.stages if stage.spec.role == role]

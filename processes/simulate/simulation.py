@@ -2,7 +2,7 @@
 
     begin     books come, accounts are reconciled
     safety    orders flow, faults strike
-    liveness  faults have healed: trading resumes, nothing stays unknown
+    liveness  faults have healed: trading resumes, nothing stays unknown; after a kill nothing works any more
     rest      every order is canceled, and engine and venues say the same
 
 Everything that is random comes from the seed, and the time is virtual, so that a seed always does the same: `trace` is a hash of every
@@ -44,7 +44,6 @@ class Bounds(NamedTuple):
     ready_s: float = 3.0
     safety_s: float = 3.0
     resume_s: float = 5.0  #: L1
-    killed_s: float = 1.0  #: how long a kill is watched
     rest_s: float = 5.0
     #: Kraken's REST counter lets one question a second through, and each order takes up to four.
     kraken_s: float = 25.0
@@ -105,7 +104,8 @@ class Simulation:
         self.engine = SimulatedEngine(config, folder, self.network, CLOCK, Random(self.chance.random()))
         self.checks = Checks(self.engine, self.places, self.engine.processes["trade"].loop.tables)
         self.faults = Faults(self.engine, self.network, Random(self.chance.random()))
-        self.kills = self.chance.random() < 0.1  #: whether the firm is killed at the end of the safety phase
+        #: seconds before the end of the safety phase at which the firm is killed, in one seed of eight
+        self.kill_s = self.chance.uniform(0, 1.5) if self.chance.random() < 0.125 else -1.0
 
     def _draw_venues(self) -> tuple[str, ...]:
         count = self.chance.choice((1, 1, 3))
@@ -126,13 +126,16 @@ class Simulation:
 
     def _phases(self) -> None:
         self._go_until(lambda: not self.checks.not_ready(), self.bounds.ready_s, "L1", "not ready at first: ", self.checks.not_ready)
-        self._go(self.bounds.safety_s, strikes=True)
+        self._go(self.bounds.safety_s - max(self.kill_s, 0.0), strikes=True)
+        if self.kill_s >= 0:
+            self._note("kill")
+            self.engine.words[control.KILL_FIRM] = 1
+            self._go(self.kill_s, strikes=True)
         self.faults.heal()
         self._note("healed")
         patience_s = self.bounds.patience_s(self.outcome.venues, self.faults.struck)
-        if self.kills:
-            self.engine.words[control.KILL_FIRM] = 1
-            self._go(self.bounds.killed_s)
+        if self.kill_s >= 0:
+            self._go_until(lambda: not self.checks.working(), self.bounds.resume_s + patience_s, "S9", "killed: ", self.checks.working)
         else:
             before = self.engine.epoch, self.checks.acked()
             self._go_until(

@@ -2,7 +2,7 @@
 
     python -m support.mutants NAME FIRST SEEDS [VENUE ...]
 
-prints, as JSON, the first seed that breaks an invariant and how; null if none does. Kernels are mutated as plain Python functions, so
+prints, as JSON, the first seed that breaks an invariant and how; null if none does. NAME `none` changes nothing. Kernels are mutated as plain Python functions, so
 NUMBA_DISABLE_JIT=1 is required.
 """
 
@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 from hft import live_events, live_orders, orders, risk
-from hft.records import IntentKind, OrderState, ReportKind, RiskCode, VenueEventKind
-from hft.venues import book_feed
+from hft.records import IntentKind, ReportKind, RiskCode, VenueEventKind
+from hft.venues import markets
 from processes import risk as risk_stage
 from processes import run, strategy, venue_execution, venue_sending, venue_stage, ws_line
 from processes.simulate.simulation import CLOCK, simulate
@@ -98,43 +98,29 @@ def restarts_forget_fills() -> None:
 def fills_are_booked_as_often_as_they_come() -> None:
     """Trade ids are not looked at."""
     live_events.is_new = lambda seen, instrument, trade_id: True
-    orders.TRADE_IDS = 0
+    apply = orders._apply_trade
 
-
-def old_news_overwrites_new() -> None:
-    """An order that has ended works again when an older word of the venue comes late."""
-    apply = orders._apply_state
-
-    def regress(table: Any, slot: int, reports: Any, i: int) -> int:
-        row = table.rows[slot]
-        if reports[i]["kind"] == ReportKind.ACK and not orders.is_working(row["state"]):
-            return -1
+    def forgetful(table: Any, slot: int, reports: Any, i: int) -> int:
+        table.trades[slot, 0] = 0
         return int(apply(table, slot, reports, i))
 
-    def on_live(book: Any, slot: int, events: Any, i: int, now_ns: int, reports: Any, k: int) -> int:
-        book.live[slot, live_orders.ACKED] = 1
-        book.live[slot, live_orders.ASK] = 0
-        row = book.orders.rows[slot]
-        if row["state"] in (OrderState.PENDING_CANCEL, OrderState.UNKNOWN, OrderState.PENDING_NEW) or live_orders.is_working(row["state"]):
-            row["cum_lots"] = max(int(events[i]["cum_lots"]), 0)
-        return k
+    orders._apply_trade = forgetful
 
-    orders._apply_state = regress
-    live_events._on_live = on_live
+
+def fills_count_from_the_beginning() -> None:
+    """A fill is booked with what was filled in all."""
+    trade = live_events._on_trade
+
+    def cumulative(book: Any, slot: int, events: Any, i: int, now_ns: int, reports: Any) -> int:
+        events[i]["last_lots"] = max(events[i]["last_lots"], events[i]["cum_lots"])
+        return int(trade(book, slot, events, i, now_ns, reports))
+
+    live_events._on_trade = cumulative
 
 
 def silence_is_not_noticed() -> None:
     """A connection that is there is taken for one that tells."""
-    made = book_feed.new_arrays
-
-    def patient(*arguments: Any) -> Any:
-        found = made(*arguments)
-        found.words[book_feed.SILENCE_NS] = 2**62
-        return found
-
-    from hft.venues.binance import feed
-
-    feed.new_arrays = patient
+    markets._silence_ns = lambda order: 2**62
 
 
 def kills_are_not_obeyed() -> None:
@@ -142,12 +128,6 @@ def kills_are_not_obeyed() -> None:
     strategy.is_halted = venue_sending.is_halted = lambda common, venue, strategy: False
     risk_stage._copy_halts = lambda ctx: None
     ws_line.direct_flush = lambda wire, kills, firm, venue: direct_flush(wire, kills * 0, firm, venue)
-
-
-def kills_cancel_once() -> None:
-    """A kill whose cancel is lost, or finds no connection, leaves the order."""
-    obey = venue_execution._obey
-    venue_execution._obey = lambda ctx, again, now_ns: None if again else obey(ctx, False, now_ns)
 
 
 def positions_are_not_limited() -> None:
@@ -172,10 +152,9 @@ MUTANTS: dict[str, Callable[[], None]] = {
         restarts_forget_live_orders,
         restarts_forget_fills,
         fills_are_booked_as_often_as_they_come,
-        old_news_overwrites_new,
+        fills_count_from_the_beginning,
         silence_is_not_noticed,
         kills_are_not_obeyed,
-        kills_cancel_once,
         positions_are_not_limited,
         strangers_are_not_asked_about,
     )
@@ -194,7 +173,8 @@ def first_broken(first: int, seeds: int, venues: tuple[str, ...]) -> dict[str, A
 def main() -> None:
     name, first, seeds, *venues = sys.argv[1:]
     assert not JIT_ENABLED, "mutants are of plain Python functions: set NUMBA_DISABLE_JIT=1"
-    MUTANTS[name]()
+    if name != "none":
+        MUTANTS[name]()
     CLOCK.install()
     print(json.dumps(first_broken(int(first), int(seeds), tuple(venues))))
 
