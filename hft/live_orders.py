@@ -133,6 +133,14 @@ def begin_told(book: LiveOrders, slot: int, kind: int, events: NDArray[Any], i: 
 
 
 @njit
+def _ask_replaced(book: LiveOrders, slot: int) -> None:
+    """What became of a replacement was not known: the order before it may have ended too, with fills that nobody told."""
+    before = slot_now(book, book.sources[slot]["ref_order_id"])
+    if before >= 0 and before != slot and is_working(book.orders.rows[before]["state"]):
+        book.live[before, ASK] = 1
+
+
+@njit
 def finish_told(book: LiveOrders, slot: int, reports: NDArray[Any], k: int) -> int:
     """Apply report `k` to the table and complete it; k + 1 if it said something new, else k."""
     was_unknown = book.orders.rows[slot]["state"] == _STATE_UNKNOWN
@@ -142,6 +150,8 @@ def finish_told(book: LiveOrders, slot: int, reports: NDArray[Any], k: int) -> i
     reports[k]["state"] = row["state"]
     reports[k]["leaves_lots"] = row["leaves_lots"]
     book.words[UNKNOWN_COUNT] += as_int(row["state"] == _STATE_UNKNOWN) - as_int(was_unknown)
+    if was_unknown and row["state"] != _STATE_UNKNOWN:
+        _ask_replaced(book, slot)
     if not is_working(row["state"]):
         book.live[slot, ASK] = 0
         if book.live[slot, FOLLOWER] != 0:

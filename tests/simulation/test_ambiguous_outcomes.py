@@ -114,6 +114,7 @@ class Case:
             state = desk.state(order) if desk.reports(order) else OrderState.PENDING_NEW
             name = self.side.client_id(order)
             assert is_working(state) or name not in live or self.command == "replace" and self.side.amends, f"{state.name} here, open there"
+            assert self.side.amends or not is_working(state) or name in live, f"{state.name} here, ended there"
             if state is OrderState.REJECTED and "NOT_SENT" not in desk.reports(order):
                 assert name not in names, "rejected here, and the venue had it"
         assert desk.filled() == self.side.traded(), "what is booked is not what was filled"
