@@ -4,7 +4,8 @@
 
 The engine side is that of the orders bench. A process of its own sets the word at random moments, holds it for longer than the bar, and
 clears it once the engine has been seen to run. What is measured is from just before the store to the stamp behind the last `send` that had a new order in it; 0 where none left
-after the store. The goal is that this is never more than 1 ms.
+after the store. The goal is that this is never more than 1 ms; a host that takes the core from the engine in that very turn makes it later,
+so triggers in whose turn it did not are told apart, as undisturbed.
 Not a goal: what becomes of orders that had left; a kernel that another process has frozen (the venue's window ends what that sends).
 """
 
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
 from typing import Any
 
 import numpy as np
@@ -82,14 +84,15 @@ def run(rounds: int = 1, triggers: int = TRIGGERS) -> dict[str, Any]:
     if cores is None:
         return {**finish("kill", {}, None, None), "oversubscribed": True}
     late: list[int] = []
+    undisturbed: list[bool] = []
     acked = 0
     for number in range(rounds):
         print(f"kill: round {number + 1} of {rounds}, {triggers} triggers, seed {SEED + number}", file=sys.stderr, flush=True)
         with tempfile.TemporaryDirectory(prefix="hft-bench-") as folder, simulator(cores[1]) as urls:
             os.sched_setaffinity(0, {cores[0]})
-            found, orders = _measure(Path(folder) / "engine", urls, Trigger(triggers, SEED + number), cores[1])
-            late, acked = late + found, acked + orders
-    return document(late, acked, {"rounds": rounds, "triggers": triggers, "seed": SEED, "cores": list(cores)})
+            found, alone, orders = _measure(Path(folder) / "engine", urls, Trigger(triggers, SEED + number), cores[1])
+            late, undisturbed, acked = late + found, undisturbed + alone, acked + orders
+    return document(late, undisturbed, acked, {"rounds": rounds, "triggers": triggers, "seed": SEED, "cores": list(cores)})
 
 
 class Lateness:
@@ -100,16 +103,20 @@ class Lateness:
         self._last_ns = np.zeros(len(trigger.set_ns), np.int64)
         self._sources = engine.stage.context.live.sources
         self._newest_ns = 0
+        self._preempted = np.zeros(len(trigger.set_ns), np.bool_)
 
     def turn(self) -> None:
         """One turn of the engine, then when the newest order left, if it is killed."""
         engine, trigger = self._engine, self._trigger
+        switches = getrusage(RUSAGE_SELF).ru_nivcsw
         engine.turn()
+        preempted = getrusage(RUSAGE_SELF).ru_nivcsw != switches
         # Refused orders take the rows of those that were sent, but not all of them in one turn.
         self._newest_ns = max(self._newest_ns, int(self._sources["sent_ns"].max()))
         k = int(trigger.number[0]) - 1
         killed = bool(trigger.words[control.KILL_FIRM])
         if killed and k == trigger.number[0] - 1:
+            self._preempted[k] |= preempted and not self._last_ns[k]
             self._last_ns[k] = self._newest_ns
         # Refusals go at the speed of the loop: after the bar they would only fill the journal.
         over = killed and time.monotonic_ns() - trigger.set_ns[k] > BAR_NS
@@ -117,13 +124,17 @@ class Lateness:
             trigger.seen[0] = k + 1
         engine.words[IN_FLIGHT_MAX] = 0 if over else engine.in_flight
 
+    def undisturbed(self) -> list[bool]:
+        """Of each trigger that was seen, whether nobody took the core from the engine in the turn that met it."""
+        return [not taken for taken, last in zip(self._preempted, self._last_ns, strict=True) if last]
+
     def found_ns(self) -> list[int]:
         """How long after each trigger that was seen an order still left."""
         return [max(int(last) - int(at), 0) for last, at in zip(self._last_ns, self._trigger.set_ns, strict=True) if last]
 
 
-def _measure(folder: Path, urls: dict[str, str], trigger: Trigger, core: int) -> tuple[list[int], int]:
-    """How long after each trigger new orders still left, ns, and how many orders were acknowledged."""
+def _measure(folder: Path, urls: dict[str, str], trigger: Trigger, core: int) -> tuple[list[int], list[bool], int]:
+    """How long after each trigger new orders still left, ns; whether it was undisturbed; how many orders were acknowledged."""
     with OrderEngine(folder, urls, IN_FLIGHT, trigger.words) as engine:
         engine.await_ready(time.monotonic_ns() + int(_READY_S * 1e9))
         engine.burst_ns = BAR_NS // 10
@@ -134,10 +145,10 @@ def _measure(folder: Path, urls: dict[str, str], trigger: Trigger, core: int) ->
                 lateness.turn()
         finally:
             trigger.end()
-        return lateness.found_ns(), int(engine.words[ACKED])
+        return lateness.found_ns(), lateness.undisturbed(), int(engine.words[ACKED])
 
 
-def document(late: list[int], acked: int, asked: dict[str, Any]) -> dict[str, Any]:
+def document(late: list[int], undisturbed: list[bool], acked: int, asked: dict[str, Any]) -> dict[str, Any]:
     """The document; BenchError if a trigger was not seen, or orders did not flow."""
     triggers = asked["triggers"] * asked["rounds"]
     if len(late) < triggers * 0.99 or acked < triggers:
@@ -145,6 +156,10 @@ def document(late: list[int], acked: int, asked: dict[str, Any]) -> dict[str, An
     late_us = np.array(late) / 1e3
     results = {f"p{name}_us": round(float(np.percentile(late_us, p)), 1) for name, p in (("50", 50), ("99", 99), ("999", 99.9))}
     results |= {"max_us": round(float(late_us.max()), 1), "measured": len(late), "none_after": int((late_us == 0).sum()), "acked": acked}
-    results["over_the_bar"] = int((late_us > BAR_NS / 1e3).sum())
-    ratio = {"max_vs_bar": round(float(late_us.max()) * 1e3 / BAR_NS, 3)}
+    alone_us = late_us[np.array(undisturbed)]
+    results |= {"over_the_bar": int((late_us > BAR_NS / 1e3).sum()), "undisturbed": len(alone_us)}
+    results |= {"undisturbed_over_the_bar": int((alone_us > BAR_NS / 1e3).sum())}
+    ratio = {
+        f"{name}max_vs_bar": round(float(us.max(initial=0)) * 1e3 / BAR_NS, 3) for name, us in (("", late_us), ("undisturbed_", alone_us))
+    }
     return {**finish("kill", {**results, **asked}, {"bar_us": BAR_NS / 1e3}, ratio, sorted(asked.items())), "oversubscribed": False}

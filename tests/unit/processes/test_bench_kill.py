@@ -66,14 +66,15 @@ def test_no_order_leaves_in_a_turn_that_begins_after_the_word_is_set(tmp_path: P
 
 def test_the_document_says_how_late_and_how_often_none_left() -> None:
     asked = {"rounds": 1, "triggers": 4, "seed": 1}
-    found = kill.document([0, 0, 50_000, 1_200_000], 100, asked)
+    found = kill.document([0, 0, 50_000, 1_200_000], [True, True, True, False], 100, asked)
     json.dumps(found)
     results = found["results"]
     assert (results["none_after"], results["over_the_bar"], results["max_us"], results["measured"]) == (2, 1, 1200.0, 4)
-    assert found["ratio"] == {"max_vs_bar": 1.2}
+    assert (results["undisturbed"], results["undisturbed_over_the_bar"]) == (3, 0)
+    assert found["ratio"] == {"max_vs_bar": 1.2, "undisturbed_max_vs_bar": 0.05}
     for late, acked in (([0] * 3, 100), ([0] * 4, 3)):
         with pytest.raises(BenchError, match="too busy"):
-            kill.document(late, acked, asked)
+            kill.document(late, [True] * len(late), acked, asked)
 
 
 def test_with_one_core_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
