@@ -2,80 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import math
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from processes.cli_options import Group, Numbers, as_utf8, config_option, emit, instance_option, json_option
+from processes.cli_risk import risk
+from processes.cli_trials import bench, chaos, simulate
 from processes.errors import EngineError
 from processes.instance import Instance
-
-
-class Group(click.Group):
-    """Turns engine errors into one line and an exit code, and survives a closed stdout."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        from hft.config import ConfigError
-        from shm.segment import SegmentError
-
-        try:
-            return super().invoke(ctx)
-        except (EngineError, ConfigError, SegmentError) as error:
-            click.echo(f"hftctl: {error}", err=True)
-            ctx.exit(getattr(error, "exit_code", 1))
-        except OSError as error:
-            if error.filename is None:  # Not about a file: a closed stdout, which click handles, or our own mistake.
-                raise
-            click.echo(f"hftctl: {error.filename}: {error.strerror}", err=True)
-            ctx.exit(1)
-
-
-class Numbers(click.FloatRange):
-    """A range of floats that, unlike click's, does not hold NaN."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        number: float = super().convert(value, param, ctx)
-        if math.isnan(number):
-            self.fail(f"{value!r} is not a number", param, ctx)
-        return number
-
-
-def instance_option(command: Any) -> Any:
-    """--instance and --state-dir, given to the command as `instance`."""
-
-    def make(ctx: click.Context, param: click.Parameter, value: str) -> Instance:
-        return Instance(value, ctx.params.pop("state_dir", None))
-
-    command = click.option("--instance", default="default", callback=make, metavar="NAME", help="Which engine on this host.")(command)
-    return click.option(
-        "--state-dir", type=click.Path(path_type=Path, file_okay=False), is_eager=True, help="Folder of all instances' state."
-    )(command)
-
-
-def as_utf8(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    """What is no UTF-8 in an argument becomes `?`: a reason goes into a JSON file, and must not keep a kill from being latched."""
-    return value.encode("utf-8", "replace").decode()
-
-
-config_option = click.option("--config", "config_file", required=True, type=click.Path(path_type=Path), help="The engine's TOML file.")
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-
-
-def emit(document: dict[str, Any], as_json: bool, table: Any) -> None:
-    """Print a document as JSON, or with `table(document)`."""
-    if as_json:
-        sys.stdout.write(json.dumps(document, indent=2) + "\n")
-    else:
-        table(document)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option("0.1.0", prog_name="hftctl")
 def main() -> None:
     """Run and watch a shared-memory multiprocess trading engine."""
+
+
+for command in (risk, bench, chaos, simulate):
+    main.add_command(command)
 
 
 @main.command()
@@ -155,92 +101,6 @@ def arm(reason: str, as_json: bool, instance: Instance) -> None:
     from processes.operate import arm_engine
 
     emit(arm_engine(instance, reason), as_json, lambda d: click.echo(f"armed; cleared {', '.join(d['cleared']) or 'nothing'}"))
-
-
-@main.group(cls=Group)
-def risk() -> None:
-    """Look at limits and controls."""
-
-
-@risk.command("reduce")
-@click.argument("instrument")
-@click.option("--reason", default="hftctl risk reduce", callback=as_utf8, help="Kept with the latch.")
-@json_option
-@instance_option
-def risk_reduce(instrument: str, reason: str, as_json: bool, instance: Instance) -> None:
-    """Let orders in INSTRUMENT only reduce positions, and cancel the working ones; latched until `arm`."""
-    from processes.operate import kill_scope
-
-    document = kill_scope(instance, f"instrument.{instrument}", reason)
-    emit(document, as_json, lambda d: click.echo(f"reduce-only: {instrument}; latched{'' if d['running'] else ' (no engine is running)'}"))
-
-
-as_option = click.option("--as", "name", metavar="NAME", help="Who you are; your secret is asked for.")
-
-
-def person_of(name: str | None) -> tuple[str, str] | None:
-    """A name with the secret that is asked for: on the terminal, else one line of stdin."""
-    return None if name is None else (name, click.prompt(f"secret of {name}", hide_input=True, err=True))
-
-
-@risk.command("set")
-@click.argument("key")
-@click.argument("value")
-@click.option("--reason", required=True, callback=as_utf8, help="Kept with the change.")
-@as_option
-@json_option
-@instance_option
-def risk_set(key: str, value: str, reason: str, name: str | None, as_json: bool, instance: Instance) -> None:
-    """Tighten limit KEY of the running engine to VALUE at once, or ask for a looser one, which somebody else must approve."""
-    from processes.limit_set import set_limit
-
-    emit_change(set_limit(instance, key, value, reason, person_of(name)), as_json)
-
-
-def emit_change(document: dict[str, Any], as_json: bool) -> None:
-    """What became of a change of a limit; exit 1 when risk has not taken it."""
-    taken_ms = document["taken_after_ms"]
-    what = "waits for an approval" if document["pending"] else "risk has not taken it yet; to stop orders now: hftctl kill"
-    what = what if taken_ms is None else f"in force after {taken_ms:.2f} ms"
-    emit(document, as_json, lambda d: click.echo(f"{d['key']} = {d['value']}: {what}"))
-    if not document["in_force"] and not document["pending"]:
-        raise SystemExit(1)
-
-
-@risk.command("approve")
-@click.argument("key")
-@click.option("--as", "name", required=True, metavar="NAME", help="Who you are; your secret is asked for.")
-@json_option
-@instance_option
-def risk_approve(key: str, name: str, as_json: bool, instance: Instance) -> None:
-    """Put the looser limit KEY into force that somebody else has asked for."""
-    from processes.limit_set import approve_limit
-
-    person = person_of(name)
-    assert person is not None
-    emit_change(approve_limit(instance, key, person), as_json)
-
-
-@risk.command("person")
-@click.argument("name")
-@json_option
-@instance_option
-def risk_person(name: str, as_json: bool, instance: Instance) -> None:
-    """Make NAME known as somebody who may ask for and approve looser limits; a new secret is asked for."""
-    from processes.people import add_person
-
-    add_person(instance, name, click.prompt(f"new secret of {name}", hide_input=True, confirmation_prompt=True, err=True))
-    emit({"name": name}, as_json, lambda d: click.echo(f"{d['name']} may ask for and approve looser limits"))
-
-
-@risk.command("show")
-@json_option
-@instance_option
-def risk_show(as_json: bool, instance: Instance) -> None:
-    """Show every limit, what is used of it, and what each control has refused."""
-    from processes.risk_show import print_risk, read_risk
-
-    emit(read_risk(instance), as_json, print_risk)
 
 
 @main.command()
@@ -377,88 +237,6 @@ def venue_sim(venue: str, with_parent: bool, **options: Any) -> None:
     if with_parent:
         die_with_parent()
     serve_from_cli(venue, options)
-
-
-@main.command()
-@click.argument("name", type=click.Choice(["ring", "codec", "book", "risk", "orders", "kill", "tick-to-trade", "all"]))
-@click.option("--rounds", type=click.IntRange(1, 99), help="Alternated runs; the default is each benchmark's own.")
-@click.option("--seconds", type=click.FloatRange(1, 3600), help="orders: how long each run sends; 10 unless told otherwise.")
-@click.option("--path", type=click.Choice(["binance", "kraken", "coinbase"]), help="tick-to-trade: whose market data and order entry.")
-@click.option("--tls", is_flag=True, default=None, help="tick-to-trade: over TLS, against an echo by OpenSSL alone.")
-@json_option
-def bench(name: str, rounds: int | None, as_json: bool, **options: Any) -> None:
-    """Measure one part against a reference in the same run."""
-    from processes.bench.run import print_bench, run_bench
-
-    given = {key: value for key, value in options.items() if value is not None}
-    for key in given:
-        whose = "orders" if key == "seconds" else "tick-to-trade"
-        if name != whose:
-            raise click.UsageError(f"--{key} is of the {whose} bench, found {name}")
-    document = run_bench(name, rounds, **given)
-    emit(document, as_json, print_bench)
-    if document.get("floor", {}) is None:
-        raise SystemExit(1)
-
-
-@main.command()
-@click.option(
-    "--venue", type=click.Choice(["binance", "coinbase", "kraken"]), default="binance", show_default=True, help="At whose simulator."
-)
-@click.option(
-    "--faults", type=click.Choice(["venue", "process"]), default="venue", show_default=True, help="Strike the venue, or our processes."
-)
-@click.option("--for", "seconds", type=Numbers(min=1), help="Trade for S seconds.  [default: 600]")
-@click.option("--minutes", type=Numbers(min=0.1), help="The same in minutes.")
-@click.option("--every", "every_s", type=Numbers(min=0.5), default=5.0, show_default=True, help="A strike about every S seconds.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True, help="Of the schedule.")
-@click.option(
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path),
-    default=Path("configs/paper-orders.toml"),
-    show_default=True,
-    help="Trades through the venue's order entry at its simulator; other venues in it are left out.",
-)
-@click.option(
-    "--out", "folder", type=click.Path(path_type=Path, file_okay=False), help="Folder of its files; one that has some is gone on with."
-)
-@click.option("--replay/--no-replay", "replays", default=True, show_default=True, help="Replay the newest epoch at the end.")
-@json_option
-def chaos(
-    seconds: float | None, minutes: float | None, config_file: Path, folder: Path | None, replays: bool, as_json: bool, **plan: Any
-) -> None:
-    """Trade while the venue misbehaves, or our processes die, every few seconds, and compare engine and venue after each fault."""
-    from processes.chaos.command import chaos as run
-    from processes.chaos.report import print_chaos
-    from processes.chaos.rows import Plan
-
-    if seconds is not None and minutes is not None:
-        raise click.UsageError("--for and --minutes: expected one of them, found both")
-    length_s = 60 * minutes if minutes is not None else seconds or 600.0
-    document = run(Plan(seconds=length_s, **plan), config_file, folder, replays)
-    emit(document, as_json, print_chaos)
-    if not document["passed"]:
-        raise SystemExit(1)
-
-
-@main.command("simulate")
-@click.option(
-    "--seeds", type=click.IntRange(1, 10_000_000), default=1, show_default=True, help="Simulate so many seeds, one after another."
-)
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True, help="The first of them.")
-@click.option(
-    "--venue", "venues", multiple=True, type=click.Choice(["binance", "coinbase", "kraken"]), help="Only these; default: what a seed draws."
-)
-@json_option
-def simulate_command(seeds: int, seed: int, venues: tuple[str, ...], as_json: bool) -> None:
-    """Trade with simulated venues and faults in virtual time, one thread, and check every invariant at every step."""
-    from processes.simulate.command import campaign, print_simulate
-
-    document = campaign(seed, seeds, tuple(sorted(set(venues))))
-    emit(document, as_json, print_simulate)
-    if not document["passed"]:
-        raise SystemExit(1)
 
 
 @main.command("config-check")
