@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +12,7 @@ from click.testing import CliRunner
 
 from processes import venue_stage
 from processes.cli import main
+from processes.errors import EngineError
 from processes.simulate import command as simulate_command
 from processes.simulate.checks import is_new_order, order_id
 from processes.simulate.command import Campaign, campaign, command_of
@@ -81,6 +84,27 @@ def test_a_campaign_tells_what_broke_and_how_to_see_it_again(monkeypatch: pytest
     assert result.exit_code == 1 and "seed 8 at 0.000 s: S4: nobody knows x" in result.stdout and "network: cut" in result.stdout
     result = CliRunner().invoke(main, ["simulate", "--seed", "1", "--json"])
     assert result.exit_code == 0 and json.loads(result.stdout)["passed"]
+
+
+@pytest.mark.parametrize("seeds", [1, 5, 14])
+def test_every_seed_is_simulated_once_in_order_whatever_process_does_it(monkeypatch: pytest.MonkeyPatch, seeds: int) -> None:
+    monkeypatch.setattr(simulate_command, "CHUNK", 4)
+    monkeypatch.setattr(simulate_command, "TWICE_EVERY", 5)
+    monkeypatch.setattr(simulate_command, "simulate", lambda seed, venues: Outcome(seed, [], trace=str(seed), orders=seed))
+    pairs = list(simulate_command._simulated(range(3, 3 + seeds), 3, ()))
+    assert [one.seed for one, _ in pairs] == list(range(3, 3 + seeds))
+    assert [one.seed for one, again in pairs if again is not None] == list(range(3, 3 + seeds, 5))
+
+
+def test_a_seed_that_ends_its_process_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def simulated(seed: int, venues: tuple[str, ...]) -> Outcome:
+        if seed == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Outcome(seed, [])
+
+    monkeypatch.setattr(simulate_command, "simulate", simulated)
+    with pytest.raises(EngineError, match="simulated seed 3 ended with status -9; again: hftctl simulate --seed 3"):
+        campaign(1, 5, ())
 
 
 def test_a_seed_that_does_not_do_the_same_twice_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
