@@ -38,15 +38,17 @@ def test_engine_and_venue_agree_after_each_fault_of_ten_minutes(venue: str, tmp_
     assert document["strikes"] == 120 and document["passed"], f"seed {SEED}: {document['late']}"
 
 
-def test_engine_and_venue_agree_after_each_process_of_an_engine_died(tmp_path: Path) -> None:
-    document = campaign("binance", tmp_path, seconds=18, every_s=1, faults="process")
-    assert document["strikes"] == 18 and document["duplicates"] == 0 and document["replay_equal"]
+def test_engine_and_venue_agree_after_processes_of_an_engine_died(tmp_path: Path) -> None:
+    # Each restart reconciles: more of them in a minute would be more than execution's part of the address's weight.
+    document = campaign("binance", tmp_path, seconds=8, every_s=1, faults="process")
+    assert document["strikes"] == 8 and document["duplicates"] == 0 and document["replay_equal"]
 
 
 @pytest.mark.load
 @pytest.mark.timeout(6000)
-@pytest.mark.parametrize("venue", VENUES)
-def test_engine_and_venue_agree_after_each_of_500_kills(venue: str, tmp_path: Path) -> None:
-    document = campaign(venue, tmp_path, seconds=567, every_s=1, faults="process")
+@pytest.mark.parametrize(("venue", "every_s"), [("binance", 6), ("coinbase", 2), ("kraken", 6)])
+def test_engine_and_venue_agree_after_each_of_500_kills(venue: str, every_s: float, tmp_path: Path) -> None:
+    """As often as the venue's limits let an engine reconcile."""
+    document = campaign(venue, tmp_path, seconds=567 * every_s, every_s=every_s, faults="process")
     assert sum(row["name"].startswith("SIGKILL") for row in document["rows"]) >= 500
     assert document["passed"], f"seed {SEED}: {document['late']}"

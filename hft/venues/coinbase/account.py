@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 
 from hft.http_client import Headers
 from hft.records import VenueEventKind
-from hft.venues.coinbase.account_rows import client_oid, event_of, halves, key_of, status_of, trade_of
+from hft.venues.coinbase.account_rows import client_oid, event_of, halves, key_of, order_id_of, status_of, trade_of
 from hft.venues.coinbase.limits import PRIVATE_AT_ONCE, PRIVATE_PER_S, QUESTIONS_PERCENT, THROTTLED_NS, learn
 from hft.venues.coinbase.orders import PREFIX, SIGN_QUERY, CoinbaseCodec
 from hft.venues.coinbase.reconcile import PAGE, Query, Reconciliation
-from hft.venues.coinbase.remembered import order_of
+from hft.venues.coinbase.remembered import UNKNOWN_LOTS, order_of, remember
 from hft.venues.coinbase.signing import USER_AGENT, signed_headers, signed_members
 from hft.venues.interface import Call, Credentials, Endpoint, Outgoing, Snapshot, Text
 
@@ -78,6 +78,8 @@ class CoinbaseAccount:
         self._time_due_ns = 0
         self._questions: set[int] = set()
         self._reconciliation: Reconciliation | None = None
+        self._newest: dict[int, int] = {}  #: instrument row -> newest trade id when the account was reconciled
+        self._asked_owners: set[str] = set()  #: the venue's ids of orders that were asked whose they are
         self._budget = PRIVATE_AT_ONCE * QUESTIONS_PERCENT / 100
         self._budget_ns = 0
 
@@ -85,6 +87,7 @@ class CoinbaseAccount:
         """Run every kernel that this calls, on an account that is never used."""
         learn(self._codec.limits, 0, 0)
         order_of(self._codec.remembered, 0, 0)
+        remember(self._codec.remembered, 0, 0, 0, UNKNOWN_LOTS)
         key_of("00000000-0000-0000-0000-000000000000")
 
     def endpoint(self) -> Endpoint | None:
@@ -189,7 +192,7 @@ class CoinbaseAccount:
         self.snapshot = None
         self._waiting = [query for query in self._waiting if not isinstance(query.about, Reconciliation)]
         prefix = int(self._codec.words[PREFIX])
-        self._reconciliation = Reconciliation(self._codec.instruments, self._symbols, prefix, since, self._owner_of)
+        self._reconciliation = Reconciliation(self._codec.instruments, self._symbols, prefix, since, self._owner_of, self._remember)
         self._waiting += self._reconciliation.begin()
         return self._flush(now_ns, utc_ns)
 
@@ -229,10 +232,27 @@ class CoinbaseAccount:
         elif query.what == "trades":
             self._take_trades(query.about, document, now_ns)
         elif query.what == "recent":
-            fills = [(self._owner_of(fill["order_id"]), fill) for fill in document]
-            self.events += [trade_of(self._codec.instruments, query.row, fill, owner, now_ns) for owner, fill in reversed(fills) if owner]
+            self._take_recent(query.row, document, now_ns)
+        elif query.what == "owner":
+            self._take_owner(query.row, document)
         elif query.what == "fees":
             self.fees = (str(document["maker_fee_rate"]), str(document["taker_fee_rate"]))
+
+    def _take_recent(self, row: int, fills: list[dict[str, Any]], now_ns: int) -> None:
+        """Newest fills of a product. Those of an order that an earlier epoch left come once the order has said whose it is."""
+        for fill in reversed(fills):
+            owner = self._owner_of(fill["order_id"])
+            if owner:
+                self.events.append(trade_of(self._codec.instruments, row, fill, owner, now_ns))
+            elif int(fill["trade_id"]) > self._newest.get(row, int(fill["trade_id"])) and fill["order_id"] not in self._asked_owners:
+                self._asked_owners.add(fill["order_id"])
+                self._waiting.append(Query("owner", f"/orders/{fill['order_id']}", row=row))
+
+    def _take_owner(self, row: int, order: dict[str, Any]) -> None:
+        order_id = order_id_of(int(self._codec.words[PREFIX]), order.get("client_oid"))
+        if order_id:
+            self._remember(order["id"], order_id)
+            self._ask_fills(self._symbols[row])
 
     def _take_time(self, venue_utc_ns: int, round_trip_ns: int, sent_utc_ns: int) -> None:
         """One look at the venue's clock."""
@@ -266,6 +286,7 @@ class CoinbaseAccount:
             return
         self._waiting += self._reconciliation.take(query, status, document, now_ns)
         if self._reconciliation.complete:
+            self._newest = self._reconciliation.newest
             self.snapshot = self._reconciliation.snapshot(now_ns)
             self._reconciliation = None
 
@@ -278,6 +299,11 @@ class CoinbaseAccount:
         elif query.about is not None and query.about is self._reconciliation:
             self._reconciliation = None
             self._waiting = [waiting for waiting in self._waiting if waiting.about is not query.about]
+
+    def _remember(self, text: str, order_id: int) -> None:
+        """Have the codec know an order of ours by the venue's id; 0 is none of ours."""
+        if order_id and self._owner_of(text) == 0:
+            remember(self._codec.remembered, *halves(text), order_id, UNKNOWN_LOTS)
 
     def _owner_of(self, text: str) -> int:
         """Our order id by the venue's, if the codec remembers it; else 0."""

@@ -41,10 +41,16 @@ class Reconciliation:
         prefix: int,
         since: Sequence[int],
         owner_of: Callable[[str], int],
+        remember: Callable[[str, int], None],
     ) -> None:
-        """`since` are the newest known trade ids by instrument row, `owner_of` our order id by the venue's, 0 if not known."""
+        """`since` are the newest known trade ids by instrument row, `owner_of` our order id by the venue's, 0 if not known.
+
+        Orders found to be ours are remembered: what else fills of those of an earlier epoch is told by the venue's id only.
+        """
         self._instruments, self._symbols, self._prefix = instruments, symbols, prefix
-        self._since, self._owner_of = since, owner_of
+        self._since, self._owner_of, self._remember = since, owner_of, remember
+        #: instrument row -> the newest trade id that the venue told of
+        self.newest: dict[int, int] = {}
         self._missing = 0
         self._open: list[Any] = []
         self._fills: list[tuple[int, Mapping[str, Any]]] = []
@@ -72,12 +78,14 @@ class Reconciliation:
             more = self._take_fills(query, answer)
         else:
             self._owners[query.target] = order_id_of(self._prefix, answer.get("client_oid")) if status == 200 else 0
+            self._remember(query.target.rpartition("/")[2], self._owners[query.target])
         self._missing += len(more)
         return more
 
     def _take_open(self, row: int, orders: Sequence[Mapping[str, Any]], now_ns: int) -> None:
         for order in orders:
-            order_id = order_id_of(self._prefix, order.get("client_oid")) or self._owner_of(order["id"])
+            order_id = self._owner_of(order["id"]) or order_id_of(self._prefix, order.get("client_oid"))
+            self._remember(order["id"], order_id)
             event = status_of(self._instruments, row, order, order_id, now_ns)
             if event is not None:
                 self._open.append(event)
@@ -86,6 +94,7 @@ class Reconciliation:
         """Newest first: go on with older ones until the newest known one."""
         since = int(self._since[query.row]) if query.row < len(self._since) else 0
         ids = [int(fill["trade_id"]) for fill in fills]
+        self.newest[query.row] = max([self.newest.get(query.row, 0), *ids])
         self._fills += [(query.row, fill) for fill, trade_id in zip(fills, ids, strict=True) if trade_id > since]
         more = []
         if since > 0 and len(ids) >= PAGE and min(ids) > since and query.page + 1 < PAGES_MAX:

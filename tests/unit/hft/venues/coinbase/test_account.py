@@ -291,7 +291,6 @@ def test_reconciliation_is_open_orders_fills_and_balances() -> None:
         "/accounts": (200, [{"id": "1", "currency": "USD", "balance": "10.5", "hold": "3", "available": "7.5"}]),
         open_target("BTC-USD"): (200, [OPEN | {"filled_size": "0.5"}, foreign, OPEN | {"status": "pending"}]),
         f"/fills?product_id=BTC-USD&limit={PAGE}": (200, [fill(9, TAKER), fill(8, MAKER), fill(7), fill(6)]),
-        f"/orders/{ORDER}": (200, OPEN),
         f"/orders/{MAKER}": (404, {"message": "NotFound"}),
         f"/orders/{TAKER}": (200, foreign),
     }
@@ -365,6 +364,35 @@ def test_match_that_does_not_say_whose_it_is_asks_for_the_newest_fills() -> None
     scan_private(desk.codec, array(payload), 0, len(payload), 1, events_out())
     desk.answer(call, 200, [fill(6, TAKER), fill(5, MAKER)])
     assert [(event["trade_id"], event["order_id"]) for event in desk.events()] == [(5, ORDER_ID)]
+
+
+def test_fills_of_orders_that_an_earlier_epoch_left_are_told_however_they_come() -> None:
+    """An open one is remembered by its reconciliation; one that was not seen there is asked whose it is, once."""
+    desk = subscribed(Desk())
+    recent = f"/fills?product_id=BTC-USD&limit={PAGE}"
+    whole(
+        desk, {open_target("BTC-USD"): (200, [OPEN]), recent: (200, [fill(6, TAKER)]), f"/orders/{TAKER}": (404, {"message": "x"})}, [0, 0]
+    )
+    desk.account.events.clear()
+
+    def match(maker: str, trade_id: int, fills: list[dict[str, Any]]) -> list[Outgoing]:
+        ids = {"maker_order_id": maker, "taker_order_id": TAKER, "trade_id": trade_id, "sequence": trade_id}
+        desk.now_ns += SECOND_NS  # So that questions may be asked again.
+        said = desk.heard(message("match", size="0.5", price="502.10", side="buy", **ids))
+        return desk.answer(said[0], 200, fills) if said else []
+
+    assert match(ORDER, 7, []) == [] and desk.account._owner_of(ORDER) == ORDER_ID, "known by the venue's id, it needs no question"
+    fills = [fill(9, MAKER), fill(6, TAKER)]
+    said = match(MAKER, 9, fills)
+    assert targets(said) == [f"/orders/{MAKER}"], "and not whose those are that were there before"
+    said = desk.answer(said[0], 200, OPEN | {"id": MAKER, "client_oid": client_oid(PREFIX, 77)})
+    assert targets(said) == [recent]
+    assert desk.answer(said[0], 200, fills) == []
+    assert [(event["trade_id"], event["order_id"]) for event in desk.events()] == [(9, 77)]
+    foreign = "00000000-0000-4000-8000-00000000000a"
+    said = match(foreign, 10, [fill(10, foreign)])
+    desk.answer(said[0], 200, OPEN | {"id": foreign, "client_oid": None})
+    assert match(foreign, 11, [fill(11, foreign)]) == [] and desk.events() == [], "of somebody else: asked once"
 
 
 def test_client_ids_are_of_this_installation_only() -> None:
