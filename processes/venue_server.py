@@ -21,7 +21,7 @@ from picows import (
     ws_create_server,
 )
 
-from hft.sim.venue import Opcode, RefusedError, Response, Venue, VenueSession
+from hft.sim.venue import RefusedError, Response, Venue, VenueSession, frame_bytes
 from processes.errors import EngineError
 from processes.http_listener import HttpListener
 
@@ -58,7 +58,7 @@ class _Client(WSListener):
         self._simulator.clients.append(self)
         self._simulator.kick()
 
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+    def on_wsframe(self, transport: WSTransport, frame: WSFrame) -> None:
         assert self.session is not None
         kind = frame.msg_type
         if kind == WSMsgType.CLOSE:
@@ -107,7 +107,7 @@ class _Client(WSListener):
             transport.underlying_transport.resume_reading()
         if session.outbox:
             # One write for all: a system call a frame would be what limits a burst of replies.
-            transport.underlying_transport.write(b"".join([_frame(opcode, payload) for opcode, payload in session.outbox]))
+            transport.underlying_transport.write(b"".join([frame_bytes(opcode, payload) for opcode, payload in session.outbox]))
             session.outbox.clear()
         if session.close is not None and not transport.is_close_frame_sent:
             transport.send_close(WSCloseCode(session.close.code), session.close.reason.encode())
@@ -121,16 +121,6 @@ class _Client(WSListener):
     def backlog_bytes(self) -> int:
         """Return how much waits for the client to read."""
         return self.transport.underlying_transport.get_write_buffer_size() if self.transport is not None else 0
-
-
-def _frame(opcode: Opcode, payload: bytes) -> bytes:
-    """Return a whole, unmasked WebSocket frame."""
-    length = len(payload)
-    if length < 126:
-        return bytes((0x80 | opcode, length)) + payload
-    if length < 65536:
-        return bytes((0x80 | opcode, 126)) + length.to_bytes(2, "big") + payload
-    return bytes((0x80 | opcode, 127)) + length.to_bytes(8, "big") + payload
 
 
 class Simulator:

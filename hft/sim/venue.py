@@ -126,3 +126,13 @@ class Venue(Protocol):
 def json_response(value: object, status: int = 200, headers: tuple[tuple[str, str], ...] = (), delay_ns: int = 0) -> Response:
     """Return a JSON answer."""
     return Response(status, (("Content-Type", "application/json;charset=UTF-8"), *headers), msgspec.json.encode(value), delay_ns)
+
+
+def frame_bytes(opcode: int, payload: bytes) -> bytes:
+    """Return a whole, unmasked WebSocket frame."""
+    length = len(payload)
+    if length < 126:
+        return bytes((0x80 | opcode, length)) + payload
+    if length < 65536:
+        return bytes((0x80 | opcode, 126)) + length.to_bytes(2, "big") + payload
+    return bytes((0x80 | opcode, 127)) + length.to_bytes(8, "big") + payload

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import h11
 
-from hft.sim.venue import Ending, Opcode, RefusedError, Response, VenueSession
+from hft.sim.venue import Ending, Opcode, RefusedError, Response, VenueSession, frame_bytes
 
 if TYPE_CHECKING:
     from processes.simulate.network import Network, Place
@@ -85,10 +85,10 @@ class ServerEnd:
             return 1
         count = len(session.outbox)
         if count:
-            self.say(b"".join([frame(opcode, payload) for opcode, payload in session.outbox]))
+            self.say(b"".join([frame_bytes(opcode, payload) for opcode, payload in session.outbox]))
             session.outbox.clear()
         if session.close is not None:
-            self.say(frame(Opcode.CLOSE, session.close.code.to_bytes(2, "big")))
+            self.say(frame_bytes(Opcode.CLOSE, session.close.code.to_bytes(2, "big")))
             self._down(self._hang_up)
             self._forget()
         return count
@@ -142,7 +142,7 @@ class ServerEnd:
             if self.now_ns < self.session.stalled_until_ns:
                 self.network.at(self.session.stalled_until_ns, lambda: self._arrive(message))
             elif message.opcode == Opcode.CLOSE:
-                self.say(frame(Opcode.CLOSE, message.payload[:2]))
+                self.say(frame_bytes(Opcode.CLOSE, message.payload[:2]))
                 self._down(self._hang_up)
                 self._forget()
             else:
@@ -222,13 +222,3 @@ class ServerEnd:
                 return
             except OSError:
                 self._engine_left()
-
-
-def frame(opcode: int, payload: bytes) -> bytes:
-    """Return a whole, unmasked WebSocket frame."""
-    length = len(payload)
-    if length < 126:
-        return bytes((0x80 | opcode, length)) + payload
-    if length < 65536:
-        return bytes((0x80 | opcode, 126)) + length.to_bytes(2, "big") + payload
-    return bytes((0x80 | opcode, 127)) + length.to_bytes(8, "big") + payload

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from click.testing import CliRunner
 
+from hft.sim.venue import frame_bytes
 from processes import venue_stage
 from processes.cli import main
 from processes.errors import EngineError
@@ -17,7 +18,7 @@ from processes.simulate import command as simulate_command
 from processes.simulate.checks import is_new_order, order_id
 from processes.simulate.command import Campaign, campaign, command_of
 from processes.simulate.scenario import VENUES, config_of
-from processes.simulate.server_end import Frame, Request, frame
+from processes.simulate.server_end import Frame, Request
 from processes.simulate.simulation import CLOCK, Bounds, Outcome, simulate
 from shm import external
 from shm.clock import monotonic_ns, realtime_ns
@@ -140,5 +141,5 @@ def test_requests_for_new_orders_are_told_from_others() -> None:
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65535, 65536])
 def test_frames_are_of_the_length_that_they_say(size: int) -> None:
-    whole = frame(1, b"x" * size)
+    whole = frame_bytes(1, b"x" * size)
     assert whole.endswith(b"x" * size) and whole[0] == 0x81 and len(whole) - size == (2 if size < 126 else 4 if size < 65536 else 10)
