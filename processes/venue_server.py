@@ -58,7 +58,7 @@ class _Client(WSListener):
         self._simulator.clients.append(self)
         self._simulator.kick()
 
-    def on_wsframe(self, transport: WSTransport, frame: WSFrame) -> None:
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         assert self.session is not None
         kind = frame.msg_type
         if kind == WSMsgType.CLOSE:
