@@ -6,7 +6,7 @@ from typing import Any
 
 from hft.book import best_ticks, book_at
 from hft.records import OrderFlag, Side, TimeInForce
-from strategies.contract import Param, callback, send, view_of
+from strategies.contract import Param, callback, nothing, send, view_of
 
 PARAMS = (
     Param("qty_lots", 1, 1, 1e12, "lots", "Size of each order."),
@@ -31,31 +31,5 @@ def on_book(cell: Any, instrument: int, now_ns: int) -> int:
     return 1
 
 
-@callback
-def on_trade(cell: Any, instrument: int, now_ns: int) -> int:
-    """Nothing: only books are answered."""
-    return 0
-
-
-@callback
-def on_report(cell: Any, instrument: int, now_ns: int) -> int:
-    """Nothing: orders end by themselves."""
-    return 0
-
-
-@callback
-def on_timer(cell: Any, instrument: int, now_ns: int) -> int:
-    """Nothing: only books are answered."""
-    return 0
-
-
-@callback
-def on_disconnect(cell: Any, instrument: int, now_ns: int) -> int:
-    """Nothing: nothing is sent without a book."""
-    return 0
-
-
-@callback
-def on_halt(cell: Any, instrument: int, now_ns: int) -> int:
-    """Nothing: risk refuses until the halt ends."""
-    return 0
+# Only books are answered, orders end by themselves, and risk refuses until a halt ends.
+on_trade = on_report = on_timer = on_disconnect = on_halt = nothing

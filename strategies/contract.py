@@ -8,7 +8,7 @@ A strategy is a module with `PARAMS`, a tuple of `Param`, and the six callbacks 
         ...
         return 0
 
-after the kernels it calls: a callback is compiled where it is defined.
+after the kernels it calls: a callback is compiled where it is defined. What it does not answer is `nothing`: `on_trade = nothing`.
 
 A callback decides from the view, its arguments and nothing else: no clock, no randomness, no I/O, no state of its own but
 `view.floats` and `view.ints`. It asks for things by `quote`, `send`, `cancel`, `replace` and `cancel_all`, which stage an
@@ -157,6 +157,12 @@ SIGNATURE = types.int64(numba.typeof(empty_cell(sample_view())), types.int64, ty
 
 #: Decorator that compiles a callback with that signature.
 callback = njit(SIGNATURE)
+
+
+@callback
+def nothing(cell: Any, instrument: int, now_ns: int) -> int:
+    """For what a strategy does not answer: `on_trade = nothing`."""
+    return 0
 
 
 class _FirstClass(types.WrapperAddressProtocol):

@@ -21,7 +21,7 @@ from hft.orders import find, is_working, member
 from hft.records import OrderState, ReportKind, Side
 from hft.signals import forget_mid, microprice_ticks, mid_x2_ticks, update_volatility, volatility
 from shm.jit import njit
-from strategies.contract import Param, View, callback, cancel, cancel_all, quote, replace, view_of
+from strategies.contract import Param, View, callback, cancel, cancel_all, nothing, quote, replace, view_of
 
 PARAMS = (
     Param("size_quote", 100, 1e-6, 1e9, "quote", "Value of each quote."),
@@ -270,10 +270,8 @@ def on_book(cell: Any, instrument: int, now_ns: int) -> int:
     return requote(view, instrument, now_ns)
 
 
-@callback
-def on_trade(cell: Any, instrument: int, now_ns: int) -> int:
-    """Nothing: what a trade changes shows in the book."""
-    return 0
+# What a trade changes shows in the book.
+on_trade = nothing
 
 
 @callback

@@ -8,7 +8,7 @@ from hft.book import best_ticks, book_at
 from hft.orders import member
 from hft.records import OrderState, Side, TimeInForce
 from shm.jit import njit
-from strategies.contract import Param, View, callback, cancel, cancel_all, quote, replace, send, view_of
+from strategies.contract import Param, View, callback, cancel, cancel_all, nothing, quote, replace, send, view_of
 
 PARAMS = (
     Param("seed", 1, 1, 2**31, "", "What the numbers begin with."),
@@ -93,24 +93,6 @@ def act(view: View, instrument: int) -> int:
 
 
 @callback
-def on_book(cell: Any, instrument: int, now_ns: int) -> int:
-    """Nothing: the timer acts."""
-    return 0
-
-
-@callback
-def on_trade(cell: Any, instrument: int, now_ns: int) -> int:
-    """Nothing."""
-    return 0
-
-
-@callback
-def on_report(cell: Any, instrument: int, now_ns: int) -> int:
-    """Nothing."""
-    return 0
-
-
-@callback
 def on_timer(cell: Any, instrument: int, now_ns: int) -> int:
     """Do one thing, or nothing."""
     return act(view_of(cell), instrument)
@@ -125,7 +107,5 @@ def on_disconnect(cell: Any, instrument: int, now_ns: int) -> int:
     return 0
 
 
-@callback
-def on_halt(cell: Any, instrument: int, now_ns: int) -> int:
-    """Nothing: what works may stay."""
-    return 0
+# The timer acts; what works at a halt may stay.
+on_book = on_trade = on_report = on_halt = nothing
