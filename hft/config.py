@@ -307,9 +307,8 @@ def _prove(config: Config, where: str) -> None:
     _prove_instruments(config, fail)
     _prove_strategies(config, fail)
     prove_placement(config, fail)
-    if config.guardian is not None:
-        trading = {name: section for name, section in config.execution.items() if isinstance(section, VenueExecution)}
-        prove_guardian(config, trading, fail)
+    trading = {name: section for name, section in config.execution.items() if isinstance(section, VenueExecution)}
+    prove_guardian(config, trading, fail)
     if config.firm.send_age_max_ms < config.firm.intent_age_max_ms:
         fail("firm.send_age_max_ms", f"must be at least intent_age_max_ms ({config.firm.intent_age_max_ms})")
 

@@ -12,6 +12,10 @@ from typing import Any
 def prove_guardian(config: Any, trading: Mapping[str, Any], fail: Any) -> None:
     """Check the guardian of a Config; `trading` are its executions at venues, and `fail(key, message)` raises ConfigError."""
     guardian = config.guardian
+    if guardian is None:
+        if config.engine.mode == "live":
+            fail("guardian", 'missing: mode = "live" needs one, to cancel at the venues when the engine cannot')
+        return
     if guardian.heartbeat_max_ms <= config.engine.heartbeat_timeout_ms:
         least = config.engine.heartbeat_timeout_ms
         fail("guardian.heartbeat_max_ms", f"must be over engine.heartbeat_timeout_ms ({least}): the engine mends itself first")

@@ -11,8 +11,9 @@ Sections = dict[str, Any]
 
 
 def only(sections: Sections, venue: str) -> Sections:
-    """Return the sections with one venue left: its instruments, its limits and its stages."""
-    kept = dict(sections)
+    """Return the sections with one venue left: its instruments, its limits and its stages. No guardian: it would kill for faults that
+    the engine is to mend by itself."""
+    kept = {key: section for key, section in sections.items() if key != "guardian"}
     for key in ("venues", "execution"):
         kept[key] = {venue: sections[key][venue]}
     for key in ("instruments", "limits"):

@@ -142,6 +142,20 @@ def test_kill_keeps_recording_fills_and_ends_every_order_with_execution_frozen(t
             assert engine.stop() == 0, engine.log_text()
 
 
+def test_start_brings_up_the_guardian_of_the_shipped_config_which_proves_a_kill(tmp_path: Path) -> None:
+    """configs/paper-orders.toml at one venue, with the simulator and the guardian that it names itself."""
+    shipped = tomllib.loads((ROOT / "configs" / "paper-orders.toml").read_text())
+    sections = only(shipped, "binance") | {"guardian": shipped["guardian"]}
+    with live_engine(tmp_path, sections) as engine:
+        engine.start()
+        engine.await_running()
+        engine.await_orders("acked", 5)
+        report = read_report(engine.instance)
+        assert report is not None and report["alive"] and [venue["name"] for venue in report["venues"]] == ["binance"]
+        assert engine.ctl_json("kill", "--verify", "--reason", "drill")["verdict"] == "NO OPEN ORDERS"
+        assert engine.stop() == 0, engine.log_text()
+
+
 def test_a_supervisor_that_is_killed_is_answered_by_the_guardian_and_the_latch_outlives_it(tmp_path: Path) -> None:
     with venue_at("binance", tmp_path) as venue, live_engine(tmp_path, venue.sections(heartbeat_max_ms=2500)) as engine:
         trading(engine, venue)

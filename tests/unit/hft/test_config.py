@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hft.config import Config, ConfigError, load, parse, with_absolute_paths
+from hft.config import Config, ConfigError, VenueExecution, load, parse, with_absolute_paths
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIGS = ROOT / "configs"
@@ -45,11 +45,22 @@ def live(text: str) -> str:
     return without_simulator(text).replace('mode = "paper"', 'mode = "live"')
 
 
+REAL = venue_execution("wss://ws-api.binance.com/ws-api/v3", "https://api.binance.com", 'credentials = "keys/binance.toml"')
+REAL_ON_THIS_MACHINE = without_simulator(venue_execution(more='credentials = "keys/binance.toml"'))
+
+
 def test_orders_go_to_a_simulator_without_keys_and_to_this_machine_with_them() -> None:
     assert parse(venue_execution()).execution["binance"].request_window_ms == 1000
-    assert parse(without_simulator(venue_execution(more='credentials = "keys/binance.toml"')))
-    real = venue_execution("wss://ws-api.binance.com/ws-api/v3", "https://api.binance.com", 'credentials = "keys/binance.toml"')
-    assert parse(live(real)).engine.mode == "live"
+    assert parse(REAL_ON_THIS_MACHINE)
+    assert parse(guarded('credentials = { binance = "keys/guardian.toml" }', live(REAL))).engine.mode == "live"
+
+
+def test_a_live_config_without_a_guardian_is_refused() -> None:
+    with pytest.raises(ConfigError, match=re.escape('guardian: missing: mode = "live" needs one')):
+        parse(live(REAL))
+    with pytest.raises(ConfigError, match=re.escape("guardian.credentials.binance: missing")):
+        parse(guarded("", live(REAL)))
+    assert parse(REAL_ON_THIS_MACHINE).guardian is None, "paper may go without"
 
 
 def kraken(more: str) -> str:
@@ -69,8 +80,7 @@ def guarded(lines: str, base: str = "") -> str:
 def test_a_guardian_needs_a_key_of_its_own_wherever_orders_rest_but_at_a_simulator() -> None:
     assert parse(PAPER).guardian is None
     assert parse(guarded("", PAPER)).guardian is not None and parse(guarded("")).guardian is not None
-    real = without_simulator(venue_execution(more='credentials = "keys/binance.toml"'))
-    found = parse(guarded('credentials = { binance = "keys/guardian.toml" }', real))
+    found = parse(guarded('credentials = { binance = "keys/guardian.toml" }', REAL_ON_THIS_MACHINE))
     assert found.guardian is not None and found.guardian.credentials == {"binance": "keys/guardian.toml"}
     absolute = with_absolute_paths(found, Path("/etc/hft")).guardian
     assert absolute is not None and absolute.credentials == {"binance": "/etc/hft/keys/guardian.toml"}
@@ -83,13 +93,15 @@ def test_a_guardian_needs_a_key_of_its_own_wherever_orders_rest_but_at_a_simulat
         ('credentials = { binance = "a" }\nconfirm_ms = 0', "guardian"),
     ):
         with pytest.raises(ConfigError, match=re.escape(words)):
-            parse(guarded(lines, real))
+            parse(guarded(lines, REAL_ON_THIS_MACHINE))
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.name)
 def test_load_accepts_every_shipped_config(path: Path) -> None:
     config = load(path)
     assert isinstance(config, Config) and (config.engine.mode == "paper" or path.name == "live.example.toml")
+    at_venue = [name for name, section in config.execution.items() if isinstance(section, VenueExecution)]
+    assert config.guardian is not None or not at_venue, "where orders rest at a venue, somebody guards them"
 
 
 def test_hash_changes_with_any_value_and_not_with_comments() -> None:
