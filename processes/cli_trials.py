@@ -14,6 +14,9 @@ from processes.cli_options import Numbers, emit, json_option
 @click.argument("name", type=click.Choice(["ring", "codec", "book", "risk", "orders", "kill", "tick-to-trade", "all"]))
 @click.option("--rounds", type=click.IntRange(1, 99), help="Alternated runs; the default is each benchmark's own.")
 @click.option("--seconds", type=click.FloatRange(1, 3600), help="orders: how long each run sends; 10 unless told otherwise.")
+@click.option(
+    "--end-to-end", type=click.IntRange(1, 100_000), help="kill: triggers measured at the venue's socket; 200 unless told otherwise."
+)
 @click.option("--path", type=click.Choice(["binance", "kraken", "coinbase"]), help="tick-to-trade: whose market data and order entry.")
 @click.option("--tls", is_flag=True, default=None, help="tick-to-trade: over TLS, against an echo by OpenSSL alone.")
 @json_option
@@ -23,9 +26,9 @@ def bench(name: str, rounds: int | None, as_json: bool, **options: Any) -> None:
 
     given = {key: value for key, value in options.items() if value is not None}
     for key in given:
-        whose = "orders" if key == "seconds" else "tick-to-trade"
+        whose = {"seconds": "orders", "end_to_end": "kill"}.get(key, "tick-to-trade")
         if name != whose:
-            raise click.UsageError(f"--{key} is of the {whose} bench, found {name}")
+            raise click.UsageError(f"--{key.replace('_', '-')} is of the {whose} bench, found {name}")
     document = run_bench(name, rounds, **given)
     emit(document, as_json, print_bench)
     if document.get("floor", {}) is None:

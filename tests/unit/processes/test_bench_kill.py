@@ -9,11 +9,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hft import control
 from processes.bench import kill
-from processes.bench.kill import Lateness, Trigger
+from processes.bench.kill_trigger import Lateness, Trigger
+from processes.bench.kill_wire import Orders, Wire, last_arrivals
 from processes.bench.orders_source import ACKED, OrderEngine
 from processes.bench.report import BenchError
 from processes.venue_server import Simulator
@@ -64,17 +66,49 @@ def test_no_order_leaves_in_a_turn_that_begins_after_the_word_is_set(tmp_path: P
     assert asyncio.run(main()) >= TRIGGERS
 
 
+def masked(text: bytes, key: bytes) -> bytes:
+    """One frame as a client writes it."""
+    length = bytes([0x80 | len(text)]) if len(text) < 126 else b"\xfe" + len(text).to_bytes(2, "big")
+    return b"\x81" + length + key + bytes(byte ^ key[k & 3] for k, byte in enumerate(text))
+
+
+def test_new_orders_are_found_in_bytes_that_come_in_any_pieces() -> None:
+    rng = random.Random(SEED)
+    methods = [rng.choice(["order.place", "order.cancel", "time"]) for _ in range(200)]
+    texts = [
+        b'{"id":"0000010000%06d","method":"%s","params":{%s}}' % (k, m.encode(), b"p" * rng.randint(0, 200)) for k, m in enumerate(methods)
+    ]
+    stream = b"GET /ws-api/v3 HTTP/1.1\r\nHost: x\r\n\r\n" + b"".join(masked(text, rng.randbytes(4)) for text in texts)
+    orders, found = Orders(), 0
+    while stream:
+        size = rng.randint(1, 400)
+        found, stream = found + orders.take(stream[:size]), stream[size:]
+    assert found == methods.count("order.place") > 0, f"seed {SEED}"
+
+
+def test_the_last_arrival_of_a_trigger_is_before_its_word_was_cleared() -> None:
+    trigger = Trigger(3, SEED)
+    trigger.set_ns[:], trigger.cleared_ns[:] = (100, 200, 300), (150, 250, 350)
+    assert last_arrivals(trigger, np.array([90, 130, 160, 190, 260, 310, 349, 360])).tolist() == [30, 0, 49]
+    assert last_arrivals(trigger, np.array([], np.int64)).tolist() == [0, 0, 0]
+
+
 def test_the_document_says_how_late_and_how_often_none_left() -> None:
-    asked = {"rounds": 1, "triggers": 4, "seed": 1}
-    found = kill.document([0, 0, 50_000, 1_200_000], [True, True, True, False], 100, asked)
+    asked = {"rounds": 1, "triggers": 4, "end_to_end_triggers": 2, "seed": 1}
+    wire = Wire(np.array([10_000, 1_500_000]), np.array([True, False]), 2_000_000, 1, 90)
+    bare = Wire(np.array([0, 20_000]), np.array([True, True]), 1_200_000, 3, 80)
+    found = kill.document([0, 0, 50_000, 1_200_000], [True, True, True, False], 100, wire, bare, asked)
     json.dumps(found)
     results = found["results"]
     assert (results["none_after"], results["over_the_bar"], results["max_us"], results["measured"]) == (2, 1, 1200.0, 4)
     assert (results["undisturbed"], results["undisturbed_over_the_bar"]) == (3, 0)
-    assert found["ratio"] == {"max_vs_bar": 1.2, "undisturbed_max_vs_bar": 0.05}
-    for late, acked in (([0] * 3, 100), ([0] * 4, 3)):
+    assert found["ratio"] == {"max_vs_bar": 1.2, "undisturbed_max_vs_bar": 0.05, "end_to_end_max_vs_bar": 1.5}
+    at_socket, floor = results["end_to_end"], found["floor"]["bare_writer_end_to_end"]
+    assert (at_socket["over_the_bar"], at_socket["undisturbed_over_the_bar"], at_socket["turns_over_the_bar"]) == (1, 0, 1)
+    assert (floor["max_us"], floor["none_after"], floor["gaps_over_the_bar"], floor["longest_gap_us"]) == (20.0, 1, 3, 1200.0)
+    for late, acked, there in (([0] * 3, 100, wire), ([0] * 4, 3, wire), ([0] * 4, 100, wire._replace(late_ns=wire.late_ns[:1]))):
         with pytest.raises(BenchError, match="too busy"):
-            kill.document(late, [True] * len(late), acked, asked)
+            kill.document(late, [True] * len(late), acked, there, bare, asked)
 
 
 def test_with_one_core_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
