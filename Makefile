@@ -32,7 +32,7 @@ run-paper: setup ## Trade on paper against the bundled simulators until Ctrl-C (
 	$(BIN)/hftctl build --workers 2 --config $(CONFIG)
 	$(BIN)/hftctl start --config $(CONFIG) $(if $(FOR),--for $(FOR))
 
-# What needs no real time runs two at a time, each one's output in one piece; what starts real processes has the machine for itself.
+# Two parts at a time, each one's output in one piece: what needs no real time first, then what starts real processes, which mostly wait.
 # Every part runs, also when one before it failed.
 IN_PAIRS := $(MAKE) --no-print-directory --keep-going --jobs 2 --output-sync=target
 
@@ -41,7 +41,7 @@ test: setup ## Run the whole test suite with its samples of each campaign
 	$(BIN)/coverage erase; \
 	$(IN_PAIRS) build $(UNIT_PARTS) || failed=1; \
 	$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=90 || failed=1; \
-	$(BIN)/pytest --ignore=tests/unit || failed=1; \
+	$(IN_PAIRS) $(PROCESS_PARTS) || failed=1; \
 	exit $$failed
 
 NOJIT_PARTS := plain-of-the-rest plain-of-venues
@@ -60,6 +60,15 @@ unit-of-venues: build
 
 unit-of-the-rest: build
 	$(BIN)/pytest tests/unit --ignore=$(VENUES)
+
+ENGINES := tests/integration tests/conformance
+PROCESS_PARTS := tests-of-engines tests-of-the-rest
+
+tests-of-engines: build
+	$(BIN)/pytest $(ENGINES)
+
+tests-of-the-rest: build
+	$(BIN)/pytest --ignore=tests/unit $(addprefix --ignore=,$(ENGINES))
 
 test-unit: build ## Run the unit tests, compiled
 	$(BIN)/pytest tests/unit
