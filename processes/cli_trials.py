@@ -40,7 +40,11 @@ def bench(name: str, rounds: int | None, as_json: bool, **options: Any) -> None:
     "--venue", type=click.Choice(["binance", "coinbase", "kraken"]), default="binance", show_default=True, help="At whose simulator."
 )
 @click.option(
-    "--faults", type=click.Choice(["venue", "process"]), default="venue", show_default=True, help="Strike the venue, or our processes."
+    "--faults",
+    type=click.Choice(["venue", "process", "host"]),
+    default="venue",
+    show_default=True,
+    help="Strike the venue, our processes, or what is under them: rings, disk, journals, segments, clocks.",
 )
 @click.option("--for", "seconds", type=Numbers(min=1), help="Trade for S seconds.  [default: 600]")
 @click.option("--minutes", type=Numbers(min=0.1), help="The same in minutes.")
@@ -62,7 +66,7 @@ def bench(name: str, rounds: int | None, as_json: bool, **options: Any) -> None:
 def chaos(
     seconds: float | None, minutes: float | None, config_file: Path, folder: Path | None, replays: bool, as_json: bool, **plan: Any
 ) -> None:
-    """Trade while the venue misbehaves, or our processes die, every few seconds, and compare engine and venue after each fault."""
+    """Trade while the venue misbehaves, our processes die or their host fails every few seconds, and compare engine and venue each time."""
     from processes.chaos.command import chaos as run
     from processes.chaos.report import print_chaos
     from processes.chaos.rows import Plan

@@ -22,7 +22,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, Self
 from urllib.parse import urlsplit
@@ -120,7 +120,8 @@ class Recorder:
     def _child(self, server: socket.socket) -> NoReturn:
         try:
             os.sched_setaffinity(0, {self._core})
-            self._run(server)
+            with suppress(ConnectionError):  # A client that leaves need not read what it is still sent.
+                self._run(server)
         finally:
             if sys.exc_info()[0] is not None:
                 traceback.print_exc()

@@ -1,7 +1,8 @@
-"""Campaign: strikes a simulated venue, or the engine's processes, by a schedule while it trades there, and compares the two each time.
+"""Campaign: strikes a simulated venue, the engine's processes or their host by a schedule while it trades there, and compares the two each time.
 
 A strike is over when it has healed, every book is valid, engine and venue agree on balances, positions and open orders at one moment
-of trading, and orders leave again. A strike on a process has healed when the engine runs again, in a new epoch. Then everything about it goes into the campaign's file, and the next one comes when it is due.
+of trading, and orders leave again. A strike on a process has healed when the engine runs again, in a new epoch; one on the host when what
+befell it has ended. Then everything about it goes into the campaign's file, and the next one comes when it is due.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from processes.chaos.agreement import balances_of, differences
+from processes.chaos.host import befall
 from processes.chaos.ledger import Ledger
 from processes.chaos.rows import Marks, Plan, Record, Row, Session, measure_books
 from processes.chaos.schedule import Planned, Strike, schedule
@@ -94,7 +96,7 @@ class Campaign:
 
     def _runs(self) -> bool:
         """Whether the engine does, without having restarted where nothing was to make it."""
-        return self._subject.lives if self._plan.faults == "process" else self._subject.running
+        return self._subject.running if self._plan.faults == "venue" else self._subject.lives
 
     def _strike(self, ledger: Ledger, strike: Strike, row: Row) -> None:
         ledger.poll()
@@ -105,8 +107,12 @@ class Campaign:
             self._subject.ask("/fault", fault)
         if strike.withdraws:
             self._subject.kill(strike.name)
-        befalls = strike.kills or strike.freezes
-        healed_ns = self._restart(ledger, strike, row) if befalls else self._heal(strike, began_ns, row)
+        if strike.befalls:
+            healed_ns = self._befall(ledger, strike, row)
+        elif strike.kills or strike.freezes:
+            healed_ns = self._restart(ledger, strike, row)
+        else:
+            healed_ns = self._heal(strike, began_ns, row)
         if strike.withdraws:
             self._subject.arm(f"{strike.name} has struck")
         row.healed_ms = round((healed_ns - began_ns) / 1e6)
@@ -123,8 +129,11 @@ class Campaign:
         orders = self._subject.account()["account"]["orders"]
         ledger.poll()
         row.doubled = max(0, orders - len(ledger.sent_ids))
-        if befalls:
+        if self._plan.faults == "process":
             row.trading_ms = round((ledger.first_sent_ns - began_ns) / 1e6) if ledger.first_sent_ns > began_ns else None
+        elif self._plan.faults == "host":
+            later_ns = [life.sent_ns for life in ledger.lives.values() if life.sent_ns > healed_ns]
+            row.trading_ms = round((min(later_ns) - healed_ns) / 1e6) if later_ns else None
         else:
             self._measure(ledger, strike, row, marks, healed_ns)
             row.held = {name: (held.anonymous_kb, held.files) for name, held in self._subject.held().items()}
@@ -151,6 +160,15 @@ class Campaign:
         self._subject.follow(ledger)
         return healed_ns
 
+    def _befall(self, ledger: Ledger, strike: Strike, row: Row) -> int:
+        """Have a fault befall the host; when it healed. What has begun since is followed."""
+        healed = befall(self._subject, ledger, strike)
+        row.wrong += healed.wrong
+        if strike.befalls != "ring" and not await_until(self._subject.has_restarted, _STRIKE_S, _EPOCH_LOOK_S):
+            row.wrong.append(f"did not restart in {_STRIKE_S:g} s")
+        self._subject.follow(ledger)
+        return healed.at_ns
+
     def _heal(self, strike: Strike, began_ns: int, row: Row) -> int:
         """Wait until the strike is over; when it was."""
         if strike.lasts_ms:
@@ -165,7 +183,7 @@ class Campaign:
 
     def _agree(self, ledger: Ledger) -> bool:
         """Whether every book is valid and nothing differs: trading goes on, so that the venue is asked between two looks at the journals."""
-        if self._plan.faults == "process" and self._subject.has_restarted():
+        if self._plan.faults != "venue" and self._subject.has_restarted():
             self._subject.follow(ledger)  # One death may lead to another.
         ledger.poll()
         return ledger.all_valid and not self._differences(ledger)
@@ -192,7 +210,8 @@ class Campaign:
         ledger.poll()
         wrong += [f"the engine ended with status {code}"] * (code != 0)
         restarts = self._subject.report().get("restarts", -1)
-        expected = restarts > 0 if self._plan.faults == "process" else restarts == 0
+        # After a strike on the host it may be another supervisor.
+        expected = {"venue": restarts == 0, "process": restarts > 0, "host": restarts >= 0}[self._plan.faults]
         wrong += [f"the supervisor began {restarts} epochs anew"] * (not expected)
         # Each venue has names of its own for trades: what they moved is compared already.
         fills, here, different = len(history["fills"]), len(ledger.trade_ids), len(set(ledger.trade_ids))

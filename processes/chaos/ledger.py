@@ -54,7 +54,7 @@ class Ledger:
         """Begin with the first entry of both journals; a valid book without an event for `silence_ms` is quiet."""
         self._tables, self._silence_ns, self._venue = tables, silence_ms * 1_000_000, venue
         self.epoch = epoch
-        self._feed = JournalReader(folder, f"feed.{venue}", epoch)
+        self._feed: JournalReader | None = JournalReader(folder, f"feed.{venue}", epoch)
         self._execution: JournalReader | None = JournalReader(folder, f"execution.{venue}", epoch)
         rows = tables.instrument_rows
         self._ticks = [Decimal(int(row["tick_units"])).scaleb(-int(row["price_decimals"])) for row in rows]
@@ -78,7 +78,7 @@ class Ledger:
 
     def poll(self) -> None:
         """Take what has been journaled since."""
-        for entry in _new(self._feed):
+        for entry in _new(self._feed) if self._feed is not None else ():
             if entry.kind == JournalKind.MARKET:
                 self._take_market(entry.records())
         for entry in _new(self._execution) if self._execution is not None else ():
@@ -87,6 +87,11 @@ class Ledger:
             elif entry.kind == JournalKind.REPORT:
                 for report in entry.records():
                     self._take_report(report)
+
+    def leave(self) -> None:
+        """Take the rest of an epoch that has ended, and read its journals no more: they may change now."""
+        self.poll()
+        self._feed = self._execution = None
 
     def follow(self, folder: Path, epoch: int) -> None:
         """Go on with the next epoch, in which the feed tells every book again and no order of before is known."""

@@ -18,7 +18,7 @@ class Plan(msgspec.Struct, frozen=True, tag_field="line", tag="plan"):
     seed: int
     seconds: float
     every_s: float
-    faults: str = "venue"  #: what is struck: the "venue", or the engine's "process"
+    faults: str = "venue"  #: what is struck: the "venue", the engine's "process" or the "host"
 
 
 class Row(msgspec.Struct, tag_field="line", tag="row"):
@@ -33,7 +33,9 @@ class Row(msgspec.Struct, tag_field="line", tag="row"):
     valid_ms: int | None = None  #: how long after healing the last book was valid again; 0 if it was before
     pulled_ms: int | None = None  #: how long a quote stood after the last event of its book, while that was not valid
     agreed_ms: int | None = None  #: how long after healing engine and venue said the same of the account
-    trading_ms: int | None = None  #: how long after it was injected an order of the new epoch had left
+    trading_ms: int | None = (
+        None  #: how long after it was injected an order of the new epoch had left; on the host: an order after it healed
+    )
     doubled: int = 0  #: orders at the venue beyond those sent
     sent: int = 0  #: requests that left between the injection and the agreement
     #: process -> anonymous memory in KB, open descriptors, when the strike was over

@@ -1,7 +1,7 @@
 """Schedule: which faults a campaign injects, and when: a venue, a seed and a length give the same one every time.
 
-A strike is one or more faults of `hft.sim.faults` and what heals them, or what befalls processes of the engine. Every strike of a
-list comes once before any comes twice; of the lists of processes, each kill three times before anything comes again.
+A strike is one or more faults of `hft.sim.faults` and what heals them, or what befalls processes of the engine or their host. Every strike
+of a list comes once before any comes twice; of the lists of processes, each kill three times before anything comes again.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class Strike(NamedTuple):
     cuts_orders: bool = False  #: until it heals, no cancel can reach the venue or be answered
     kills: str = ""  #: the process that gets SIGKILL
     freezes: str = ""  #: the process that gets SIGSTOP; and SIGCONT after `lasts_ms`, or the supervisor's SIGKILL if that is 0
+    befalls: str = ""  #: which fault of `processes.chaos.host` it is
 
 
 class Planned(NamedTuple):
@@ -38,9 +39,10 @@ class Planned(NamedTuple):
 
 
 def schedule(venue: str, symbols: list[str], seed: int, seconds: float, every_s: float, faults: str = "venue") -> list[Planned]:
-    """Return the strikes of a campaign of so many seconds, about `every_s` apart, in order; on the "venue" or on a "process"."""
+    """Return the strikes of a campaign of so many seconds, about `every_s` apart, in order; on the "venue", a "process" or the "host"."""
     rng = random.Random(f"{venue} {seed}")
-    drawn = _draw(lambda: strikes_of(venue, symbols, rng) if faults == "venue" else process_strikes(rng), rng)
+    lists = {"venue": lambda: strikes_of(venue, symbols, rng), "process": lambda: process_strikes(rng), "host": lambda: host_strikes(rng)}
+    drawn = _draw(lists[faults], rng)
     slots = range(count_of(seconds, every_s))
     return [Planned(round((slot + rng.uniform(0, 0.3)) * every_s, 3), next(drawn)) for slot in slots]
 
@@ -78,6 +80,27 @@ def process_strikes(rng: random.Random) -> list[Strike]:
         Strike(f"SIGSTOP {hangs}", (), freezes=hangs),
         Strike(f"SIGSTOP {sleeps}, SIGCONT", (), rng.randint(100, 500), freezes=sleeps),
     ]
+
+
+def host_strikes(rng: random.Random) -> list[Strike]:
+    """Return strikes on the host: a ring full at each kind of consumer, the disk full, journals torn, segments left, and clocks that step.
+
+    A clock that steps here and one that steps at the venue are the same: what counts is the difference. So it is the venue's.
+    """
+    hour_ms, step_ms = 3_600_000, 500
+    sleeps = ("execution", "strategy", rng.choice(("risk", "portfolio")))
+    return [
+        *(Strike(f"full ring, {name} stands still", (), freezes=name, befalls="ring") for name in sleeps),
+        Strike("full disk", (), rng.randint(500, 1500), befalls="disk"),
+        Strike("torn journals", (), befalls="journals"),
+        Strike("stale segments", (), befalls="segments"),
+        *(_clock_step(f"clock {skew_ms:+} ms", skew_ms, rng) for skew_ms in (-hour_ms, -step_ms, step_ms, hour_ms)),
+    ]
+
+
+def _clock_step(name: str, skew_ms: int, rng: random.Random) -> Strike:
+    back = {"kind": "clock_skew", "skew_ms": 0}
+    return Strike(name, ({"kind": "clock_skew", "skew_ms": skew_ms},), rng.randint(1500, 3000), (back,))
 
 
 def _on_frames(venue: str, symbols: list[str], rng: random.Random) -> Iterator[Strike]:

@@ -33,6 +33,17 @@ def only(sections: Sections, venue: str) -> Sections:
     return kept
 
 
+def at_venue(sections: Sections, venue: str, urls: dict[str, str], key_file: Path) -> Sections:
+    """Return the sections of one venue with a simulator that somebody else runs: where it listens, and a key of its customer."""
+    found = dict(sections)
+    order_path = sections["execution"][venue]["order_url"].partition("127.0.0.1")[2]
+    order_entry = {"order_url": urls["ws"].rstrip("/") + order_path, "rest_url": urls["http"], "credentials": str(key_file)}
+    feed = {key: value for key, value in sections["venues"][venue].items() if key != "simulator"}
+    found["venues"] = {venue: feed | {"stream_url": urls["ws"], "rest_url": urls["http"]}}
+    found["execution"] = {venue: sections["execution"][venue] | order_entry}
+    return found
+
+
 def write_config(path: Path, sections: Sections) -> Path:
     """Write sections as TOML."""
     path.write_text("\n".join(_lines("", sections)) + "\n")

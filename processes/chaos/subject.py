@@ -23,18 +23,20 @@ from hft.tables import build_tables
 from processes.chaos.ledger import Ledger
 from processes.chaos.memory import Held, measure
 from processes.chaos.schedule import ALL, ROLES
-from processes.chaos.sections import Sections, only, write_config
+from processes.chaos.sections import Sections, at_venue, only, write_config
 from processes.errors import EngineError
 from processes.instance import Instance
 from processes.operate import arm_engine, kill_scope
-from processes.simulated_keys import CUSTOMERS
+from processes.simulated_keys import CUSTOMERS, write_key_file
 from processes.status import read_status
 from shm.segment import SegmentError
 
 #: The bounds that a campaign's engine is configured with.
 SILENCE_MS, ACK_TIMEOUT_MS, QUERY_PAUSE_MS = 1000, 500, 100
-#: Under strikes on processes, a process that has not beaten for so long is killed.
-HEARTBEAT_MS = 1000
+#: Under strikes on processes, a process that has not beaten for so long is killed; under those on the host, one sleeps until rings are full.
+HEARTBEAT_MS, HEARTBEAT_ON_HOST_MS = 1000, 60_000
+#: Under strikes on the host the market is so much busier: rings and journals fill.
+_RATE_ON_HOST = 15.0
 
 #: Kernels may have to be compiled first.
 _START_S = 600.0
@@ -79,6 +81,24 @@ def a_process_a_stage(sections: Sections, venue: str) -> Sections:
     return found
 
 
+def on_a_host(sections: Sections, venue: str) -> Sections:
+    """Return the same for strikes on the host: nobody helps a process that sleeps, and a strategy fills the ring of orders."""
+    found = a_process_a_stage(sections, venue)
+    found["engine"] |= {"heartbeat_timeout_ms": HEARTBEAT_ON_HOST_MS}
+    found["venues"][venue]["simulator"] |= {"rate": _RATE_ON_HOST}
+    found["strategies"] |= {"flood": {"code": "processes.chaos.flood", "instruments": list(found["instruments"])[:1], "timer_ms": 10}}
+    found["placement"]["processes"]["strategy"]["stages"].append("strategy.flood")
+    return found
+
+
+#: kind of strikes -> what it makes of a config's sections
+_SECTIONS: dict[str, Callable[[Sections, str], Sections]] = {
+    "venue": lambda sections, venue: sections,
+    "process": a_process_a_stage,
+    "host": on_a_host,
+}
+
+
 def commit() -> str:
     """Return the commit of the source that runs; empty outside a clone."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
@@ -95,7 +115,7 @@ class Subject:
     def __init__(self, venue: str, config_file: Path, folder: Path, seconds: float, faults: str = "venue") -> None:
         """The engine has what `config_file` says of the venue, and keeps its files in `folder`. Raises EngineError.
 
-        For `faults` of kind "process", each stage is a process of its own.
+        For `faults` of kind "process", each stage is a process of its own; of kind "host" too, and the venue outlives engines.
         """
         folder.mkdir(parents=True, exist_ok=True)
         sections = tomllib.loads(config_file.read_text())
@@ -106,18 +126,53 @@ class Subject:
             raise EngineError(f"{config_file}: {venue} needs execution of kind 'venue' and a simulator, to have faults and an account")
         self.venue, self.customer = venue, CUSTOMERS[venue]
         self.folder = folder
-        found = impatient(sections, venue)
-        self.config_file = write_config(folder / "engine.toml", a_process_a_stage(found, venue) if faults == "process" else found)
+        self._sections = _SECTIONS[faults](impatient(sections, venue), venue)
+        self.config_file = write_config(folder / "engine.toml", self._sections)
         self.config: Config = load(self.config_file)
         self.tables = build_tables(self.config)
         self.instance = Instance(f"chaos-{venue}-{secrets.token_hex(4)}", folder / "state")
         self._for_s = seconds + _SPARE_S
         self._process: subprocess.Popen[bytes] | None = None
+        self._outlives = faults == "host"
+        self._simulator: subprocess.Popen[bytes] | None = None
         self.commit = commit()
         self._control, self._epoch = "", 0
 
     def start(self, say: Callable[[str], None]) -> Ledger:
         """Start the engine and wait until it trades; what it believes from here on. Raises EngineError."""
+        urls = self._open_venue() if self._outlives else None
+        self.launch(say)
+        engine = self._engine()
+        self._control, self._epoch = (urls or engine["simulators"][self.venue])["control"], engine["epoch"]
+        return Ledger(self.instance.journal_folder(self._epoch), self._epoch, self.venue, self.tables, SILENCE_MS)
+
+    def _open_venue(self) -> dict[str, str]:
+        """Run the simulator that the sections ask for beside the engine, which is told where it is; where that is."""
+        simulator = self._sections["venues"][self.venue]["simulator"]
+        command = [
+            sys.executable,
+            "-m",
+            "processes.cli",
+            "venue-sim",
+            self.venue,
+            "--with-parent",
+            "--symbols",
+            ",".join(self.tables.symbols),
+        ]
+        command += ["--synthetic", str(simulator["synthetic_seed"]), "--rate", str(simulator["rate"])]
+        with open(self.folder / "venue-sim.log", "ab") as errors:
+            self._simulator = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors)
+        assert self._simulator.stdout is not None
+        line = self._simulator.stdout.readline()
+        if not line:
+            raise EngineError(f"the simulator of {self.venue} did not get ready; see {self.folder / 'venue-sim.log'}")
+        urls: dict[str, str] = msgspec.json.decode(line)
+        key_file = write_key_file(self.folder / "keys", self.venue)
+        write_config(self.config_file, at_venue(self._sections, self.venue, urls, key_file))
+        return urls
+
+    def launch(self, say: Callable[[str], None]) -> None:
+        """Start the engine, again after its end, and wait until it runs. Raises EngineError."""
         command = [sys.executable, "-m", "processes.cli", "start", "--config", str(self.config_file), "--json"]
         command += ["--instance", self.instance.name, "--state-dir", str(self.instance.state_dir), "--for", str(self._for_s)]
         with open(self.folder / "report.json", "wb") as out, open(self.folder / "start.log", "ab") as errors:
@@ -125,10 +180,6 @@ class Subject:
         say(f"starting {self.instance.name}, files in {self.folder}")
         if not await_until(self._has_started, _START_S):
             raise EngineError(f"the engine did not start within {_START_S:g} s; see {self.folder / 'start.log'}")
-        engine = self.instance.read_engine()
-        assert engine is not None
-        self._control, self._epoch = engine["simulators"][self.venue]["control"], engine["epoch"]
-        return Ledger(self.instance.journal_folder(self._epoch), self._epoch, self.venue, self.tables, SILENCE_MS)
 
     def _has_started(self) -> bool:
         assert self._process is not None
@@ -171,6 +222,25 @@ class Subject:
         pids = {stage["process"]: stage["pid"] for stage in self.status()["stages"]} | {"supervisor": self._engine()["pid"]}
         measured = {name: measure(pid) for name, pid in pids.items()}
         return {name: held for name, held in measured.items() if held is not None}
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that was followed last."""
+        return self._epoch
+
+    @property
+    def state(self) -> str:
+        """What the supervisor says of itself."""
+        return str(self._engine()["state"])
+
+    @property
+    def supervisor(self) -> int:
+        """Its pid."""
+        return int(self._engine()["pid"])
+
+    def pids(self) -> list[int]:
+        """The processes of the stages."""
+        return sorted({int(stage["pid"]) for stage in self.status()["stages"]})
 
     def signal(self, process: str, number: int) -> None:
         """Send a signal to a process of the engine by its name in the placement, or to ALL; one that has just ended gets none."""
@@ -225,6 +295,22 @@ class Subject:
         except subprocess.TimeoutExpired:
             self._process.kill()
             return self._process.wait()
+        finally:
+            self._close_venue()
+
+    def _close_venue(self) -> None:
+        if self._simulator is not None:
+            self._simulator.terminate()
+            self._simulator.wait()
+            assert self._simulator.stdout is not None
+            self._simulator.stdout.close()
+            self._simulator = None
+
+    def end(self) -> None:
+        """SIGKILL the supervisor; what it leaves stays."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
 
     def report(self) -> dict[str, Any]:
         """What `start --json` printed at its end; empty if it printed none."""

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from processes.chaos.sections import only
+from processes.chaos.sections import at_venue, only
 from processes.guardian_report import read_report
 from processes.simulated_keys import CUSTOMERS, guardian_credentials, write_key_file
 from support.live_engine import HFTCTL, ROOT, LiveEngine, Sections, live_engine
@@ -51,12 +51,7 @@ class Venue:
         """configs/paper-orders.toml with this venue alone, at this simulator, guarded."""
         found = only(tomllib.loads((ROOT / "configs" / "paper-orders.toml").read_text()), self.name)
         found["engine"]["journal_file_mb"] = 4
-        venue, execution = found["venues"][self.name], found["execution"][self.name]
-        del venue["simulator"]
-        order_path = execution["order_url"].partition("127.0.0.1")[2]
-        venue |= {"stream_url": self.urls["ws"], "rest_url": self.urls["http"]}
-        execution |= {"order_url": self.urls["ws"].rstrip("/") + order_path, "rest_url": self.urls["http"]}
-        execution["credentials"] = str(write_key_file(self.keys, self.name))
+        found = at_venue(found, self.name, self.urls, write_key_file(self.keys, self.name))
         found["guardian"] = {"credentials": {self.name: str(write_guardian_key(self.keys, self.name))}, **guardian}
         return found
 

@@ -131,3 +131,17 @@ def test_strikes_on_processes_are_judged_by_their_99th_percentiles(tmp_path: Pat
     for each in (*record.rows[:20], record.rows[-1]):
         each.name = "SIGSTOP risk"  # To hang takes as long as the supervisor waits.
     assert document_of(plan, record)["late"] == []
+
+
+def test_strikes_on_the_host_are_judged_from_their_healing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = Plan("kraken", 7, 2, 1, "host")
+    record = Record(tmp_path / "campaign.jsonl", plan)
+    record.add(Row(1, "full disk", [], 1, agreed_ms=4000, trading_ms=4900))
+    record.add(Row(2, "torn journals", [], 2, agreed_ms=40, trading_ms=900))
+    record.add(Session(500, 90, 0, None))
+    document = document_of(plan, record)
+    assert document["passed"] and [total["fault"] for total in document["totals"]] == ["full disk", "torn journals", "all"]
+    print_chaos(document)
+    assert "p99 4900 (bound 5000); agreed 40 ms after healing" in capsys.readouterr().out
+    record.rows[0].trading_ms = 5001
+    assert document_of(plan, record)["late"] == ["trading_p99_ms 5001, bound 5000"]

@@ -60,3 +60,13 @@ def test_strikes_on_processes_are_mostly_kills_of_each_alike_and_strike_no_venue
     frozen = [strike for strike in strikes if strike.freezes]
     assert len(frozen) == 20 and len([strike for strike in frozen if strike.lasts_ms]) == 10 and len(strikes) == 180
     assert not any(strike.faults or (strike.kills and strike.freezes) for strike in strikes)
+
+
+def test_strikes_on_the_host_are_each_kind_once_before_any_comes_twice_and_clocks_come_back() -> None:
+    strikes = [planned.strike for planned in schedule("binance", SYMBOLS, 8, 100, 5, "host")]
+    first, again = strikes[:10], strikes[10:]
+    assert {strike.befalls for strike in first} == {"ring", "disk", "journals", "segments", ""} == {strike.befalls for strike in again}
+    assert {strike.freezes for strike in first if strike.befalls == "ring"} >= {"execution", "strategy"}
+    clocks = [strike for strike in first if not strike.befalls]
+    assert sorted(strike.faults[0]["skew_ms"] for strike in clocks) == [-3_600_000, -500, 500, 3_600_000]
+    assert all(strike.lasts_ms and strike.undo == ({"kind": "clock_skew", "skew_ms": 0},) for strike in clocks)
