@@ -128,6 +128,13 @@ def on_event(book: LiveOrders, events: NDArray[Any], i: int, now_ns: int, report
 
 
 @njit
+def says_working(events: NDArray[Any], i: int) -> bool:
+    """Whether an event says of an order that it works at the venue."""
+    kind = as_int(events[i]["kind"])
+    return kind == _SAYS_ACK or (kind == _SAYS_STATUS and is_working(as_int(events[i]["state"])))
+
+
+@njit
 def _cancels(book: LiveOrders, events: NDArray[Any], i: int) -> bool:
     """Whether the request that the event answers was a cancel."""
     request_id = events[i]["request_id"]

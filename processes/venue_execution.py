@@ -9,8 +9,9 @@ Messages that kernels do not read (log-on, subscriptions, answers to queries) wa
 from __future__ import annotations
 
 from hft.counters import ExecutionCounter
-from hft.live_events import on_event
+from hft.live_events import on_event, says_working
 from hft.live_orders import (
+    FOREIGN,
     FREED,
     QUERY_PAUSE_NS,
     UNKNOWN_COUNT,
@@ -37,6 +38,7 @@ from processes.venue_sending import (
     TIMER_DUE_NS,
     VenueExecution,
     cancel_scope,
+    cancel_stranger,
     send_follower,
     take_order,
     tell_report,
@@ -110,11 +112,15 @@ def _drain_messages(ctx: VenueExecution, now_ns: int) -> int:
 
 @njit
 def take_event(ctx: VenueExecution, k: int, now_ns: int) -> None:
-    """Journal event `k`, then act on it."""
+    """Journal event `k`, then act on it. An order of ours that works there and that nobody here knows is canceled: an earlier epoch sent
+    it, and it may arrive after everything was asked for."""
     journal_bytes(ctx.common, _VENUE_EVENT, 0, ctx.event_bytes, k * _EVENT_BYTES, _EVENT_BYTES)
+    foreign = ctx.live.words[FOREIGN]
     count = on_event(ctx.live, ctx.events, k, now_ns, ctx.told)
     for n in range(count):
         tell_report(ctx, n)
+    if ctx.live.words[FOREIGN] != foreign and says_working(ctx.events, k):
+        cancel_stranger(ctx, ctx.events[k]["order_id"], ctx.events[k]["instrument"], now_ns)
     if ctx.live.words[FREED] != 0:
         send_follower(ctx, now_ns)
 

@@ -20,7 +20,7 @@ import numpy as np
 from hft import control
 from hft.config import Config, VenueExecution
 from hft.counters import ExecutionCounter
-from hft.live_orders import ASK, UNKNOWN_COUNT, WIRE_ID, new_live_orders, question, slot_now
+from hft.live_orders import ASK, UNKNOWN_COUNT, WIRE_ID, new_live_orders, question
 from hft.live_seen import is_new
 from hft.orders import member
 from hft.reconnect import AttemptWindow, Reconnect
@@ -29,7 +29,7 @@ from hft.tables import Tables
 from hft.topology import StageSpec
 from hft.venues.desks import Desk, DeskOrder, open_desk
 from hft.venues.interface import Call, Credentials, Outgoing, Snapshot, Text
-from processes import venue_execution, venue_sending
+from processes import venue_execution
 from processes.calls import Calls
 from processes.cold_box import new_cold_box, take_messages
 from processes.common import FIRM_CELL, VENUE_CELL, Common
@@ -45,7 +45,7 @@ from processes.transport.connect import DirectLink, Kills, Link, LinkEvent, Sett
 from processes.transport.http_wire import make_pool
 from processes.transport.stream import HOST, Network, tls_context
 from processes.transport.wire import CANCELS, make_wire, queue_text
-from processes.venue_sending import EPOCH, EVENTS_MAX, EXECUTION_WORDS, READY, TIMER_DUE_NS, UTC_OFFSET_NS
+from processes.venue_sending import CANCELS_OWN, EPOCH, EVENTS_MAX, EXECUTION_WORDS, READY, TIMER_DUE_NS, UTC_OFFSET_NS
 from processes.venue_sending import VenueExecution as Context
 from processes.ws_line import new_ws_line
 from shm.clock import monotonic_ns, realtime_ns
@@ -181,8 +181,6 @@ class VenueStage(ReportingStage):
         ctx: Context = self.context
         venue_execution.forget_connection(ctx, 0)
         venue_execution.take_events(ctx, 0, 0)
-        venue_sending.cancel_stranger(ctx, 0, 0, 0)
-        slot_now(ctx.live, 1)
         member(ctx.live.orders, 0, 0)
         is_new(ctx.live.seen, 0, 0)
         question(ctx.live, 0)
@@ -344,17 +342,16 @@ class VenueStage(ReportingStage):
                 is_new(ctx.live.seen, int(fill["instrument"]), int(fill["trade_id"]))
             fills, self.continues = [], True
         self._give(fills, now_ns)
+        canceled = ctx.words[CANCELS_OWN]
         self._give(list(snapshot.open_orders), now_ns)
+        canceled = ctx.words[CANCELS_OWN] - canceled
         listed = {int(event["order_id"]) for event in snapshot.open_orders}
         for row in range(len(ctx.live.orders.counts)):
             for k in range(int(ctx.live.orders.counts[row])):
                 slot = int(member(ctx.live.orders, row, k))
                 if int(ctx.live.live[slot, WIRE_ID]) not in listed:
                     ctx.live.live[slot, ASK] = 1
-        strangers = [event for event in snapshot.open_orders if slot_now(ctx.live, int(event["order_id"])) < 0]
-        for event in strangers:
-            venue_sending.cancel_stranger(ctx, int(event["order_id"]), int(event["instrument"]), now_ns)
-        log("reconciled", venue=self.spec.subject, open_orders=len(listed), fills=len(fills), canceled=len(strangers))
+        log("reconciled", venue=self.spec.subject, open_orders=len(listed), fills=len(fills), canceled=int(canceled))
 
     def _asking(self) -> bool:
         orders = self.context.live.orders

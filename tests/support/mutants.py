@@ -87,7 +87,7 @@ def unanswered_orders_are_sent_again() -> None:
 
 def restarts_forget_live_orders() -> None:
     """What an earlier epoch left at the venue stays there."""
-    venue_sending.cancel_stranger = lambda ctx, order_id, instrument, now_ns: None
+    venue_execution.cancel_stranger = lambda ctx, order_id, instrument, now_ns: None
 
 
 def restarts_forget_fills() -> None:

@@ -240,6 +240,22 @@ def test_orders_that_an_earlier_epoch_left_are_canceled_at_the_start(
         assert later.ready and later.open_orders() == [] and later.told == []
 
 
+def test_an_order_of_an_earlier_epoch_that_arrives_after_the_reconciliation_is_canceled(
+    ready: VenueDesk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with VenueDesk(tmp_path / "2", monkeypatch, ready.side) as later:
+        later.step()
+        later.open()
+        later.run(1.0)
+        assert later.ready
+        ready.run(0.05)
+        late = ready.send()
+        ready.run(0.05)
+        assert ready.state(late) is OrderState.NEW and len(later.open_orders()) == 1
+        later.run(1.0)
+        assert later.ready and later.open_orders() == [] and later.told == []
+
+
 def test_each_side_and_time_in_force_reaches_the_venue_as_it_was_meant(ready: VenueDesk) -> None:
     resting = ready.send(price_ticks=ready.side.near_ask, side=Side.SELL, flags=OrderFlag.POST_ONLY)
     killed = ready.send(tif=TimeInForce.FOK)
