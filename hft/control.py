@@ -32,7 +32,16 @@ LIMIT_CHANGES_MAX = 512
 #: + venue row: 1 while orders may leave to the venue: logged on, its private stream live, all that it holds known. Its execution's own.
 VENUE_READY = LIMIT_LOG + LIMIT_WORDS * LIMIT_CHANGES_MAX
 VENUES_MAX = KILL_STRATEGY - KILL_VENUE
-WORDS = VENUE_READY + VENUES_MAX + 1
+#: + venue row: in how many things ledger and venue differ; while it is not 0, orders there may only reduce. Its execution's own.
+VENUE_DIFFERS = VENUE_READY + VENUES_MAX + 1
+VENUE_ACCEPT = VENUE_DIFFERS + VENUES_MAX  #: + venue row: 1: what the venue says is to be taken as it is; its execution clears it
+#: + DIFFERENCE_WORDS * instrument row: what its base and its quote asset changed by, as (ledger, venue) each, 1e-8; 0 where both agree
+DIFFERENCE = VENUE_ACCEPT + VENUES_MAX
+DIFFERENCE_WORDS = 4
+WORDS = DIFFERENCE + DIFFERENCE_WORDS * INSTRUMENTS_MAX
+
+#: What stages observe as the reduce word of an instrument that nothing but its venue's difference keeps from trading.
+DIFFERING = 2
 
 
 class ProcessWord(IntEnum):
@@ -69,6 +78,21 @@ def process_word(row: int, word: ProcessWord) -> int:
 def venue_ready(row: int) -> int:
     """Index of a venue's ready word."""
     return VENUE_READY + row
+
+
+def venue_differs(row: int) -> int:
+    """Index of a venue's word that counts differences."""
+    return VENUE_DIFFERS + row
+
+
+def venue_accept(row: int) -> int:
+    """Index of the word that has a venue's balances taken as they are."""
+    return VENUE_ACCEPT + row
+
+
+def difference(row: int) -> int:
+    """Index of the first of an instrument's DIFFERENCE_WORDS."""
+    return DIFFERENCE + DIFFERENCE_WORDS * row
 
 
 def kill_strategy(row: int) -> int:

@@ -67,7 +67,7 @@ class Entry(NamedTuple):
         return np.frombuffer(self.payload, dtype)
 
     def json(self) -> Any:
-        """The payload of a SESSION or END."""
+        """The payload of a SESSION, BALANCES or END."""
         return json.loads(bytes(self.payload))
 
 

@@ -5,6 +5,8 @@
 Reduce-only is of the instrument, for every strategy, and is judged by the strategy's own position: an order passes when it and all
 that its strategy has working on its side leave that position no further than at zero. It lasts until somebody arms it. A loss that
 was there then is forgiven: the position may lose as much again, and what is opened after it was flat counts from nothing.
+
+Where ledger and venue differ it is reduce-only too, until they agree again; that forgives nothing, and no stop trips meanwhile.
 """
 
 from __future__ import annotations
@@ -16,12 +18,13 @@ from numpy.typing import NDArray
 
 from hft import ledger
 from hft.bounds import BASIS_POINTS
+from hft.control import DIFFERING
 from hft.orders import Orders
 from hft.records import POSITION, RiskCode
 from hft.units import as_int, mul_div_half_even
 from shm.jit import njit
 
-_STOP_LOSS, _REDUCE_ONLY_MODE = int(RiskCode.STOP_LOSS), int(RiskCode.REDUCE_ONLY_MODE)
+_STOP_LOSS, _REDUCE_ONLY_MODE, _DIFFERING = int(RiskCode.STOP_LOSS), int(RiskCode.REDUCE_ONLY_MODE), DIFFERING
 
 
 class Stops(NamedTuple):
@@ -29,7 +32,7 @@ class Stops(NamedTuple):
 
     owned: NDArray[Any]  #: POSITION of each strategy, row strategy x instruments + instrument
     forgiven_e8: NDArray[Any]  #: the same rows -> loss that was there when somebody armed it, 1e-8 quote
-    reducing: NDArray[Any]  #: instrument -> RiskCode for which it may only be reduced, else 0
+    reducing: NDArray[Any]  #: instrument -> RiskCode, or DIFFERING, for which it may only be reduced, else 0
     untold: NDArray[Any]  #: instrument -> 1 from when its stop trips until its reduce word is set
 
 
@@ -90,17 +93,17 @@ def trip(stops: Stops, row: int) -> None:
 @njit
 def observe_reduce(stops: Stops, instruments: NDArray[Any], row: int, word: int, mark_ticks_x2: int) -> bool:
     """Follow an instrument's reduce word; return whether it is news that the instrument may only be reduced."""
-    if word != 0:
-        news = stops.reducing[row] == 0
-        if news:
+    before = stops.reducing[row]
+    if word != 0 and word != _DIFFERING:
+        if before == 0 or before == _DIFFERING:
             stops.reducing[row] = _STOP_LOSS if word == _STOP_LOSS else _REDUCE_ONLY_MODE
-        return bool(news)
-    if stops.reducing[row] != 0:
-        stops.reducing[row] = 0
+        return bool(before == 0)
+    stops.reducing[row] = word
+    if before != 0 and before != _DIFFERING:
         for k in range(row, len(stops.owned), len(stops.reducing)):
             value_e8 = _value_e8(stops, instruments, k, mark_ticks_x2) if mark_ticks_x2 > 0 else as_int(0)
             stops.forgiven_e8[k] = max(stops.owned[k]["cost_e8"] - value_e8, as_int(0)) if value_e8 != 0 else as_int(0)
-    return False
+    return bool(before == 0 and word != 0)
 
 
 @njit

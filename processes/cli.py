@@ -97,10 +97,10 @@ def guardian(config_file: Path, until_stopped: bool, as_json: bool, instance: In
 @json_option
 @instance_option
 def arm(reason: str, as_json: bool, instance: Instance) -> None:
-    """Clear the kill latch."""
-    from processes.operate import arm_engine
+    """Clear the kill latch, and take what a venue that differs from the ledger says as it is."""
+    from processes.operate import arm_engine, print_armed
 
-    emit(arm_engine(instance, reason), as_json, lambda d: click.echo(f"armed; cleared {', '.join(d['cleared']) or 'nothing'}"))
+    emit(arm_engine(instance, reason), as_json, print_armed)
 
 
 @main.command()

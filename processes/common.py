@@ -41,6 +41,7 @@ RESERVE_BYTES = 1 << 18
 #: Records a stage takes from one ring in one `work`.
 BUDGET = 64
 
+_NONE = np.zeros(0, np.int64)
 _INPUT_BYTES = INPUT.itemsize
 _RECORDS, _KILL, _REDUCE, _CONFIG = int(InputKind.RECORDS), int(InputKind.KILL), int(InputKind.REDUCE), int(InputKind.CONFIG)
 _INPUT = int(JournalKind.INPUT)
@@ -57,14 +58,19 @@ class Common(NamedTuple):
     input_bytes: NDArray[np.uint8]  #: its bytes
     halts: NDArray[np.int64]  #: see the cells above
     venues: NDArray[np.int64]  #: one cell: number of venues
-    reduces: NDArray[np.int64]  #: instrument -> its reduce word as observed last; empty where nobody asks
+    reduces: NDArray[np.int64]  #: instrument -> its reduce word as observed last, or DIFFERING; empty where nobody asks
+    venue_of: NDArray[np.int64]  #: instrument -> its venue's row, of the same length
     behind: NDArray[np.int64]  #: [k, 2]: number of a reports ring, and the cell of `halts` that it sets while behind
 
 
 def new_common(
-    control_words: NDArray[np.int64], counters: NDArray[np.int64], journal: Journal, topology: Topology, instruments: int = 0
+    control_words: NDArray[np.int64],
+    counters: NDArray[np.int64],
+    journal: Journal,
+    topology: Topology,
+    venue_of: NDArray[np.int64] = _NONE,
 ) -> Common:
-    """A stage's own part of its context; it observes the reduce words of that many instruments."""
+    """A stage's own part of its context; it observes the reduce words of the instruments at these venues' rows, one each."""
     scratch = np.zeros(1, INPUT)
     venues = sum(stage.role == "feed" for stage in topology.stages)
     strategies = [stage.name for stage in topology.stages if stage.role == "strategy"]
@@ -79,7 +85,8 @@ def new_common(
         input_bytes=scratch.view(np.uint8),
         halts=np.zeros(VENUE_CELL + venues + len(strategies), np.int64),
         venues=np.array([venues], np.int64),
-        reduces=np.zeros(instruments, np.int64),
+        reduces=np.zeros(len(venue_of), np.int64),
+        venue_of=venue_of,
         behind=np.array([[ring.number, cell] for ring, cell in zip(reports, cells, strict=True)], np.int64).reshape(-1, 2),
     )
 
@@ -210,6 +217,9 @@ def observe(common: Common, now_ns: int) -> int:
     for row in range(len(reduces)):
         # SYNC reduce: pairs with store_release in risk's _act_on_breakers(), and plain stores of `hftctl`; each stands for itself.
         word = load_acquire(common.control, control.REDUCE + row)
+        # SYNC differs: pairs with store_release in Agreement._say().
+        if word == 0 and load_acquire(common.control, control.VENUE_DIFFERS + common.venue_of[row]) != 0:
+            word = as_int(control.DIFFERING)
         if word != reduces[row]:
             _note(common, _REDUCE, -1, row, 0, word, now_ns)
             reduces[row] = word

@@ -10,6 +10,8 @@ import signal
 import time
 from typing import Any
 
+import click
+
 from hft import control
 from processes.attach import attach_control, engine_of, is_alive
 from processes.errors import EngineError
@@ -78,16 +80,28 @@ def latch_words(latch: dict[str, Any], engine: dict[str, Any]) -> list[int]:
 
 
 def arm_engine(instance: Instance, reason: str) -> dict[str, Any]:
-    """Clear every kill; the latch file goes last, so that a crash between leaves the engine killed."""
+    """Clear every kill, and have venues that differ from the ledger taken as they are; the latch file goes last, so that a crash between
+    leaves the engine killed."""
     if not reason.strip():
         raise EngineError("--reason: say why it is safe to trade again")
     latch = instance.read_kill()
     engine = instance.read_engine()
+    accepted: list[str] = []
     if engine is not None and is_alive(engine):
         with attach_control(instance) as words:
             words[control.latching_words()] = 0
+            for row, venue in enumerate(engine["venues"]):
+                if words[control.venue_differs(row)]:
+                    words[control.venue_accept(row)] = 1
+                    accepted.append(venue)
     instance.kill_file.unlink(missing_ok=True)
-    return {"cleared": sorted(latch), "reason": reason}
+    return {"cleared": sorted(latch), "accepted": accepted, "reason": reason}
+
+
+def print_armed(document: dict[str, Any]) -> None:
+    """What `arm_engine` did, for people."""
+    taken = f"; balances of {', '.join(document['accepted'])} are taken as they are" if document["accepted"] else ""
+    click.echo(f"armed; cleared {', '.join(document['cleared']) or 'nothing'}{taken}")
 
 
 def stop_engine(instance: Instance) -> dict[str, Any]:

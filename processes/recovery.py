@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hft.holdings import Balances
 from hft.journal_reader import JournalReader
 from hft.ledger import apply_fill
 from hft.records import POSITION, REPORT, IntentKind, JournalKind, OrderState, ReportKind
@@ -81,6 +83,19 @@ def known_trades(instance: Instance, venue: str, session: int, epoch: int) -> li
     for earlier in _epochs(instance, since, epoch):
         trades += [(int(fill[0]["instrument"]), int(fill[0]["trade_id"])) for fill in fills_of(instance, venue, earlier)]
     return trades[-REMEMBERED:]
+
+
+def known_balances(instance: Instance, venue: str, session: int, epoch: int) -> Balances | None:
+    """What the account at a venue had when the session began, as epochs [session, epoch) were told last; None if they never were."""
+    since, said = _newest_beginning(instance, f"execution.{venue}", session, epoch)
+    began = said.get("balances")
+    for earlier in _epochs(instance, since, epoch):
+        folder, stage = instance.journal_folder(earlier), f"execution.{venue}"
+        if any(folder.glob(f"{stage}.*.journal")):
+            for entry in JournalReader(folder, stage, earlier).entries():
+                if entry.kind == JournalKind.BALANCES:
+                    began = entry.json()
+    return None if began is None else {asset: Decimal(amount) for asset, amount in began.items()}
 
 
 def fills_of(instance: Instance, venue: str, epoch: int) -> list[NDArray[Any]]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
+import numpy as np
 
 from hft.config import Config
 from hft.journal import JournalWriter, commit
@@ -42,7 +43,8 @@ class Stage(ABC):
     def attach(self, resources: Resources) -> None:
         """Take the rings of the resources' epoch and make the context. Called again on every switch of epoch."""
         self._journal = resources.journal(self.name)
-        observed = len(self.tables.instruments) if self.spec.role in ("strategy", "risk") else 0
+        venue_of = self.tables.instrument_rows["venue"].astype(np.int64)
+        observed = venue_of if self.spec.role in ("strategy", "risk") else venue_of[:0]
         common = new_common(resources.control, resources.counters(self.spec), self._journal.context, resources.topology, observed)
         session = {"stage": self.name, "epoch": resources.epoch, "config": msgspec.to_builtins(self.config), **self.session()}
         self._journal.append_json(JournalKind.SESSION, session)

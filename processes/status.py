@@ -75,6 +75,7 @@ def read_status(instance: Instance) -> dict[str, Any]:
         "kills": sorted(latch),
         "kill_reasons": {scope: str(entry.get("reason", "")) for scope, entry in sorted(latch.items()) if isinstance(entry, dict)},
         "guardian": read_report(instance),
+        "differences": _differences(engine, control_words),
         "stages": _stages(engine, control_words, counters, now_ns),
         "venues": [_venue(venue, counters) for venue in engine["venues"]],
         "orders": {key: sum(values[name.lower()] for values in executions) for key, name in _ORDER_COUNTERS.items()},
@@ -82,6 +83,25 @@ def read_status(instance: Instance) -> dict[str, Any]:
         "positions": _positions(engine, positions),
         "pnl": _pnl(engine, positions),
     }
+
+
+def _differences(engine: dict[str, Any], words: Any) -> list[dict[str, Any]]:
+    """What ledger and venue do not say the same of: each such asset, then, where there is more, that there is."""
+    found = []
+    for row, venue in enumerate(engine["venues"]):
+        assets = []
+        for i, instrument in enumerate(engine["instruments"]):
+            pair, _, where = instrument["name"].rpartition(".")
+            at = control.difference(i)
+            for asset, ledger_e8, venue_e8 in zip(pair.split("-"), words[at : at + 4 : 2], words[at + 1 : at + 4 : 2], strict=True):
+                if where.lower() == venue and (ledger_e8 or venue_e8):
+                    texts = {"ledger": format_units(int(ledger_e8), 8), "venue_says": format_units(int(venue_e8), 8)}
+                    assets.append({"venue": venue, "instrument": instrument["name"], "asset": asset, **texts})
+        count = int(words[control.venue_differs(row)])
+        found += assets
+        if count > len(assets):
+            found.append({"venue": venue, "orders_of_others": count - len(assets)})
+    return found
 
 
 def _stages(engine: dict[str, Any], words: Any, counters: dict[str, dict[str, int]], now_ns: int) -> list[dict[str, Any]]:
@@ -164,12 +184,22 @@ def latch_text(reasons: dict[str, str]) -> str:
     return "  ".join(f"{word} ({', '.join(said[what])})" for word, what in (("KILLED", False), ("REDUCE-ONLY", True)) if said[what])
 
 
+def _difference_text(one: dict[str, Any]) -> str:
+    head = f"REDUCE-ONLY {one['venue']}: "
+    if "orders_of_others" in one:
+        return f"{head}{one['orders_of_others']} open orders that are not the engine's; cancel them at the venue"
+    changed = f"{one['asset']} ({one['instrument']}) changed by {one['ledger']} as the ledger says, by {one['venue_says']} at the venue"
+    return f"{head}{changed}; mend it there, or take it as it is: hftctl arm"
+
+
 def print_status(status: dict[str, Any]) -> None:
     """The status as tables."""
     latched = latch_text({scope: status["kill_reasons"].get(scope, "") for scope in status["kills"]})
     latched = latched or ("KILLED" if status["kill_latched"] else "")
     killed = f"  {latched}" if latched else ""
     click.echo(f"{status['instance']}: {status['state']}, mode {status['mode']}, epoch {status['epoch']}{killed}")
+    for one in status["differences"]:
+        click.echo(_difference_text(one))
     if status["guardian"] is not None:
         print_report(status["guardian"])
     click.echo(f"\n{'stage':<22}{'process':<12}{'pid':>8}{'core':>6}  {'state':<10}{'beat ms':>9}")

@@ -4,7 +4,7 @@ The kernel is compiled once for every strategy: callbacks are pointers. What a c
 strategy's own order table, journaled and published right after it returns.
 
 While an instrument may only be reduced, the strategy rests in it, as in a halt, and if its limits say so the stage closes the
-strategy's position: by intents like any other, which risk judges.
+strategy's position: by intents like any other, which risk judges. Not where ledger and venue differ: what is held there is not known.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hft import control
 from hft.counters import StrategyCounter
 from hft.ledger import apply_fill, mark
 from hft.limit_changes import Changing
@@ -44,7 +45,7 @@ _INTENT, _TIMER = int(JournalKind.INTENT), int(InputKind.TIMER)
 _NEW, _REPLACE = int(IntentKind.NEW), int(IntentKind.REPLACE)
 _TOP, _TRADE_KIND, _LAST = int(MarketKind.TOP), int(MarketKind.TRADE), int(MarketFlag.LAST)
 _TRADE, _REFUSED = int(ReportKind.TRADE), int(ReportKind.REFUSED)
-_FROM_MARKET, _CLOSE = int(OrderFlag.FROM_MARKET), int(StopAction.CLOSE)
+_FROM_MARKET, _CLOSE, _DIFFERING = int(OrderFlag.FROM_MARKET), int(StopAction.CLOSE), control.DIFFERING
 
 
 class Strategy(NamedTuple):
@@ -92,7 +93,7 @@ def work(ctx: Strategy, callbacks: Any, now_ns: int) -> int:
                 instrument = ctx.subject[k]
                 if ctx.resting[instrument] == 0:
                     callbacks[ON_TIMER](ctx.cell, instrument, now_ns)
-                elif ctx.limits[instrument]["stop_action"] == _CLOSE:
+                elif ctx.limits[instrument]["stop_action"] == _CLOSE and ctx.common.reduces[instrument] != _DIFFERING:
                     close_position(ctx.own, ctx.limits, instrument)
                 _publish_staged(ctx, 0, 0, 0, now_ns)
         done += 1

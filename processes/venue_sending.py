@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hft.counters import ExecutionCounter
+from hft.ledger import apply_fill
 from hft.live_orders import (
     ACK_TIMEOUT_NS,
     FOLLOWER,
@@ -52,7 +53,7 @@ _TABLE_FULL, _UNKNOWN_ORDER = int(ExecutionCode.TABLE_FULL), int(ExecutionCode.U
 _NOT_CONNECTED, _NOT_RECONCILED = int(ExecutionCode.NOT_CONNECTED), int(ExecutionCode.NOT_RECONCILED)
 _RATE_LIMITED, _NOT_EXPRESSIBLE = int(ExecutionCode.RATE_LIMITED), int(ExecutionCode.NOT_EXPRESSIBLE)
 _ALREADY_DONE = int(ExecutionCode.ALREADY_DONE)
-_NOT_SENT_REPORT = int(ReportKind.NOT_SENT)
+_NOT_SENT_REPORT, _TRADE_REPORT = int(ReportKind.NOT_SENT), int(ReportKind.TRADE)
 _NEW_STATE, _PARTIAL_STATE = int(OrderState.NEW), int(OrderState.PARTIALLY_FILLED)
 _FILLED_STATE, _REJECTED_STATE = int(OrderState.FILLED), int(OrderState.REJECTED)
 
@@ -95,13 +96,17 @@ class VenueExecution(NamedTuple):
     cold: ColdBox
     words: NDArray[np.int64]  #: see the cells above
     venue: NDArray[np.int64]  #: one cell: the venue's row
+    instruments: NDArray[Any]  #: INSTRUMENT rows
+    positions: NDArray[Any]  #: POSITION of the firm, by instrument; compared with what the venue says
 
 
 @njit
 def tell_report(ctx: VenueExecution, n: int) -> None:
-    """Count and publish report `n` of what the newest event made."""
+    """Count, book and publish report `n` of what the newest event made."""
     ctx.report[0] = ctx.told[n]
     count_report(ctx)
+    if ctx.report[0]["kind"] == _TRADE_REPORT:
+        apply_fill(ctx.positions, as_int(ctx.report[0]["instrument"]), ctx.instruments, ctx.report, 0)
     publish_report(ctx)
 
 

@@ -24,12 +24,13 @@ from hft.live_orders import ASK, UNKNOWN_COUNT, WIRE_ID, new_live_orders, questi
 from hft.live_seen import is_new
 from hft.orders import member
 from hft.reconnect import AttemptWindow, Reconnect
-from hft.records import ORDER, REPORT, VENUE_EVENT
+from hft.records import ORDER, REPORT, VENUE_EVENT, JournalKind
 from hft.tables import Tables
 from hft.topology import StageSpec
 from hft.venues.desks import Desk, DeskOrder, open_desk
 from hft.venues.interface import Call, Credentials, Outgoing, Snapshot, Text
 from processes import venue_execution
+from processes.agreement import Agreement
 from processes.calls import Calls
 from processes.cold_box import new_cold_box, take_messages
 from processes.common import FIRM_CELL, VENUE_CELL, Common
@@ -89,6 +90,7 @@ class VenueStage(ReportingStage):
         self.known_trades: list[Trade] = []
         #: True when positions were recovered: fills that nobody booked yet are to be booked, not taken as the beginning
         self.continues = False
+        self.agreement = Agreement(spec.subject, self.venue_row, self.rows, tables)
 
     def use(self, network: Network) -> None:
         """Make connections of this instead of the host's sockets; before `connect`."""
@@ -123,11 +125,14 @@ class VenueStage(ReportingStage):
         return None if ca_file is None else tls_context(Path(ca_file))
 
     def session(self) -> dict[str, Any]:
-        return super().session() | {"trades": self.known_trades}
+        began = self.agreement.began
+        balances = None if began is None else {asset: str(amount) for asset, amount in began.items()}
+        return super().session() | {"trades": self.known_trades, "balances": balances}
 
     def make_context(self, common: Common, resources: Resources) -> Context:
         tables, spec, section = self.tables, self.spec, self.section
         self._rehearses = isinstance(resources, ScratchResources)
+        self.agreement.words = common.control
         orders = next(ring for ring in spec.inputs if ring.kind == "orders")
         order, report, events = np.zeros(1, ORDER), np.zeros(1, REPORT), np.zeros(EVENTS_MAX, VENUE_EVENT)
         live = new_live_orders(
@@ -167,6 +172,8 @@ class VenueStage(ReportingStage):
             cold=new_cold_box(_BOX_BYTES, _BOX_MESSAGES),
             words=words,
             venue=np.array([self.venue_row], np.int64),
+            instruments=tables.instrument_rows,
+            positions=self.rows_of(-1),
         )
 
     def warm(self) -> None:
@@ -320,16 +327,31 @@ class VenueStage(ReportingStage):
     def _reconcile(self, now_ns: int, utc_ns: int) -> None:
         """Ask the venue for all it holds of the account after each connection, and let orders leave when that is settled."""
         account, ctx = self.desk.account, self.context
-        if not account.ready or ctx.words[READY]:
+        if not account.ready or (ctx.words[READY] and not self.agreement.differs):
             return
         if account.snapshot is not None:
             snapshot, account.snapshot = account.snapshot, None
             self._settle(snapshot, now_ns)
+            self.agreement.take(snapshot)
             self._has_snapshot = True
         elif not self._has_snapshot and now_ns - self._asked_snapshot_ns > _RECONCILE_TIMEOUT_NS:
             self._asked_snapshot_ns = now_ns
             self._say(account.reconcile([0] * len(self.tables.instruments), now_ns, utc_ns))
         if self._has_snapshot and not ctx.live.words[UNKNOWN_COUNT] and not self._asking():
+            self._compare(now_ns)
+
+    def _compare(self, now_ns: int) -> None:
+        """Let orders leave when ledger and venue agree; when they differ, those that only reduce: then all know that by now."""
+        ctx: Context = self.context
+        was_told = self.agreement.differs
+        pause_ns = self.agreement.judge(ctx.positions)
+        if self.agreement.news and self.agreement.began is not None:
+            assert self._journal is not None
+            self.agreement.news = False
+            self._journal.append_json(JournalKind.BALANCES, {asset: str(amount) for asset, amount in self.agreement.began.items()})
+        if pause_ns:
+            self._has_snapshot, self._asked_snapshot_ns = False, now_ns + pause_ns - _RECONCILE_TIMEOUT_NS
+        if not ctx.words[READY] and (not pause_ns or (was_told and self.agreement.differs)):
             ctx.words[READY] = 1
             log("order entry ready", venue=self.spec.subject, working=int(ctx.common.counters[ExecutionCounter.WORKING]))
 

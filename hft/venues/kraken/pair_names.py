@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+#: Assets that REST calls by an X or a Z and their name.
+_MARKED = frozenset(
+    ["XETC", "XETH", "XLTC", "XMLN", "XREP", "XXBT", "XXDG", "XXLM", "XXMR", "XXRP", "XZEC", "ZAUD", "ZCAD", "ZEUR", "ZGBP", "ZJPY", "ZUSD"]
+)
+_OLD = {"XBT": "BTC", "XDG": "DOGE"}
+
+
+def asset_of(rest_name: str) -> str:
+    """What sockets call an asset of REST: XXBT and XBT are BTC, ZUSD is USD."""
+    name = rest_name[1:] if rest_name in _MARKED else rest_name
+    return _OLD.get(name, name)
+
 
 def pair_names(symbol: str) -> list[str]:
     """Every name that the venue gives a pair: BTC/USD is also XBT/USD, XBTUSD, BTCUSD and XXBTZUSD."""

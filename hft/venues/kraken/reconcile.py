@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from hft.venues.interface import Snapshot
 from hft.venues.kraken.account_rows import order_id_of, seconds_ns, stacked, status_of, trade_of
+from hft.venues.kraken.pair_names import asset_of
 
 #: Fills in one answer, answers that are asked for at most, and orders in one question.
 PAGE, PAGES_MAX, ORDERS_AT_ONCE = 50, 40, 50
@@ -87,7 +88,7 @@ class Reconciliation:
         elif query.what == "owners":
             self._owners |= {txid: order_id_of(order.get("cl_ord_id")) for txid, order in result.items()}
         else:
-            self._balances = {str(asset): (_free(entry), str(entry.get("hold_trade", "0"))) for asset, entry in result.items()}
+            self._balances = {asset_of(str(asset)): (_free(entry), str(entry.get("hold_trade", "0"))) for asset, entry in result.items()}
         self._missing += len(more) - 1
         if self._missing == 0 and query.what != "owners":
             more = self._ask_owners()

@@ -9,6 +9,7 @@ import pytest
 
 from hft import risk
 from hft.breakers import ANY_PULL, ANY_TRIP, PULL
+from hft.control import DIFFERING
 from hft.records import IntentKind, MarketKind, ReportKind, RiskCode, Side
 from hft.risk_state import RiskState, observe_reduce
 from support.risk_account import ASK, BID, NOW, admit, fill, intent, new_account, report, tell
@@ -120,6 +121,32 @@ def test_a_loss_that_was_armed_is_forgiven_and_as_much_again_is_not(check: Any) 
     assert check(state, buys()) == OK
     mark(state, 2 * BID * 97 // 100 - 1)
     assert check(state, buys()) == STOP
+
+
+def test_where_ledger_and_venue_differ_only_reducing_passes_and_nothing_is_forgiven_when_they_agree(check: Any) -> None:
+    state = holding()
+    mark(state, 2 * BID * 99 // 100)
+    observe_reduce(state, 0, DIFFERING)
+    assert check(state, buys()) == REDUCE and check(state, sells(qty_lots=1000)) == OK and state.breakers.moves[0, PULL] == 1
+    mark(state, 2 * BID * 98 // 100)
+    assert state.stops.untold[0] == 0, "what is held is not known"
+    observe_reduce(state, 0, 0)
+    assert check(state, buys()) == OK
+    mark(state, 2 * BID * 98 // 100 - 2)
+    assert check(state, buys()) == STOP, "the loss counts as it did before"
+
+
+@pytest.mark.parametrize("word", [1, int(STOP)])
+def test_a_difference_neither_hides_nor_ends_another_reason_to_reduce(check: Any, word: int) -> None:
+    code = STOP if word == STOP else REDUCE
+    state = new_account()
+    for seen in (DIFFERING, word):
+        observe_reduce(state, 0, seen)
+    assert check(state, buys()) == code
+    observe_reduce(state, 0, DIFFERING)
+    assert check(state, buys()) == REDUCE, "armed, and still different"
+    observe_reduce(state, 0, 0)
+    assert check(state, buys()) == OK
 
 
 def test_what_was_forgiven_ends_with_its_position(check: Any) -> None:

@@ -79,13 +79,24 @@ WORDS = [
 def test_reduce_words_are_observed_where_somebody_asks_for_them_and_halt_nothing(common: Common, tmp_path: Path) -> None:
     common.control[control.reduce_instrument(1)] = 2076
     assert look(common) == 0, "this stage does not ask"
-    asking = common._replace(reduces=np.zeros(2, np.int64))
+    asking = common._replace(reduces=np.zeros(2, np.int64), venue_of=np.array([0, 1]))
     assert look(asking, 7) == 1 and look(asking, 8) == 0
     assert asking.reduces.tolist() == [0, 2076] and not asking.halts.any()
     asking.control[control.reduce_instrument(1)] = 0
     assert look(asking, 9) == 1
     found = [(int(i["kind"]), int(i["first"]), int(i["value"]), int(i["now_ns"])) for i in inputs(tmp_path)]
     assert found == [(InputKind.REDUCE, 1, 2076, 7), (InputKind.REDUCE, 1, 0, 9)]
+
+
+def test_a_venue_that_differs_is_observed_for_each_of_its_instruments_unless_another_word_is_set(common: Common) -> None:
+    asking = common._replace(reduces=np.zeros(3, np.int64), venue_of=np.array([0, 1, 1]))
+    asking.control[control.venue_differs(1)] = 7
+    asking.control[control.reduce_instrument(2)] = 2076
+    assert look(asking) == 2 and asking.reduces.tolist() == [0, control.DIFFERING, 2076]
+    asking.control[control.reduce_instrument(2)] = 0
+    assert look(asking) == 1 and asking.reduces.tolist() == [0, control.DIFFERING, control.DIFFERING]
+    asking.control[control.venue_differs(1)] = 0
+    assert look(asking) == 2 and not asking.reduces.any() and not asking.halts.any()
 
 
 @pytest.mark.parametrize(("word", "cell"), WORDS)

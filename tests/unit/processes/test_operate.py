@@ -16,7 +16,7 @@ from processes import operate
 from processes.attach import attach_control, engine_of, is_alive, open_control
 from processes.errors import EngineError, NotRunning
 from processes.instance import Instance, write_durably
-from processes.operate import arm_engine, kill_scope, latch_words, stop_engine
+from processes.operate import arm_engine, kill_scope, latch_words, print_armed, stop_engine
 from support.engine_fakes import SupervisedEngine
 
 SCOPES = [("firm", control.KILL_FIRM), ("venue.binance", control.kill_venue(0)), ("strategy.mm", control.kill_strategy(0))]
@@ -90,10 +90,21 @@ def test_arm_clears_every_kill_and_no_other_word(engine: SupervisedEngine) -> No
         kill_scope(engine.instance, scope, "a test")
     engine.words[control.BEHIND_RING + 4] = 1
     before = engine.words.copy()
-    assert arm_engine(engine.instance, "fixed") == {"cleared": sorted(scope for scope, _ in SCOPES), "reason": "fixed"}
+    assert arm_engine(engine.instance, "fixed") == {"cleared": sorted(scope for scope, _ in SCOPES), "accepted": [], "reason": "fixed"}
     assert killed(engine) == [] and engine.instance.read_kill() == {} and not engine.instance.kill_file.exists()
     before[control.latching_words()] = 0
     assert (engine.words == before).all(), "a consumer that is behind is still behind"
+
+
+def test_arm_has_a_venue_that_differs_taken_as_it_is_and_leaves_the_rest_to_its_execution(
+    engine: SupervisedEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine.words[control.venue_differs(0)] = 2
+    armed = arm_engine(engine.instance, "a deposit")
+    assert armed["accepted"] == ["binance"] and engine.words[control.venue_accept(0)] == 1
+    assert engine.words[control.venue_differs(0)] == 2, "the venue is asked again first"
+    print_armed(armed)
+    assert capsys.readouterr().out == "armed; cleared nothing; balances of binance are taken as they are\n"
 
 
 @pytest.mark.parametrize("reason", ["", " ", "\n\t"])

@@ -115,6 +115,24 @@ def test_only_refusals_count_as_refusals_and_the_last_code_is_one(tables: Tables
     assert {"R000", "R099"} <= refused.keys() and all(len(code) == 4 for code in refused)
 
 
+def test_what_ledger_and_venue_differ_in_is_shown_with_both_and_what_to_do(tables: Tables, capsys: pytest.CaptureFixture[str]) -> None:
+    assert read_status(tables.instance)["differences"] == []
+    words, at = tables.engine.words, control.difference(1)
+    words[at : at + 4] = (150_000_000, -5, 0, I64.min)
+    words[control.venue_differs(0)] = 5
+    status = read_status(tables.instance)
+    where = {"venue": "binance", "instrument": "ETH-USDT.BINANCE"}
+    assert status["differences"] == [
+        {**where, "asset": "ETH", "ledger": "1.50000000", "venue_says": "-0.00000005"},
+        {**where, "asset": "USDT", "ledger": "0.00000000", "venue_says": "-92233720368.54775808"},
+        {"venue": "binance", "orders_of_others": 3},
+    ]
+    print_status(status)
+    out = capsys.readouterr().out
+    assert "REDUCE-ONLY binance: ETH (ETH-USDT.BINANCE) changed by 1.50000000 as the ledger says, by -0.00000005 at the venue" in out
+    assert "REDUCE-ONLY binance: 3 open orders that are not the engine's" in out and "hftctl arm" in out
+
+
 def test_kill_of_the_last_strategy_shows_and_a_ring_behind_is_no_kill(tables: Tables) -> None:
     tables.engine.words[control.BEHIND_RING] = 1
     assert read_status(tables.instance)["kill_latched"] is False

@@ -189,6 +189,19 @@ def test_the_stage_closes_within_limits_that_were_tightened(bench: Bench) -> Non
     assert InputKind.CONFIG in bench.inputs(STAGE)["kind"]
 
 
+def test_the_stage_closes_nothing_where_what_is_held_is_not_known(bench: Bench) -> None:
+    bench.stage(STAGE).context.own.positions["position_lots"][BTC] = 1000
+    bench.put(MARKETS, bench.book())
+    bench.control[control.venue_differs(0)] = 1
+    bench.turn(STAGE)
+    assert calls(bench, ON_HALT) == [1, 1] and not [i for i in bench.take(INTENTS) if i["kind"] == IntentKind.NEW]
+    assert timer(bench) == []
+    bench.control[control.venue_differs(0)] = 0
+    reduce(bench)
+    bench.turn(STAGE)
+    assert [order["qty_lots"] for order in timer(bench)] == [1000], "but where a person wants it reduced"
+
+
 @pytest.mark.parametrize("what", ["hold", "dust", "invalid book", "killed"])
 def test_the_stage_closes_nothing(bench: Bench, what: str) -> None:
     if what == "hold":
