@@ -78,7 +78,12 @@ RULES: dict[str, Rule] = {
 #: (number, name, what there is instead, or why there is nothing): what of the catalogue is not a check of risk's own.
 ELSEWHERE: tuple[tuple[str, str, str], ...] = (
     ("R002", "NOT_LEADER", "One engine an instance and one epoch at a time: a lock file at start, and a new epoch has rings of its own."),
-    ("R003", "NOT_RECONCILED", "Execution: an order before the venue's orders and fills are reconciled is NOT_SENT with NOT_RECONCILED."),
+    (
+        "R003",
+        "NOT_RECONCILED",
+        "Execution: an order before the venue's orders and fills are reconciled is NOT_SENT with NOT_RECONCILED; where its balances then contradict "
+        "the ledger, its instruments are REDUCE_ONLY_MODE.",
+    ),
     ("R021", "PRICE_COLLAR_REF", "Not built: VOLATILITY bounds the drift of the mid, CROSS_VENUE_DIVERGENCE is the independent reference."),
     ("R022", "MARKET_ORDER_SLIPPAGE", "Does not apply: there are no market orders, and a limit price is collared by PRICE_COLLAR_TOUCH."),
     ("R023", "MARKET_ORDER_FORBIDDEN", "By construction: an intent has a limit price, and one that is not positive is NON_FINITE_OR_SIGN."),
@@ -111,5 +116,9 @@ ELSEWHERE: tuple[tuple[str, str, str], ...] = (
         "DEADMAN_UNARMED",
         "Kraken's timer must be set in the config, and is armed before orders are sent; at all venues the guardian cancels when the engine is gone.",
     ),
-    ("R093", "DROP_COPY_MISMATCH", "Execution compares the private stream with the venue's own orders and fills after every connection."),
+    (
+        "R093",
+        "DROP_COPY_MISMATCH",
+        "Execution compares the private stream with the venue's own orders, fills and balances after every connection; see NOT_RECONCILED.",
+    ),
 )

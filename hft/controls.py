@@ -210,7 +210,7 @@ CONTROLS: tuple[Control, ...] = (
     ),
     Control(
         RiskCode.REDUCE_ONLY_MODE,
-        "The same in an instrument that `hftctl risk reduce` has made reduce-only, or that a stop-loss had before the engine was started.",
+        "The same where `hftctl risk reduce` has made an instrument reduce-only, ledger and venue differ, or a stop-loss stood at the start.",
         "",
         "",
     ),

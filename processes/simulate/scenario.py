@@ -33,7 +33,7 @@ _EVENTS_PER_S = 30.0
 _INSTRUMENTS = {
     "binance": ("BTC-USDT.BINANCE", "BTCUSDT", "0.01", "0.00001"),
     "coinbase": ("BTC-USD.COINBASE", "BTC-USD", "0.01", "0.00000001"),
-    "kraken": ("BTC-EUR.KRAKEN", "BTC/USD", "0.1", "0.00000001"),
+    "kraken": ("BTC-EUR.KRAKEN", "BTC/EUR", "0.1", "0.00000001"),
 }
 _STREAM_PATHS = {"binance": "/", "coinbase": "/", "kraken": "/v2"}
 _ORDER_PATHS = {"binance": "/ws-api/v3", "coinbase": "/", "kraken": "/v2"}
@@ -157,7 +157,7 @@ def _coinbase(seed: int) -> Venue:
 
 
 def _kraken(seed: int) -> Venue:
-    symbol = "BTC/USD"
+    symbol = "BTC/EUR"
     return KrakenVenue(_market(pair_flow(PAIRS[symbol]), seed), Settings(), UTC_OFFSET_NS, (symbol,), ())
 
 

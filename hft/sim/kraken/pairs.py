@@ -63,13 +63,14 @@ class Pair(NamedTuple):
 
 
 BTC, ETH, SOL = Asset("BTC", "XXBT", "XBT"), Asset("ETH", "XETH", "ETH"), Asset("SOL", "SOL", "SOL")
-USD = Asset("USD", "ZUSD", "USD")
+USD, EUR = Asset("USD", "ZUSD", "USD"), Asset("EUR", "ZEUR", "EUR")
 
 #: symbol -> pair
 PAIRS: Mapping[str, Pair] = {
     pair.symbol: pair
     for pair in (
         Pair("BTC/USD", "XXBTZUSD", "XBTUSD", "XBT/USD", BTC, USD, 1, 8, "0.00005", "0.5", 60_000, 6.0, 6.0, 900_000.0),
+        Pair("BTC/EUR", "XXBTZEUR", "XBTEUR", "XBT/EUR", BTC, EUR, 1, 8, "0.00005", "0.5", 60_000, 6.0, 6.0, 900_000.0),
         Pair("ETH/USD", "XETHZUSD", "ETHUSD", "ETH/USD", ETH, USD, 2, 8, "0.001", "0.5", 2_600, 6.0, 12.0, 15_000_000.0),
         Pair("SOL/USD", "SOLUSD", "SOLUSD", "SOL/USD", SOL, USD, 2, 8, "0.02", "0.5", 150, 1.5, 6.0, 400_000_000.0),
     )
