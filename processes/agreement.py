@@ -17,7 +17,6 @@ from hft.holdings import Balances, Difference, balances_of, began_with, changes,
 from hft.tables import Tables
 from hft.venues.interface import Snapshot
 from processes.logs import log
-from shm.atomics import store_release
 
 #: The first pause between two questions while both differ; it doubles up to the last.
 _FIRST_PAUSE_NS, _LAST_PAUSE_NS = 1_000_000_000, 16_000_000_000
@@ -105,20 +104,15 @@ class Agreement:
         return [int(self.words[word]) for word in words]
 
     def _say(self, found: list[Difference], count: int) -> None:
-        """Set the shared words: what differs, then that something does; the other way round when nothing does any more."""
-        word = control.venue_differs(self._venue_row)
-        if not count:
-            # SYNC differs: pairs with load_acquire in observe() of risk and strategies.
-            store_release(self.words, word, 0)
+        """Set the shared words; that something differs stands for itself, what it is only people read."""
+        # SYNC differs: pairs with load_acquire in observe() of risk and strategies.
+        self.words[control.venue_differs(self._venue_row)] = count
         for row in self._rows:
             at = control.difference(row)
             self.words[at : at + control.DIFFERENCE_WORDS] = 0
         for one in found:
             at = control.difference(one.row) + 2 * one.is_quote
             self.words[at], self.words[at + 1] = _e8(one.ledger), _e8(one.venue)
-        if count:
-            # SYNC differs: pairs with load_acquire in observe() of risk and strategies.
-            store_release(self.words, word, count)
 
 
 def _text(amount: Decimal) -> str:

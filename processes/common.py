@@ -217,7 +217,7 @@ def observe(common: Common, now_ns: int) -> int:
     for row in range(len(reduces)):
         # SYNC reduce: pairs with store_release in risk's _act_on_breakers(), and plain stores of `hftctl`; each stands for itself.
         word = load_acquire(common.control, control.REDUCE + row)
-        # SYNC differs: pairs with store_release in Agreement._say().
+        # SYNC differs: pairs with the plain store in Agreement._say().
         if word == 0 and load_acquire(common.control, control.VENUE_DIFFERS + common.venue_of[row]) != 0:
             word = as_int(control.DIFFERING)
         if word != reduces[row]:
