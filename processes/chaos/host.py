@@ -12,9 +12,12 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from hft.journal_format import ENTRY_BYTES, PAGE_BYTES
+import numpy as np
+
+from hft.crc32c_table import checksum
+from hft.journal_format import ENTRY_BYTES, MARK_WORD, PAGE_BYTES
 from hft.journal_reader import JournalReader, stages
 from hft.records import LAYOUT_ID, JournalKind
 from hft.topology import ORDER_SLOTS_FOR_CANCELS
@@ -28,6 +31,8 @@ _SHM = Path("/dev/shm")
 #: How long a fault is waited for.
 _STRIKE_S = 40.0
 _GONE_S = 10.0
+#: So many of a journal's newest entries are lost with the power, at most.
+_LOST_MAX = 20
 #: What a process whose disk is full says of it, and what recovery says of a torn tail.
 _NO_ROOM, _TAIL = b"File too large", b"journal tail recovered"
 
@@ -115,8 +120,11 @@ def _parent(pid: int) -> int:
 
 
 def _torn_journals(subject: Subject, ledger: Ledger, strike: Strike) -> Healed:
-    """Kill all, and leave what a loss of power may: behind the newest entries, ones of which only a part reached the disk."""
-    logged, rng = _logged(subject), random.Random(strike.name)
+    """Kill all, and leave what a loss of power may: marks and newest entries that never reached the disk, and a part of another entry.
+
+    What was sent and filled in them only the venue knows.
+    """
+    logged, rng = _logged(subject), random.Random(strike.seed)
     pids, supervisor = subject.pids(), subject.supervisor
     os.kill(supervisor, signal.SIGSTOP)  # Else it begins anew from journals that are whole.
     try:
@@ -125,7 +133,9 @@ def _torn_journals(subject: Subject, ledger: Ledger, strike: Strike) -> Healed:
         ledger.leave()
         folder = subject.instance.journal_folder(subject.epoch)
         for stage in stages(folder):
-            _tear(folder, stage, subject.epoch, rng)
+            lost = _tear(folder, stage, subject.epoch, rng)
+            if stage == f"execution.{subject.venue}":
+                ledger.lose(lost)
     finally:
         os.kill(supervisor, signal.SIGCONT)
     healed_ns = time.monotonic_ns()
@@ -134,20 +144,32 @@ def _torn_journals(subject: Subject, ledger: Ledger, strike: Strike) -> Healed:
     return Healed(healed_ns, wrong + ["no torn tail was found"] * (_TAIL not in _said(subject, logged)))
 
 
-def _tear(folder: Path, stage: str, epoch: int, rng: random.Random) -> None:
-    """Write the beginning of an entry and garbage behind a journal's last entry, and cut the file off in it or leave it as long as it is."""
+def _tear(folder: Path, stage: str, epoch: int, rng: random.Random) -> list[Any]:
+    """Take a journal's newest entries away, and leave the beginning of one; the file ends there, or is as long as it was.
+
+    Returns the reports that were lost. Entries before the mark are not: it goes back to where it was before them.
+    """
     reader = JournalReader(folder, stage, epoch)
-    for _ in reader.entries():
-        pass
+    entries = list(reader.entries())
     tail = reader.tail
     assert tail is not None
+    in_file = [entry for entry in entries if entry.file_number == len(reader.files)]
+    lost = in_file[max(1, len(in_file) - rng.randint(0, _LOST_MAX)) :]
+    reports = [report.copy() for entry in lost if entry.kind == JournalKind.REPORT for report in entry.records()]
+    offset = lost[0].payload_offset - ENTRY_BYTES if lost else tail.offset
+    mark = np.array([offset, lost[0].sequence - 1 if lost else tail.last_sequence, 0], np.int64)
     length = rng.randint(1, 200)
     torn = (length | int(JournalKind.REPORT) << 32).to_bytes(8, "little") + rng.randbytes(rng.randint(0, ENTRY_BYTES + length))
     with open(tail.path, "r+b") as file:
-        file.seek(tail.offset)
+        file.seek(MARK_WORD * 8)
+        file.write((mark.tobytes() + checksum(mark.tobytes()).to_bytes(8, "little")) * 2)
+        file.seek(offset)
+        file.write(bytes(tail.offset - offset))
+        file.seek(offset)
         file.write(torn)
         if rng.random() < 0.5:
             file.truncate()
+    return reports
 
 
 def _runs(pid: int) -> bool:

@@ -93,6 +93,14 @@ class Ledger:
         self.poll()
         self._feed = self._execution = None
 
+    def lose(self, reports: list[Any]) -> None:
+        """Forget the fills among these, which a journal no longer has: they come again from the venue."""
+        for report in reports:
+            if report["kind"] == ReportKind.TRADE:
+                row = int(report["instrument"])
+                self._book(report, row, -1)
+                self.trade_ids.remove((self._tables.symbols[row], int(report["trade_id"])))
+
     def follow(self, folder: Path, epoch: int) -> None:
         """Go on with the next epoch, in which the feed tells every book again and no order of before is known."""
         self.poll()
@@ -175,17 +183,20 @@ class Ledger:
         self.open[order_id] = Open(self._tables.symbols[row], side, price, leaves)
 
     def _take_fill(self, report: Any, row: int) -> None:
-        """Book a fill as the venue does: what it costs is rounded down to 10^-8 of the quote asset."""
+        self._book(report, row, 1)
+        self.trade_ids.append((self._tables.symbols[row], int(report["trade_id"])))
+
+    def _book(self, report: Any, row: int, times: int) -> None:
+        """Book a fill as the venue does: what it costs is rounded down to 10^-8 of the quote asset. `times` is -1 to take it back."""
         side = int(report["side"])
         qty = int(report["last_lots"]) * self._lots[row]
         cost = (int(report["last_price_ticks"]) * self._ticks[row] * qty) // _E8 * _E8
         base, quote = self._assets[row]
         fee = int(report["fee_e8"]) * _E8
         in_base = fee if report["fee_asset"] == FeeAsset.BASE else Decimal(0)
-        self.moved[base] += side * qty - in_base
-        self.moved[quote] -= side * cost + (fee if report["fee_asset"] == FeeAsset.QUOTE else 0)
-        self.positions[row] += side * qty - in_base
-        self.trade_ids.append((self._tables.symbols[row], int(report["trade_id"])))
+        self.moved[base] += times * (side * qty - in_base)
+        self.moved[quote] -= times * (side * cost + (fee if report["fee_asset"] == FeeAsset.QUOTE else 0))
+        self.positions[row] += times * (side * qty - in_base)
 
 
 def _new(reader: JournalReader) -> Iterator[Entry]:

@@ -29,6 +29,7 @@ class Strike(NamedTuple):
     kills: str = ""  #: the process that gets SIGKILL
     freezes: str = ""  #: the process that gets SIGSTOP; and SIGCONT after `lasts_ms`, or the supervisor's SIGKILL if that is 0
     befalls: str = ""  #: which fault of `processes.chaos.host` it is
+    seed: int = 0  #: of what is drawn only when it strikes
 
 
 class Planned(NamedTuple):
@@ -92,7 +93,7 @@ def host_strikes(rng: random.Random) -> list[Strike]:
     return [
         *(Strike(f"full ring, {name} stands still", (), freezes=name, befalls="ring") for name in sleeps),
         Strike("full disk", (), rng.randint(500, 1500), befalls="disk"),
-        Strike("torn journals", (), befalls="journals"),
+        Strike("torn journals", (), befalls="journals", seed=rng.getrandbits(31)),
         Strike("stale segments", (), befalls="segments"),
         *(_clock_step(f"clock {skew_ms:+} ms", skew_ms, rng) for skew_ms in (-hour_ms, -step_ms, step_ms, hour_ms)),
     ]

@@ -147,6 +147,19 @@ def test_only_where_the_venue_tells_rates_may_a_fee_be_rounded_otherwise(engine:
     assert len(differences(engine.ledger, elsewhere, further, BEGAN, [])) == 1
 
 
+def test_fills_that_a_journal_lost_are_forgotten_until_they_come_again(engine: Engine) -> None:
+    fill = {"last_lots": 1000, "last_price_ticks": 6_000_000, "fee_e8": 60_000, "fee_asset": FeeAsset.QUOTE}
+    engine.reports(5, ReportKind.TRADE, OrderState.PARTIALLY_FILLED, trade_id=7, **fill)
+    moved, positions = dict(engine.ledger.moved), dict(engine.ledger.positions)
+    engine.reports(5, ReportKind.TRADE, OrderState.FILLED, trade_id=8, **fill)
+    lost = row(REPORT, kind=ReportKind.TRADE, side=Side.BUY, trade_id=8, **fill)
+    engine.ledger.lose([row(REPORT, kind=ReportKind.ACK)[0], lost[0]])
+    assert (engine.ledger.moved, engine.ledger.positions) == (moved, positions) and len(engine.ledger.trade_ids) == 1
+    engine.ledger.leave()
+    engine.reports(6, ReportKind.TRADE, OrderState.FILLED, trade_id=9, **fill)
+    assert len(engine.ledger.trade_ids) == 1, "an epoch that has ended is read no more"
+
+
 def test_sections_of_one_venue_are_written_so_that_they_can_be_read(tmp_path: Path) -> None:
     assert tomllib.loads(write_config(tmp_path / "one.toml", SECTIONS).read_text()) == SECTIONS
 
