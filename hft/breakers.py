@@ -1,11 +1,12 @@
 """Breakers stop trading by themselves when too much happens in too little time; each takes what risk is told anyway.
 
+    fee of a fill                           over the venue's schedule by more than the limit: its strategy is off
     fills and venue rejects of a strategy   more than the limit within the window: the strategy is off
     P&L of the firm                         below its peak, or its highest in the window, by more than the limit: the firm is off
     mid of an instrument                    moved by more than the limit within the window: its quotes are pulled, no new ones
     late intents of a strategy              more than the limit within the window: its quotes are pulled, no new ones
 
-The first two stay tripped until somebody arms them (`rearm`); the stage sets the kill word of their scope. The last two open by
+The first three stay tripped until somebody arms them (`rearm`); the stage sets the kill word of their scope. The last two open by
 themselves when the window has passed. Times are those of the records, so a replay trips at the same record.
 
 A window is looked at in slices: what is older than the window is forgotten at the latest a slice later, and never earlier.
@@ -41,6 +42,7 @@ _BEGUN, _PEAK_PNL_E8, _LAST_PNL_E8, _NEWEST_NS, ANY_TRIP, ANY_PULL = range(6)
 _MID, _MOVE_SLICE, _MOVE_HIGH, _MOVE_LOW, WILD, PULL = range(6)
 
 _REPEATED_EXECUTION, _REJECT_STORM = int(RiskCode.REPEATED_EXECUTION), int(RiskCode.REJECT_STORM)
+_FEE_SANITY = int(RiskCode.FEE_SANITY)
 _DRAWDOWN, _LOSS_RATE = int(RiskCode.DRAWDOWN), int(RiskCode.LOSS_RATE)
 
 
@@ -89,6 +91,13 @@ def note_reject(breakers: Breakers, firm: NDArray[Any], strategy: int, at_ns: in
     """The venue rejected an order of a strategy."""
     if _is_too_often(breakers.rejects_ns, breakers.counts, REJECTS, strategy, at_ns, firm[0]["rejects_max"], firm[0]["rejects_window_ns"]):
         _trip(breakers, strategy, _REJECT_STORM)
+
+
+@njit
+def note_fee(breakers: Breakers, strategy: int) -> None:
+    """A strategy was filled at a fee that the venue's schedule does not explain."""
+    if 0 <= strategy < len(breakers.counts):
+        _trip(breakers, strategy, _FEE_SANITY)
 
 
 @njit
@@ -214,6 +223,8 @@ def standing(breakers: Breakers, firm: NDArray[Any], strategy: int) -> RiskCode:
         return RiskCode.REPEATED_EXECUTION
     if own == _REJECT_STORM or row["rejects_max"] <= 0 or row["rejects_window_ns"] <= 0:
         return RiskCode.REJECT_STORM
+    if own == _FEE_SANITY or row["fee_max_percent"] <= 0:
+        return RiskCode.FEE_SANITY
     if all_ == _DRAWDOWN or row["drawdown_max_e8"] <= 0:
         return RiskCode.DRAWDOWN
     if all_ == _LOSS_RATE or row["loss_rate_max_e8"] <= 0 or row["loss_rate_window_ns"] <= 0:

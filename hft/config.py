@@ -142,6 +142,10 @@ class Firm(Struct, frozen=True, kw_only=True):
     late_after_us: Annotated[int, msgspec.Meta(ge=1, le=60_000_000)]  #: an intent that takes longer from the wire to risk is late
     late_max: Annotated[int, msgspec.Meta(ge=1, le=100_000)]  #: a strategy with more late intents within the window is paused for it
     late_window_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]  #: the window of late_max
+    messages_per_fill_max: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]  #: a strategy that sends more for each fill sends no new orders
+    messages_window_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]  #: the window of messages_per_fill_max
+    fee_max_percent: Annotated[int, msgspec.Meta(ge=100, le=1000)]  #: a fill whose fee is more of the schedule's kills its strategy
+    clock_offset_max_ms: Annotated[int, msgspec.Meta(ge=1, le=10**12)]  #: no new orders at a venue whose clock is further from ours
     drawdown_max: Decimal  #: the firm is killed when P&L is further below its peak, in the base currency
     loss_rate_max: Decimal  #: the firm is killed when P&L is further below its highest within the window, in the base currency
     loss_rate_window_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]  #: the window of loss_rate_max

@@ -56,6 +56,13 @@ CONTROLS: tuple[Control, ...] = (
         "firm.rejects_max, rejects_window_ms",
     ),
     Control(
+        RiskCode.FEE_SANITY,
+        "A strategy that was filled at a fee above so many percent of the instrument's maker or taker fee: it is killed until somebody arms "
+        "it. One unit more is rounding, and a fill below the venue's least notional counts as one of that.",
+        "A rate below 0 counts as 0. Fees in assets other than base and quote are not compared.",
+        "firm.fee_max_percent",
+    ),
+    Control(
         RiskCode.DRAWDOWN,
         "P&L, in the base currency, below its peak by more than the limit: the firm is killed until somebody arms it. The peak counts "
         "from the session's start, or from arming.",
@@ -144,9 +151,16 @@ CONTROLS: tuple[Control, ...] = (
         f"{_LIMITS}move_max_bp, move_window_ms",
     ),
     Control(
+        RiskCode.CLOCK_UNSAFE,
+        "Any order at a venue whose clock is further from ours than the limit, or seems so because all that it says is late; the least "
+        "delay of a quarter of a second counts. A step of our own clock is one of all venues. It ends when the clocks agree.",
+        "No event of the venue that has a time has come yet; limit not above 0.",
+        "firm.clock_offset_max_ms",
+    ),
+    Control(
         RiskCode.STALE_BOOK,
-        "now - received_ns of the newest TOP or QUOTE above the limit.",
-        "That stamp further ahead of now than the limit; limit not above 0.",
+        "now - received_ns of the newest TOP or QUOTE above the limit, or now - exchange_ns above it by more than clock_offset_max_ms.",
+        "received_ns further ahead of now than the limit; limit not above 0. Without a venue's time the first counts alone.",
         f"{_LIMITS}book_age_max_ms",
     ),
     Control(
@@ -166,6 +180,13 @@ CONTROLS: tuple[Control, ...] = (
         "More orders than the token bucket of the strategy, or of the firm, holds: one second's worth, refilled continuously.",
         "Limit not above 0; time that runs backwards refills nothing.",
         "firm.strategy_orders_per_s, firm_orders_per_s",
+    ),
+    Control(
+        RiskCode.ORDER_TO_TRADE,
+        "A new order of a strategy that has sent as many orders, replacements and cancels within the window as the limit times its fills "
+        "there; without a fill, as with one. Cancels pass. It ends when fills come, or messages are older than the window.",
+        "Limit not above 0.",
+        "firm.messages_per_fill_max, messages_window_ms",
     ),
     Control(
         RiskCode.DUPLICATE_ORDER,

@@ -56,7 +56,7 @@ class MarketKind(IntEnum):
     RESET = 5  #: forget the book; LEVEL records of a whole book follow
     VALID = 6  #: the book may be used from here
     INVALID = 7  #: the book may not be used until VALID; `venue_id` holds the InvalidReason
-    CLOCK = 8  #: `exchange_ns` is CLOCK_REALTIME at `received_ns`
+    CLOCK = 8  #: `exchange_ns` is CLOCK_REALTIME at `received_ns`, and `venue_id` how many ns the venue's clock is behind it
 
 
 class MarketFlag(IntFlag):
@@ -87,7 +87,7 @@ MARKET = record(
     "One step of a market-data event; feed -> strategy, risk, execution, portfolio.",
     ("received_ns", "<i8", "CLOCK_MONOTONIC when the frame left the socket."),
     ("exchange_ns", "<i8", "Venue time of the event, UTC; 0 if the message has none."),
-    ("venue_id", "<i8", "Last update id of a book event, trade id of a TRADE, InvalidReason of INVALID."),
+    ("venue_id", "<i8", "Last update id of a book event, trade id of a TRADE, InvalidReason of INVALID, ns of a CLOCK."),
     ("price_ticks", "<i8", "LEVEL, TRADE: price. TOP, QUOTE: best bid price, 0 if none."),
     ("qty_lots", "<i8", "LEVEL: new size, 0 removes. TRADE: size. TOP, QUOTE: best bid size."),
     ("ask_ticks", "<i8", "TOP, QUOTE: best ask price, 0 if none; else 0."),
@@ -248,6 +248,7 @@ class RiskCode(IntEnum):
     STALE_BOOK = 2030
     BOOK_INVALID = 2031
     CROSS_VENUE_DIVERGENCE = 2032
+    CLOCK_UNSAFE = 2033
     INTENT_STALE = 2034
     LATENCY_BUDGET = 2035
     MAX_POSITION = 2040
@@ -257,6 +258,7 @@ class RiskCode(IntEnum):
     OPEN_ORDERS = 2045
     UNKNOWN_ORDERS = 2046
     ORDER_RATE = 2050
+    ORDER_TO_TRADE = 2052
     REPEATED_EXECUTION = 2053
     DUPLICATE_ORDER = 2060
     CLIENT_ID_REUSE = 2061
@@ -266,6 +268,7 @@ class RiskCode(IntEnum):
     DRAWDOWN = 2071
     LOSS_RATE = 2072
     VOLATILITY = 2074
+    FEE_SANITY = 2075
     STOP_LOSS = 2076
     INSTRUMENT_NOT_ALLOWED = 2080
     STRATEGY_NOT_APPROVED = 2083
@@ -484,7 +487,11 @@ FIRM_LIMITS = record(
     ("late_after_ns", "<i8", "R035: from received_ns of the event decided on to risk; what takes longer is late."),
     ("late_max", "<i8", "R035: late intents of one strategy within late_window_ns."),
     ("late_window_ns", "<i8", "R035."),
-    ("reserved", "(5,)<i8", "Zero."),
+    ("clock_offset_max_ns", "<i8", "R033: how far a venue's clock may be from ours; R030 by the venue's time allows as much more."),
+    ("messages_per_fill_max", "<i8", "R052: orders, replacements and cancels of one strategy for each of its fills in the window."),
+    ("messages_window_ns", "<i8", "R052."),
+    ("fee_max_percent", "<i8", "R075: fee of a fill in percent of the schedule's."),
+    ("reserved", "(1,)<i8", "Zero."),
 )
 
 POSITION = record(

@@ -15,15 +15,18 @@ from numpy.typing import NDArray
 
 from hft.bounds import BASIS_POINTS
 from hft.breakers import is_late, is_wild, standing
+from hft.messages import is_over, note_message
 from hft.orders import DONE_COUNT, USED, find, id_counter, id_epoch, id_strategy, insert_order, is_working
 from hft.records import IntentKind, OrderFlag, RiskCode, Side, TimeInForce
 from hft.risk_state import (
     ASK_TICKS,
+    BEHIND_NS,
     BID_TICKS,
     BROKEN,
     CLOSED_UNTIL_NS,
     CREDIT,
     EPOCH,
+    EVENT_NS,
     FILLED_NS,
     FIRM_KILL,
     GROSS_E8,
@@ -42,6 +45,7 @@ from hft.risk_state import (
     TOTAL_PNL_E8,
     TOTAL_SHORT_E8,
     UNTIL_NS,
+    UTC_NS,
     VALID,
     VENUE_KILL,
     WHO,
@@ -195,9 +199,16 @@ def _check_market(state: RiskState, intents: NDArray[Any], i: int, now_ns: int) 
         return RiskCode.BOOK_INVALID
     if is_wild(state.breakers, state.limits, row):
         return RiskCode.VOLATILITY
+    clock, offset_max_ns = state.clocks[as_int(state.instruments[row]["venue"])], state.firm[0]["clock_offset_max_ns"]
+    if clock[UTC_NS] == 0 or abs(clock[BEHIND_NS]) > offset_max_ns or offset_max_ns <= 0:
+        return RiskCode.CLOCK_UNSAFE
     # Another core may stamp an event after `now_ns` was read, but never by more than a usable age.
     age_ns, age_max_ns = now_ns - state.tops[row, RECEIVED_NS], state.limits[row]["book_age_max_ns"]
     if age_ns > age_max_ns or age_ns < -age_max_ns or age_max_ns <= 0:
+        return RiskCode.STALE_BOOK
+    # What only now arrives may have happened long ago.
+    event_ns = state.tops[row, EVENT_NS]
+    if event_ns > 0 and now_ns + clock[UTC_NS] - event_ns - offset_max_ns > age_max_ns:
         return RiskCode.STALE_BOOK
     if state.limits[row]["divergence_max_bp"] <= 0 or not has_agreeing_peer(state, row, now_ns):
         return RiskCode.CROSS_VENUE_DIVERGENCE
@@ -257,6 +268,8 @@ def _check_flow(state: RiskState, intents: NDArray[Any], i: int, now_ns: int) ->
         return RiskCode.ORDER_RATE
     if _credit(state, len(state.approved), firm[0]["firm_rate_per_s"], now_ns) < _SECOND_NS:
         return RiskCode.ORDER_RATE
+    if is_over(state.messages, firm, strategy, now_ns):
+        return RiskCode.ORDER_TO_TRADE
     if state.limits[row]["duplicate_window_ns"] <= 0 or _find_recent(state, intents, i, now_ns) < 0:
         return RiskCode.DUPLICATE_ORDER
     working = orders.counts[row]
@@ -332,6 +345,7 @@ def approve(state: RiskState, intents: NDArray[Any], i: int, now_ns: int) -> int
     CANCEL_ALL: -1, nothing to commit.
     """
     row, strategy, kind = as_int(intents[i]["instrument"]), as_int(intents[i]["strategy"]), as_int(intents[i]["kind"])
+    note_message(state.messages, state.firm, strategy, now_ns)
     if kind == IntentKind.CANCEL_ALL:
         return as_int(-1)
     if kind == IntentKind.CANCEL:

@@ -17,7 +17,22 @@ from numpy.typing import NDArray
 
 from hft import ledger, orders, stops
 from hft.bounds import prove_bounds
-from hft.breakers import ANY_PULL, ANY_TRIP, PULL, WILD, Breakers, new_breakers, note_fill, note_late, note_mid, note_pnl, note_reject
+from hft.breakers import (
+    ANY_PULL,
+    ANY_TRIP,
+    PULL,
+    WILD,
+    Breakers,
+    new_breakers,
+    note_fee,
+    note_fill,
+    note_late,
+    note_mid,
+    note_pnl,
+    note_reject,
+)
+from hft.fees import is_over_schedule
+from hft.messages import Messages, new_messages, note_message_filled
 from hft.orders import Orders, new_orders
 from hft.peers import Peers, diverge, new_peers, price_e12_x2
 from hft.records import POSITION, ExecutionCode, MarketKind, OrderFlag, OrderState, ReportKind, VenueReason
@@ -26,8 +41,12 @@ from hft.units import E8, WIDE, as_int, mul_div_half_even
 from shm.jit import njit
 
 # Columns of RiskState.tops.
-BID_TICKS, ASK_TICKS, RECEIVED_NS, VALID, GROSS_E8, PNL_E8, MISSING, LONG_E8, SHORT_E8, CLOSED_UNTIL_NS = range(10)
-TOP_COLUMNS = 10
+BID_TICKS, ASK_TICKS, RECEIVED_NS, VALID, GROSS_E8, PNL_E8, MISSING, LONG_E8, SHORT_E8, CLOSED_UNTIL_NS, EVENT_NS = range(11)
+TOP_COLUMNS = 11
+
+# Columns of RiskState.clocks: how far a venue's clock is behind ours and the way from there; CLOCK_REALTIME - CLOCK_MONOTONIC, 0 if the
+# venue's feed has told nothing yet.
+BEHIND_NS, UTC_NS = range(2)
 
 # Cells of RiskState.totals. LONG, SHORT: what fills of all working buys, or sells, lead to. BROKEN: a report contradicted the ledger,
 # so that the position is not known.
@@ -69,8 +88,10 @@ class RiskState(NamedTuple):
     cancels: NDArray[Any]  # order slot -> (order id, when its newest CANCEL was approved)
     recent: NDArray[Any]  # approved orders by content, open addressing
     counts: NDArray[Any]  # venues, strategies
+    clocks: NDArray[Any]  # (venue, column)
     unknown: NDArray[Any]  # venue -> orders of which it is not known what became of them
     breakers: Breakers
+    messages: Messages
     stops: Stops
     peers: Peers
 
@@ -109,8 +130,10 @@ def new_state(
         cancels=np.zeros((slots, 2), np.int64),
         recent=np.zeros((recent_slots(limits, firm), 4), np.int64),
         counts=np.array([venues, strategies], np.int64),
+        clocks=np.zeros((venues, 2), np.int64),
         unknown=np.zeros(venues, np.int64),
         breakers=new_breakers(rows, strategies, firm),
+        messages=new_messages(strategies),
         stops=new_stops(rows, strategies),
         peers=new_peers(instruments),
     )
@@ -191,7 +214,7 @@ def refresh(state: RiskState, row: int) -> None:
 
 @njit
 def on_top(state: RiskState, market: NDArray[Any], i: int) -> None:
-    """Take MARKET record `i`: the touch, its age and the book's validity. LEVEL, TRADE and CLOCK change nothing.
+    """Take MARKET record `i`: the touch, its age and the book's validity, the venue's clock. LEVEL and TRADE change nothing.
 
     The mark moves only with a valid two-sided book; an invalid one keeps the last mark for P&L and gross exposure.
     """
@@ -206,6 +229,8 @@ def on_top(state: RiskState, market: NDArray[Any], i: int) -> None:
         tops[row, BID_TICKS] = bid_ticks
         tops[row, ASK_TICKS] = ask_ticks
         tops[row, RECEIVED_NS] = max(tops[row, RECEIVED_NS], market[i]["received_ns"])
+        if market[i]["exchange_ns"] > 0:
+            tops[row, EVENT_NS] = market[i]["exchange_ns"]
         if tops[row, VALID] == 1:
             _move_mark(state, row)
     elif kind == MarketKind.VALID:
@@ -217,6 +242,11 @@ def on_top(state: RiskState, market: NDArray[Any], i: int) -> None:
         tops[row, VALID] = 0
         tops[row, BID_TICKS] = 0
         tops[row, ASK_TICKS] = 0
+    elif kind == MarketKind.CLOCK:
+        venue = as_int(state.instruments[row]["venue"])
+        if 0 <= venue < len(state.clocks):
+            state.clocks[venue, BEHIND_NS] = market[i]["venue_id"]
+            state.clocks[venue, UTC_NS] = market[i]["exchange_ns"] - market[i]["received_ns"]
 
 
 @njit
@@ -259,6 +289,9 @@ def apply_report(state: RiskState, reports: NDArray[Any], i: int) -> int:
         _note_pnl(state, at_ns)
         if reports[i]["kind"] == ReportKind.TRADE:
             note_fill(state.breakers, state.firm, strategy, at_ns)
+            note_message_filled(state.messages, state.firm, strategy, at_ns)
+            if is_over_schedule(state.instruments, reports, i, state.firm[0]["fee_max_percent"]):
+                note_fee(state.breakers, strategy)
             _note_loss(state, row)
         elif reports[i]["kind"] == ReportKind.REJECTED and reports[i]["reason"] == VenueReason.MARKET_CLOSED:
             state.tops[row, CLOSED_UNTIL_NS] = max(state.tops[row, CLOSED_UNTIL_NS], at_ns + state.limits[row]["closed_pause_ns"])

@@ -127,6 +127,10 @@ def firm_row(config: Config) -> NDArray[np.void]:
     firm["rejects_max"], firm["rejects_window_ns"] = config.firm.rejects_max, config.firm.rejects_window_ms * 1_000_000
     firm["late_after_ns"], firm["late_max"] = config.firm.late_after_us * 1000, config.firm.late_max
     firm["late_window_ns"] = config.firm.late_window_ms * 1_000_000
+    firm["messages_per_fill_max"] = config.firm.messages_per_fill_max
+    firm["messages_window_ns"] = config.firm.messages_window_ms * 1_000_000
+    firm["fee_max_percent"] = config.firm.fee_max_percent
+    firm["clock_offset_max_ns"] = config.firm.clock_offset_max_ms * 1_000_000
     firm["drawdown_max_e8"] = parse_units(config.firm.drawdown_max, 8)
     firm["loss_rate_max_e8"] = parse_units(config.firm.loss_rate_max, 8)
     firm["loss_rate_window_ns"] = config.firm.loss_rate_window_ms * 1_000_000

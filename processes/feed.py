@@ -31,7 +31,7 @@ from shm.ring import Ring, copy_record, has_room, publish_many, room, slot_at
 _MARKET_BYTES = MARKET.itemsize
 _MARKET = int(JournalKind.MARKET)
 _LEVEL, _TRADE, _QUOTE = int(MarketKind.LEVEL), int(MarketKind.TRADE), int(MarketKind.QUOTE)
-_RESET, _LOST = int(MarketKind.RESET), int(MarketFlag.LOST)
+_RESET, _LOST, _CLOCK = int(MarketKind.RESET), int(MarketFlag.LOST), int(MarketKind.CLOCK)
 _DECODE_NS_MAX = (1 << 31) - 1
 #: What the entries around the records of one event take, more than enough.
 _ENTRIES_BYTES = 1024
@@ -42,13 +42,18 @@ FRAMES_MAX = 16
 # Indices of Feed.words.
 TIMER_DUE_NS = 0
 ANY_LOST = 1  #: 1 while some consumer has lost some instrument
-OFFSET_LEAST_NS = 2  #: least received_ns - exchange_ns since cold code looked
+OFFSET_LEAST_NS = 2  #: least received_ns - exchange_ns since the clock was told
+OFFSET_NS = 3  #: what it was then
+UTC_NS = 4  #: CLOCK_REALTIME - CLOCK_MONOTONIC, from cold code; 0 before it looked
+CLOCK_DUE_NS = 5
 FEED_WORDS = 8
-#: OFFSET_LEAST_NS before any event that has a time.
+#: Both offsets before any event that has a time.
 NO_OFFSET = 2**62
 
 #: How often silence is looked for.
 _TIMER_NS = 50_000_000
+#: How often the clock is told.
+_CLOCK_NS = 250_000_000
 
 
 class Feed(NamedTuple):
@@ -65,6 +70,7 @@ class Feed(NamedTuple):
     words: NDArray[np.int64]
     kills: NDArray[np.int64]  #: two zero words: a feed sends no orders
     direct: NDArray[np.int64]  #: one cell: 1 if the wire is read and written here
+    clock_row: NDArray[np.int64]  #: one cell: the instrument whose row the venue's clock is told under
 
 
 @njit
@@ -91,6 +97,8 @@ def work(ctx: Feed, now_ns: int) -> int:
         while count > 0:
             publish_event(ctx, count)
             count = on_timer(ctx.book, now_ns, ctx.staging)
+    if now_ns >= ctx.words[CLOCK_DUE_NS]:
+        _tell_clock(ctx, now_ns)
     if ctx.words[ANY_LOST] != 0 and ctx.common.words[ROTATE] == 0:
         done += _catch_up(ctx, now_ns)
     if ctx.direct[0] != 0:
@@ -132,6 +140,32 @@ def publish_event(ctx: Feed, count: int) -> None:
         add(counters, FeedCounter.TRADES, 1)
     elif last["kind"] == _QUOTE:
         add(counters, FeedCounter.QUOTES, 1)
+
+
+@njit
+def _tell_clock(ctx: Feed, now_ns: int) -> None:
+    """Say how far the venue's clock is behind ours: the least delay seen, which is the way here and the difference of the clocks."""
+    words, row = ctx.words, ctx.staging[0]
+    if words[OFFSET_LEAST_NS] != NO_OFFSET:
+        words[OFFSET_NS] = words[OFFSET_LEAST_NS]
+    if words[OFFSET_NS] == NO_OFFSET or words[UTC_NS] == 0 or not _fits_journal(ctx, 1):
+        return
+    words[CLOCK_DUE_NS] = now_ns + _CLOCK_NS
+    words[OFFSET_LEAST_NS] = NO_OFFSET
+    row["received_ns"] = now_ns
+    row["exchange_ns"] = now_ns + words[UTC_NS]
+    row["venue_id"] = words[OFFSET_NS] + words[UTC_NS]
+    row["price_ticks"] = row["qty_lots"] = row["ask_ticks"] = row["ask_lots"] = 0
+    row["decode_ns"] = row["flags"] = 0
+    row["instrument"] = ctx.clock_row[0]
+    row["kind"] = _CLOCK
+    # Where there is no room the next one comes soon.
+    outputs = as_int(0)
+    for k in range(len(ctx.out)):
+        if has_room(ctx.out[k], 1):
+            outputs |= as_int(1) << k
+    _publish_to(ctx, 1, outputs)
+    ctx.common.counters[FeedCounter.CLOCK_OFFSET_US] = row["venue_id"] // 1000
 
 
 @njit

@@ -30,7 +30,7 @@ from processes.burst import run_feed
 from processes.calls import Calls
 from processes.common import Common
 from processes.credentials import read_credentials
-from processes.feed import ANY_LOST, FEED_WORDS, NO_OFFSET, OFFSET_LEAST_NS, Feed, publish_event
+from processes.feed import ANY_LOST, FEED_WORDS, NO_OFFSET, OFFSET_LEAST_NS, OFFSET_NS, UTC_NS, Feed, publish_event
 from processes.logs import log
 from processes.resources import Resources
 from processes.stage import Stage
@@ -49,7 +49,8 @@ MESSAGE_BYTES_MAX = 1 << 23
 _OVERLAP_REST_NS = 2_000_000_000
 #: Turns that the second connection is given at once.
 _TURNS_BESIDE = 16
-_OFFSET_EVERY_NS = 1_000_000_000
+#: Two readings of clocks further apart than this were interrupted, and say nothing.
+_READING_NS_MAX = 1_000_000
 
 
 class FeedStage(Stage):
@@ -70,7 +71,7 @@ class FeedStage(Stage):
         self._make_link: Callable[[Wire], Link] | None = None
         self._beside: tuple[Any, Pinned] | None = None
         self._opened_ns = 0
-        self._offset_due_ns = 0
+        self._offset_ns = NO_OFFSET
         self._retries = Retries()
 
     def use(self, network: Network) -> None:
@@ -104,6 +105,7 @@ class FeedStage(Stage):
         words = np.zeros(FEED_WORDS, np.int64)
         words[ANY_LOST] = 1
         words[OFFSET_LEAST_NS] = NO_OFFSET
+        words[OFFSET_NS] = self._offset_ns
         return Feed(
             common=common,
             wire=self.wire,
@@ -116,6 +118,7 @@ class FeedStage(Stage):
             words=words,
             kills=self.kills,
             direct=np.array([not self.uses_event_loop], np.int64),
+            clock_row=np.array(self.rows[:1], np.int64),
         )
 
     def _all_lost(self, outputs: int) -> Any:
@@ -176,7 +179,7 @@ class FeedStage(Stage):
             done += self._resync(now_ns)
             if self.uses_event_loop:
                 self._link.flush()
-        self._tell_offset(now_ns)
+        self._read_clocks()
         return done
 
     def _follow(self, now_ns: int) -> int:
@@ -325,16 +328,13 @@ class FeedStage(Stage):
         if ctx.book.state[row, SYNCED]:
             log("book synced", instrument=self.tables.instruments[row], update_id=int(ctx.book.state[row, LAST_ID]))
 
-    def _tell_offset(self, now_ns: int) -> None:
-        """Say how far the venue's clock is behind ours: the least delay seen, which is the way here and the difference of the clocks."""
-        if now_ns < self._offset_due_ns:
-            return
-        self._offset_due_ns = now_ns + _OFFSET_EVERY_NS
-        words = self.context.words
-        least_ns, words[OFFSET_LEAST_NS] = int(words[OFFSET_LEAST_NS]), NO_OFFSET
-        if least_ns != NO_OFFSET:
-            utc_ns = realtime_ns() - monotonic_ns()
-            self.context.common.counters[FeedCounter.CLOCK_OFFSET_US] = (least_ns + utc_ns) // 1000
+    def _read_clocks(self) -> None:
+        """Give the kernel what UTC is; keep what it measured for the rings of another epoch."""
+        words, before_ns = self.context.words, monotonic_ns()
+        utc_ns = realtime_ns()
+        if monotonic_ns() - before_ns <= _READING_NS_MAX:
+            words[UTC_NS] = utc_ns - before_ns
+        self._offset_ns = int(words[OFFSET_NS])
 
     def disconnect(self, now_ns: int) -> None:
         """Let go of the connections at the end of the process."""

@@ -25,8 +25,8 @@ lot = "{lot}"
 min_notional = "5"
 price_max = "1000000"
 qty_max = "9000"
-maker_fee = "0.0001"
-taker_fee = "0.0004"
+maker_fee = "0.006"
+taker_fee = "0.006"
 
 [limits."{instrument}"]
 order_qty_max = "0.1"
@@ -63,6 +63,10 @@ rejects_window_ms = 1
 late_after_us = 60000000
 late_max = 100000
 late_window_ms = 1
+messages_per_fill_max = 1000000
+messages_window_ms = 1
+fee_max_percent = 200
+clock_offset_max_ms = 1000000000000
 drawdown_max = "2000"
 loss_rate_max = "1000"
 loss_rate_window_ms = 60000

@@ -45,6 +45,7 @@ INSTRUMENTS = 4
 _EPOCH = 1
 _BID, _ASK = 6_000_000, 6_000_010
 _NOW_NS = 10_000_000_000
+_UTC_NS = 1_800_000_000_000_000_000
 _PERCENTILES = {"p50_ns": 50.0, "p90_ns": 90.0, "p99_ns": 99.0, "p999_ns": 99.9}
 
 
@@ -70,6 +71,8 @@ def account(working: int = WORKING) -> RiskState:
     limits["move_max_bp"], limits["move_window_ns"] = 300, 60_000_000_000
     limits["stop_loss_bp"], limits["stop_action"] = 500, StopAction.HOLD
     limits["divergence_max_bp"], limits["closed_pause_ns"] = 100, 5_000_000_000
+    firm["messages_per_fill_max"], firm["messages_window_ns"], firm["fee_max_percent"] = 500, 300_000_000_000, 200
+    firm["clock_offset_max_ns"] = 250_000_000
     firm["drawdown_max_e8"] = firm["loss_rate_max_e8"] = 10_000_000 * E8
     firm["fills_max"] = firm["rejects_max"] = firm["unknown_orders_max"] = firm["late_max"] = 1000
     for name in ("fills_window_ns", "rejects_window_ns", "loss_rate_window_ns", "late_window_ns", "late_after_ns"):
@@ -84,10 +87,11 @@ def account(working: int = WORKING) -> RiskState:
 def _trade(state: RiskState, working: int) -> None:
     market, intents, reports = np.zeros(1, MARKET), _intents(1), np.zeros(1, REPORT)
     market[0]["price_ticks"], market[0]["ask_ticks"], market[0]["received_ns"] = _BID, _ASK, _NOW_NS
+    market[0]["exchange_ns"] = _UTC_NS + _NOW_NS
     counter = 0
     for row in range(INSTRUMENTS):
         market[0]["instrument"] = intents[0]["instrument"] = reports[0]["instrument"] = row
-        for kind in (MarketKind.VALID, MarketKind.TOP):
+        for kind in (MarketKind.VALID, MarketKind.TOP, MarketKind.CLOCK):
             market[0]["kind"] = kind
             on_top(state, market, 0)
         for n in range(1 + (working if row == 0 else 1)):

@@ -35,6 +35,8 @@ _INSTRUMENTS = {
     "coinbase": ("BTC-USD.COINBASE", "BTC-USD", "0.01", "0.00000001"),
     "kraken": ("BTC-EUR.KRAKEN", "BTC/EUR", "0.1", "0.00000001"),
 }
+#: The simulators' own: maker's, taker's.
+_FEES = {"binance": ("0.001", "0.001"), "coinbase": ("0.004", "0.006"), "kraken": ("0.0025", "0.0040")}
 _STREAM_PATHS = {"binance": "/", "coinbase": "/", "kraken": "/v2"}
 _ORDER_PATHS = {"binance": "/ws-api/v3", "coinbase": "/", "kraken": "/v2"}
 #: Of base, at each venue: a few orders' worth, so that the limit is met.
@@ -50,7 +52,7 @@ def config_of(venues: tuple[str, ...], trader_seed: int) -> Config:
     for venue in VENUES:
         name, symbol, tick, lot = _INSTRUMENTS[venue]
         instruments[name] = {"symbol": symbol, "tick": tick, "lot": lot, "min_notional": "5", "price_max": "1000000", "qty_max": "1000"}
-        instruments[name] |= {"maker_fee": "0.001", "taker_fee": "0.001"}
+        instruments[name] |= {"maker_fee": _FEES[venue][0], "taker_fee": _FEES[venue][1]}
         limits[name] = _limits()
     traded = [_INSTRUMENTS[venue][0] for venue in venues]
     sections = {
@@ -136,6 +138,10 @@ def _firm() -> dict[str, Any]:
         "late_after_us": 60_000_000,
         "late_max": 10_000,
         "late_window_ms": 1000,
+        "messages_per_fill_max": 100_000,
+        "messages_window_ms": 300_000,
+        "fee_max_percent": 200,
+        "clock_offset_max_ms": 10_000,
         "drawdown_max": "20000",
         "loss_rate_max": "20000",
         "loss_rate_window_ms": 60_000,

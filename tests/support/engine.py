@@ -45,6 +45,8 @@ PAPER = Path(__file__).with_name("paper.toml")
 BUY, SELL = int(Side.BUY), int(Side.SELL)
 BTC, ETH = 0, 1
 BID, ASK = 6_000_000, 6_000_100
+#: CLOCK_REALTIME - CLOCK_MONOTONIC of the stages.
+UTC_NS = 1_800_000_000_000_000_000
 
 
 def paper_config(change: Callable[[dict[str, Any]], None] | None = None) -> Config:
@@ -183,9 +185,10 @@ class Bench:
         return row(MARKET, kind=MarketKind.TOP, flags=MarketFlag.LAST, instrument=instrument, **fields)
 
     def tops(self, instrument: int = BTC, bid: int = BID, ask: int = ASK) -> NDArray[Any]:
-        """The same book as rings without levels carry it."""
+        """The same book as rings without levels carry it, and the venue's clock, which is right."""
         rows = self.book(instrument, bid, ask)
-        return rows[rows["kind"] != MarketKind.LEVEL]
+        clock = row(MARKET, kind=MarketKind.CLOCK, instrument=instrument, received_ns=self.now_ns, exchange_ns=UTC_NS + self.now_ns)
+        return np.concatenate([rows[rows["kind"] != MarketKind.LEVEL], clock])
 
     def intent(self, **fields: int) -> NDArray[Any]:
         """A good resting buy of the first strategy, changed by `fields`; its id is new."""

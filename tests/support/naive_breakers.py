@@ -49,6 +49,9 @@ class NaiveBreakers:
         self.late_until[strategy] = at_ns + window
         return begins
 
+    def on_fee(self, strategy: int) -> None:
+        self.tripped.setdefault(strategy, RiskCode.FEE_SANITY)
+
     def on_fill(self, strategy: int, at_ns: int) -> None:
         self._count(self.fills[strategy], strategy, at_ns, "fills", RiskCode.REPEATED_EXECUTION)
 

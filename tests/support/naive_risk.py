@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from hft.records import ExecutionCode, IntentKind, MarketKind, OrderFlag, OrderState, ReportKind, RiskCode, VenueReason
+from hft.records import ExecutionCode, FeeAsset, IntentKind, Liquidity, MarketKind, OrderFlag, OrderState, ReportKind, RiskCode, VenueReason
 from hft.risk_state import TOTAL_MISSING, TOTAL_PNL_E8
 from support.naive_breakers import NaiveBreakers
 from support.naive_ledger import NaiveLedger
+from support.naive_messages import NaiveMessages
 from support.naive_orders import NaiveOrders
 from support.naive_stops import NaiveStops
 
@@ -46,6 +47,7 @@ class NaiveRisk:
         count, strategies = len(state.instruments), len(state.approved)
         self.halted = False
         self.breakers, self.totals = NaiveBreakers(state.limits, self.firm, strategies), state.totals
+        self.messages = NaiveMessages(self.firm, strategies)
         self.orders = NaiveOrders(slots)
         self.ledgers = [NaiveLedger(row) for row in state.instruments]
         self.stops = NaiveStops(state.instruments, state.limits, strategies)
@@ -53,6 +55,8 @@ class NaiveRisk:
         self.valid = [False] * count
         self.mark = [0] * count
         self.closed_until = [0] * count
+        self.event = [0] * count
+        self.clocks: dict[int, tuple[int, int]] = {}  #: venue -> behind, UTC
         self.recent: deque[tuple[int, tuple[int, ...]]] = deque()
         self.canceled: dict[int, int] = {}
         self.last_counter = [-1] * strategies
@@ -65,6 +69,9 @@ class NaiveRisk:
         bid, ask, received = self.touch[row]
         if kind in (MarketKind.TOP, MarketKind.QUOTE):
             bid, ask, received = int(m["price_ticks"]), int(m["ask_ticks"]), max(received, int(m["received_ns"]))
+            self.event[row] = int(m["exchange_ns"]) or self.event[row]
+        elif kind == MarketKind.CLOCK:
+            self.clocks[int(self.rows[row]["venue"])] = int(m["venue_id"]), int(m["exchange_ns"]) - int(m["received_ns"])
         elif kind in (MarketKind.VALID, MarketKind.INVALID, MarketKind.RESET):
             self.valid[row] = kind == MarketKind.VALID
             if kind == MarketKind.RESET:
@@ -94,12 +101,26 @@ class NaiveRisk:
             self._tell_pnl(int(r["reported_ns"]))
             if r["kind"] == ReportKind.TRADE:
                 self.breakers.on_fill(int(r["strategy"]), int(r["reported_ns"]))
+                self.messages.on_fill(int(r["strategy"]), int(r["reported_ns"]))
+                if self._is_dear(r):
+                    self.breakers.on_fee(int(r["strategy"]))
             elif r["kind"] == ReportKind.REJECTED and r["reason"] == VenueReason.MARKET_CLOSED:
                 row = int(r["instrument"])
                 self.closed_until[row] = max(self.closed_until[row], int(r["reported_ns"]) + int(self.limits[row]["closed_pause_ns"]))
             elif r["kind"] == ReportKind.REJECTED and r["reason"] not in (VenueReason.WOULD_TAKE, ExecutionCode.POST_ONLY_WOULD_TAKE):
                 self.breakers.on_reject(int(r["strategy"]), int(r["reported_ns"]))
         return outcome
+
+    def _is_dear(self, r: Any) -> bool:
+        """Whether a fill's fee is not what the schedule says."""
+        row, lots = self.rows[int(r["instrument"])], int(r["last_lots"])
+        traded = round(Fraction(lots * int(row["lot_e8_num"]), int(row["lot_e8_den"])))
+        if r["fee_asset"] == FeeAsset.QUOTE:
+            traded = round(Fraction(lots * int(r["last_price_ticks"]) * int(row["ticklot_num"]), int(row["ticklot_den"])))
+            traded = max(traded, int(row["notional_min_e8"]))
+        rate = int(row["maker_fee_e8" if r["liquidity"] == Liquidity.MAKER else "taker_fee_e8"])
+        most = round(Fraction(traded * max(rate, 0) * int(self.firm["fee_max_percent"]), 100 * 10**8))
+        return bool(r["fee_asset"] != FeeAsset.OTHER and r["fee_e8"] > 0 and int(r["fee_e8"]) > most + 1)
 
     def on_intent(self, o: Any, now_ns: int) -> None:
         """Take how long an INTENT was on its way."""
@@ -120,6 +141,7 @@ class NaiveRisk:
 
     def approve(self, o: Any, now_ns: int) -> None:
         """Commit what was found OK."""
+        self.messages.on_message(int(o["strategy"]), now_ns)
         if o["kind"] == IntentKind.CANCEL:
             self.canceled[int(o["ref_order_id"])] = now_ns
         if o["kind"] not in (IntentKind.NEW, IntentKind.REPLACE):
@@ -182,7 +204,12 @@ class NaiveRisk:
             return RiskCode.BOOK_INVALID
         if self.breakers.wild[row]:
             return RiskCode.VOLATILITY
+        behind, utc = self.clocks.get(int(self.rows[row]["venue"]), (2**62, 0))
+        if abs(behind) > self.firm["clock_offset_max_ns"]:
+            return RiskCode.CLOCK_UNSAFE
         if abs(now_ns - received) > limits["book_age_max_ns"]:
+            return RiskCode.STALE_BOOK
+        if self.event[row] and now_ns + utc - self.event[row] > limits["book_age_max_ns"] + self.firm["clock_offset_max_ns"]:
             return RiskCode.STALE_BOOK
         if not self._vouched(row, now_ns):
             return RiskCode.CROSS_VENUE_DIVERGENCE
@@ -211,6 +238,8 @@ class NaiveRisk:
         row = int(o["instrument"])
         if self.strategy_buckets[int(o["strategy"])].level(now_ns) < 1 or self.firm_bucket.level(now_ns) < 1:
             return RiskCode.ORDER_RATE
+        if self.messages.is_over(int(o["strategy"]), now_ns):
+            return RiskCode.ORDER_TO_TRADE
         if any(until > now_ns and content == self._content(o) for until, content in self.recent):
             return RiskCode.DUPLICATE_ORDER
         working = self.orders.working(row)

@@ -23,7 +23,7 @@ from processes.transport.connect import LinkEvent
 from support.binance_stream import deliver
 from support.engine import Bench, paper_config
 from support.feed_fakes import FakeLink, FakeRequests
-from support.virtual_venue import VirtualVenue
+from support.virtual_venue import WALL_NS, VirtualVenue
 
 STREAMS = "/stream?streams=" + "/".join(f"{s}@{kind}" for s in ("btcusdt", "ethusdt") for kind in ("depth@100ms", "bookTicker", "trade"))
 #: Virtual time begins so long ago that no event is later than the clock, and no stamp older than the longest allowed age.
@@ -48,6 +48,7 @@ class Pipeline(Bench):
         self.requests = FakeRequests()
         monkeypatch.setattr(calls, "Request", self.requests)
         monkeypatch.setattr(feed_stage, "monotonic_ns", lambda: self.now_ns)
+        monkeypatch.setattr(feed_stage, "realtime_ns", lambda: WALL_NS + self.now_ns - self._begin_ns)
         super().__init__(folder, pipeline_config())
         self._warm()
         self.now_ns = time.monotonic_ns() - PAST_NS if begin_ns is None else begin_ns

@@ -28,6 +28,7 @@ from hft.units import E8
 
 BID, ASK = 6_000_000, 6_000_010
 NOW = 10_000_000_000
+UTC_NS = 1_800_000_000_000_000_000  #: CLOCK_REALTIME - CLOCK_MONOTONIC
 EPOCH = 7
 
 INSTRUMENT_ROW = {
@@ -45,6 +46,8 @@ INSTRUMENT_ROW = {
     "qty_lots_max": 900_000_000,
     "notional_min_e8": 5 * E8,
     "base_rate_e8": E8,
+    "maker_fee_e8": 100_000,
+    "taker_fee_e8": 100_000,
     "trading": 1,
 }
 LIMITS_ROW = {
@@ -80,6 +83,10 @@ FIRM_ROW = {
     "late_after_ns": 10_000_000,
     "late_max": 1000,
     "late_window_ns": 1_000_000_000,
+    "messages_per_fill_max": 1000,
+    "messages_window_ns": 300_000_000_000,
+    "fee_max_percent": 1000,
+    "clock_offset_max_ns": 250_000_000,
     "drawdown_max_e8": 1_000_000 * E8,
     "loss_rate_max_e8": 1_000_000 * E8,
     "loss_rate_window_ns": 60_000_000_000,
@@ -112,12 +119,24 @@ def new_account(
     for row in range(instruments):
         tell(state, MarketKind.VALID, row=row)
         tell(state, MarketKind.TOP, row=row)
+        tell_clock(state, row=row)
     return state
 
 
-def tell(state: risk.RiskState, kind: MarketKind, row: int = 0, bid: int = BID, ask: int = ASK, received_ns: int = NOW) -> None:
+def tell_clock(state: risk.RiskState, behind_ns: int = 0, row: int = 0, utc_ns: int = UTC_NS) -> None:
+    """Say how far the venue's clock is behind ours."""
+    market = np.zeros(1, MARKET)
+    market[0]["kind"], market[0]["instrument"], market[0]["venue_id"] = MarketKind.CLOCK, row, behind_ns
+    market[0]["received_ns"], market[0]["exchange_ns"] = NOW, NOW + utc_ns
+    risk.on_top(state, market, 0)
+
+
+def tell(
+    state: risk.RiskState, kind: MarketKind, row: int = 0, bid: int = BID, ask: int = ASK, received_ns: int = NOW, exchange_ns: int = 0
+) -> None:
     """Give the state one MARKET record."""
     market = np.zeros(1, MARKET)
+    market[0]["exchange_ns"] = exchange_ns
     market[0]["kind"], market[0]["instrument"], market[0]["received_ns"] = kind, row, received_ns
     if kind in (MarketKind.TOP, MarketKind.QUOTE):
         market[0]["price_ticks"], market[0]["ask_ticks"] = bid, ask

@@ -27,7 +27,7 @@ from hft.risk_state import (
 )
 from hft.units import E8
 from support.naive_risk import NaiveRisk
-from support.risk_account import ASK, BID, EPOCH, NOW, admit, fill, intent, new_account, report, tell
+from support.risk_account import ASK, BID, EPOCH, NOW, UTC_NS, admit, fill, intent, new_account, report, tell, tell_clock
 
 OK = RiskCode.OK
 SECOND = 1_000_000_000
@@ -153,6 +153,11 @@ MISSING: list[tuple[RiskCode, Callable[[RiskState], Any]]] = [
     (RiskCode.BOOK_INVALID, lambda s: tell(s, MarketKind.TOP, bid=ASK, ask=ASK)),
     (RiskCode.BOOK_INVALID, lambda s: tell(s, MarketKind.TOP, bid=ASK + 1, ask=ASK)),
     (RiskCode.BOOK_INVALID, lambda s: tell(s, MarketKind.TOP, bid=BID, ask=1 << 47)),
+    (RiskCode.CLOCK_UNSAFE, lambda s: s.clocks.fill(0)),
+    (RiskCode.CLOCK_UNSAFE, firm("clock_offset_max_ns", 0)),
+    (RiskCode.FEE_SANITY, firm("fee_max_percent", 0)),
+    (RiskCode.ORDER_TO_TRADE, firm("messages_per_fill_max", 0)),
+    (RiskCode.ORDER_TO_TRADE, firm("messages_window_ns", 0)),
     (RiskCode.STALE_BOOK, limit("book_age_max_ns", 0)),
     (RiskCode.PRICE_COLLAR_TOUCH, limit("collar_passive_bp", 0)),
     (RiskCode.PRICE_COLLAR_TOUCH, limit("collar_through_bp", 0)),
@@ -270,6 +275,57 @@ def test_stale_book_counts_from_the_newest_top_or_quote(check: Any, age_ns: int,
     assert check(state, intent()) == code
 
 
+@pytest.mark.parametrize(("age_ns", "code"), [(40, OK), (41, RiskCode.STALE_BOOK), (-10_000, OK)])
+@pytest.mark.parametrize("kind", [MarketKind.TOP, MarketKind.QUOTE])
+def test_a_book_that_arrives_late_is_as_old_as_the_venue_says(check: Any, kind: MarketKind, age_ns: int, code: RiskCode) -> None:
+    state = new_account()
+    state.limits["book_age_max_ns"], state.firm["clock_offset_max_ns"] = 10, 30
+    tell(state, kind, exchange_ns=NOW + UTC_NS - age_ns)
+    tell(state, kind)
+    assert check(state, intent()) == code, "what has no time changes nothing"
+    tell(state, kind, exchange_ns=NOW + UTC_NS)
+    assert check(state, intent()) == OK
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_clock_that_is_wrong_stops_its_venue_until_it_is_right_again(check: Any, sign: int) -> None:
+    state = new_account(3, venues=2, rows={"venue": [0, 0, 1], "base_asset": [0, 1, 2]})
+    state.firm["clock_offset_max_ns"] = 1000
+    for behind_ns, code in ((1000, OK), (1001, RiskCode.CLOCK_UNSAFE), (1000, OK), (3_600_000_000_000, RiskCode.CLOCK_UNSAFE)):
+        tell_clock(state, sign * behind_ns)
+        assert [check(state, intent(row, instrument=row)) for row in range(3)] == [code, code, OK]
+    order = intent(0, instrument=2)
+    admit(state, order)
+    tell_clock(state, 2**62, row=2)
+    assert check(state, intent(1, kind=IntentKind.CANCEL, instrument=2, ref_order_id=int(order[0]["order_id"]))) == OK
+
+
+def test_a_fee_that_the_schedule_does_not_explain_stops_its_strategy_until_it_is_armed(check: Any) -> None:
+    state = new_account()
+    state.firm["fee_max_percent"] = 200
+    for n, fee_e8 in enumerate((120_000_001, 120_000_002)):  # 0.2 % of 600 quote, and what may be rounded
+        order = intent(n, price_ticks=BID - n)
+        admit(state, order)
+        risk.apply_report(state, fill(order, 1000, trade_id=n + 1, fee_e8=fee_e8), 0)
+    assert check(state, intent(2, price_ticks=BID - 2)) == RiskCode.FEE_SANITY and check(state, intent(2, strategy=1)) == OK
+    rearm(state.breakers, 0)
+    assert check(state, intent(2, price_ticks=BID - 2)) == OK
+
+
+def test_a_strategy_that_sends_much_for_each_fill_sends_no_new_orders_until_it_is_filled(check: Any) -> None:
+    state, order = new_account(), intent(0)
+    state.firm["messages_per_fill_max"] = 3
+    admit(state, order)
+    admit(state, intent(1, kind=IntentKind.CANCEL, ref_order_id=int(order[0]["order_id"])))
+    assert check(state, intent(2, price_ticks=BID - 2)) == OK
+    admit(state, intent(2, kind=IntentKind.REPLACE, ref_order_id=int(order[0]["order_id"]), price_ticks=BID - 1))
+    assert check(state, intent(3, price_ticks=BID - 2)) == RiskCode.ORDER_TO_TRADE and check(state, intent(3, strategy=1)) == OK
+    assert check(state, intent(3, kind=IntentKind.CANCEL_ALL)) == OK
+    for n in range(2):
+        risk.apply_report(state, fill(order, 400, 400 * (n + 1), trade_id=n + 1), 0)
+    assert check(state, intent(3, price_ticks=BID - 2)) == OK
+
+
 def test_a_book_that_was_invalid_is_usable_again_from_valid_on(check: Any) -> None:
     state = new_account()
     tell(state, MarketKind.INVALID)
@@ -286,10 +342,12 @@ def test_a_book_that_was_invalid_is_usable_again_from_valid_on(check: Any) -> No
 
 def test_records_of_other_kinds_or_rows_change_nothing() -> None:
     state, untouched = new_account(), new_account()
-    for kind in (MarketKind.LEVEL, MarketKind.TRADE, MarketKind.CLOCK):
+    for kind in (MarketKind.LEVEL, MarketKind.TRADE):
         tell(state, kind)
     for row in (-1, 2, 99):
         tell(state, MarketKind.INVALID, row=row)
+        tell_clock(state, 10**12, row=row)
+    np.testing.assert_array_equal(state.clocks, untouched.clocks)
     np.testing.assert_array_equal(state.tops, untouched.tops)
 
 
@@ -603,6 +661,7 @@ def test_daily_loss_counts_the_open_position_at_the_mark(check: Any) -> None:
 def test_orders_of_unknown_fate_stop_new_ones_at_their_venue_until_the_venue_says(check: Any) -> None:
     state = new_account(venues=2)
     state.instruments[1]["venue"] = 1
+    tell_clock(state, row=1)
     state.firm["unknown_orders_max"] = 2
     sent = [intent(n, price_ticks=BID - n) for n in range(3)]
     for order in sent:
@@ -658,7 +717,7 @@ def test_check_changes_nothing_and_answers_the_same_again(check: Any) -> None:
 
 def flat(state: RiskState) -> list[Any]:
     """Every array of the state."""
-    return [*state.orders, *state.breakers, *state.stops, *(array for array in state if isinstance(array, np.ndarray))]
+    return [*state.orders, *state.breakers, *state.stops, *state.messages, *(array for array in state if isinstance(array, np.ndarray))]
 
 
 #: (rows, field, +1 if more is tighter)
@@ -718,6 +777,8 @@ def tight_account(chance: random.Random) -> RiskState:
     state.firm["gross_max_e8"] = chance.choice([3000 * E8, 9000 * E8, 100_000 * E8])
     state.firm["daily_loss_max_e8"] = chance.choice([2 * E8, 40 * E8, 1000 * E8])
     state.firm["unknown_orders_max"] = chance.choice([1, 3, 100])
+    state.firm["messages_per_fill_max"], state.firm["messages_window_ns"] = chance.choice([(6, 10 * SECOND), (1000, SECOND)])
+    state.firm["fee_max_percent"] = chance.choice([100, 1000, 1000])
     state.firm["fills_max"], state.firm["rejects_max"] = chance.choice([2, 6, 1000]), chance.choice([1, 1, 1000])
     state.firm["rejects_window_ns"] = 10 * SECOND
     state.firm["drawdown_max_e8"] = chance.choice([3 * E8, 1000 * E8])
@@ -734,10 +795,14 @@ def random_market(chance: random.Random, now_ns: int) -> Any:
     """One MARKET record; most are ordinary tops."""
     market = np.zeros(1, MARKET)
     bid = BID + chance.choice([chance.randint(-30, 30)] * 9 + [1500])
-    kind = chance.choices([3, 4, 6, 7, 5], [40, 40, 20, 1, 1])[0]
+    kind = chance.choices([3, 4, 6, 7, 5, 8], [40, 40, 20, 1, 1, 5])[0]
     market[0]["kind"], market[0]["instrument"], market[0]["received_ns"] = kind, chance.randrange(2), now_ns
     if kind in (MarketKind.TOP, MarketKind.QUOTE):
         market[0]["price_ticks"], market[0]["ask_ticks"] = bid, bid + chance.choices([10, 1, 5, 0], [20, 5, 5, 1])[0]
+        market[0]["exchange_ns"] = chance.choices([0, now_ns + UTC_NS, now_ns + UTC_NS - 800_000_000], [10, 20, 1])[0]
+    elif kind == MarketKind.CLOCK:
+        market[0]["exchange_ns"] = now_ns + UTC_NS
+        market[0]["venue_id"] = chance.choice([*[0] * 6, 1, -1]) * (250_000_000 + chance.randrange(2))
     return market
 
 
@@ -768,6 +833,7 @@ def drive(seed: int, steps: int, kernels: Any, twin_wanted: bool) -> tuple[RiskS
             twin.valid[row], twin.touch[row], twin.mark[row] = True, (BID, ASK, NOW), BID + ASK
             twin.breakers.on_mid(row, BID + ASK, NOW)
             twin.breakers.on_pnl(0, NOW)
+            twin.clocks[int(state.instruments[row]["venue"])] = 0, UTC_NS
     check, approve, on_top, apply_report, observe_reduce, note_age = kernels
     for step in range(steps):
         now_ns += chance.choice([0, 1000, 10_000_000, 40_000_000])
@@ -818,7 +884,7 @@ KERNELS = (risk.check, risk.approve, risk.on_top, risk.apply_report, risk.observ
 
 def test_risk_equals_the_naive_twin_on_random_traffic() -> None:
     seen: Counter[RiskCode] = Counter()
-    for seed in range(24):
+    for seed in range(48):
         seen += drive(seed, 500, KERNELS, True)[1]
     absent = set(RiskCode) - set(seen)
     assert absent <= {

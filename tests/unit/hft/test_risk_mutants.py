@@ -18,7 +18,7 @@ from hft.units import E8
 from processes import risk as stage
 from shm.jit import JIT_ENABLED
 from support.engine import Bench
-from support.risk_account import ASK, BID, EPOCH, NOW, admit, fill, intent, new_account, report, tell
+from support.risk_account import ASK, BID, EPOCH, NOW, admit, fill, intent, new_account, report, tell, tell_clock
 from support.risk_mutants import check_without
 
 Case = tuple[RiskState, Any]
@@ -110,6 +110,7 @@ CASES: dict[RiskCode, Callable[[], Case]] = {
     RiskCode.REJECT_STORM: lambda: after(
         new_account(), firm("rejects_max", 1), reports(ReportKind.REJECTED, 0), reports(ReportKind.REJECTED, 1)
     ),
+    RiskCode.FEE_SANITY: lambda: after(new_account(), firm("fee_max_percent", 100), trades(0, fee_e8=60_000_002)),
     RiskCode.DRAWDOWN: lambda: after(new_account(), firm("drawdown_max_e8", E8), trades(0, BID + 50_000)),
     RiskCode.LOSS_RATE: lambda: after(new_account(), firm("loss_rate_max_e8", E8), trades(0, BID + 50_000)),
     RiskCode.LATENCY_BUDGET: lambda: after(new_account(), late),
@@ -125,10 +126,12 @@ CASES: dict[RiskCode, Callable[[], Case]] = {
     RiskCode.CANCEL_ONLY_MODE: lambda: after(new_account(), reports(ReportKind.REJECTED, reason=VenueReason.MARKET_CLOSED)),
     RiskCode.BOOK_INVALID: lambda: after(new_account(), lambda s: tell(s, MarketKind.INVALID)),
     RiskCode.VOLATILITY: lambda: after(new_account(), limit("move_max_bp", 1), marks(BID + 10_000), price_ticks=BID),
+    RiskCode.CLOCK_UNSAFE: lambda: after(new_account(), lambda s: tell_clock(s, 250_000_001)),
     RiskCode.STALE_BOOK: lambda: after(new_account(), lambda s: s.tops.__setitem__((0, 2), NOW - 600_000_000)),
     RiskCode.CROSS_VENUE_DIVERGENCE: lambda: after(new_account(venues=2, rows={"venue": [0, 1]}), marks(BID + 100_000, row=1)),
     RiskCode.PRICE_COLLAR_TOUCH: lambda: after(new_account(), price_ticks=BID - BID // 20 - 1),
     RiskCode.ORDER_RATE: lambda: after(new_account(), lambda s: s.buckets.fill(0), lambda s: s.buckets[:, 1].fill(NOW)),
+    RiskCode.ORDER_TO_TRADE: lambda: after(new_account(), firm("messages_per_fill_max", 1), works()),
     RiskCode.DUPLICATE_ORDER: lambda: after(new_account(), works(0, price_ticks=BID - 50)),
     RiskCode.OPEN_ORDERS: lambda: after(new_account(), limit("open_orders_max", 1), works()),
     RiskCode.UNKNOWN_ORDERS: lambda: after(new_account(), firm("unknown_orders_max", 1), reports(ReportKind.UNKNOWN)),

@@ -24,7 +24,7 @@ from hft.venues.book_feed import WANTS_SYNC
 from processes import calls, feed_stage
 from processes.common import RESERVE_BYTES
 from processes.errors import EngineError
-from processes.feed import ANY_LOST, FRAMES_MAX
+from processes.feed import ANY_LOST, CLOCK_DUE_NS, FRAMES_MAX, NO_OFFSET, OFFSET_LEAST_NS
 from processes.feed_stage import FeedStage
 from processes.transport.connect import LinkEvent
 from processes.transport.stream import TransportError
@@ -54,6 +54,7 @@ class FeedBench(Bench):
         self.requests = requests
         self.link = FakeLink()
         self.feed._link = self.link  # type: ignore[assignment]
+        self.feed.context.words[CLOCK_DUE_NS] = 2**62
 
     def settle(self) -> None:
         """New rings are given each book as it stands; take that away."""
@@ -68,8 +69,9 @@ class FeedBench(Bench):
         return self.turn(STAGE)
 
     def told(self, *names: str) -> list[list[str]]:
-        """What came out on each ring, by the names of its kinds."""
-        return [[MarketKind(kind).name for kind in self.take(name)["kind"] if kind] for name in names or RINGS]
+        """What came out on each ring, by the names of its kinds; the clock's records have tests of their own."""
+        clock = MarketKind.CLOCK
+        return [[MarketKind(kind).name for kind in self.take(name)["kind"] if kind and kind != clock] for name in names or RINGS]
 
     def sync(self, symbol: str = "BTCUSDT", last: int = 10) -> None:
         """A valid book at an update id, by way of the link and a REST snapshot."""
@@ -506,11 +508,55 @@ def test_an_old_connection_is_replaced_before_the_venue_cuts_it(synced: FeedBenc
 
 
 def test_the_venues_clock_is_told_by_the_least_delay(synced: FeedBench) -> None:
-    synced.hears(depth(11, 11, [("99.50", "1.00000")]))
-    synced.feed.cold(synced.now_ns)
-    synced.feed.cold(synced.now_ns + 1_000_000_000)
-    event_ns = 1_800_000_000_000 * 1_000_000
+    event_ns, words = 1_800_000_000_000 * 1_000_000, synced.feed.context.words
+    words[CLOCK_DUE_NS], words[OFFSET_LEAST_NS] = 0, NO_OFFSET
+    synced.hears(depth(11, 11, [("99.50", "1.00000")]), depth(12, 12, [("99.50", "2.00000")]))
+    for ring in RINGS:
+        (clock,) = [each for each in synced.take(ring) if each["kind"] == MarketKind.CLOCK]
+        assert (clock["received_ns"], clock["exchange_ns"]) == (synced.now_ns, synced.now_ns + UTC_NS)
+        assert clock["venue_id"] == synced.now_ns + UTC_NS - event_ns
     assert synced.counter(STAGE, FeedCounter.CLOCK_OFFSET_US) == (synced.now_ns + UTC_NS - event_ns) // 1000
+
+
+def clocks(bench: FeedBench) -> list[int]:
+    """By how much the venue's clock was said to be behind ours."""
+    return [int(each["venue_id"]) for each in bench.take(TOPS[0]) if each["kind"] == MarketKind.CLOCK]
+
+
+def test_a_step_of_our_clock_is_told_within_a_quarter_of_a_second_also_when_the_venue_says_nothing(
+    synced: FeedBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced.hears(depth(11, 11, [("99.50", "1.00000")]))
+    synced.feed.context.words[CLOCK_DUE_NS] = 0
+    synced.turn(STAGE)
+    (before_ns,) = clocks(synced)
+    monkeypatch.setattr(feed_stage, "realtime_ns", lambda: synced.now_ns + UTC_NS + 3_600_000_000_000)
+    synced.feed.cold(synced.now_ns)
+    synced.turn(STAGE, after_ns=249_999_999)
+    assert clocks(synced) == []
+    synced.turn(STAGE, after_ns=1)
+    assert clocks(synced) == [before_ns + 3_600_000_000_000]
+
+
+def test_no_clock_is_told_before_an_event_that_has_a_time_and_what_is_known_goes_to_the_next_epoch(
+    synced: FeedBench, tmp_path: Path
+) -> None:
+    words = synced.feed.context.words
+    words[CLOCK_DUE_NS], words[OFFSET_LEAST_NS] = 0, NO_OFFSET
+    synced.turn(STAGE)
+    assert clocks(synced) == []
+    synced.hears(depth(11, 11, [("99.50", "1.00000")]))
+    known = clocks(synced)
+    synced.feed.cold(synced.now_ns)
+    synced.loop.close("epoch 2 follows")
+    synced.resources.epoch, synced.resources.folder = 2, tmp_path / "2"
+    synced.resources.rings.clear()
+    synced.loop.attach(synced.resources)
+    synced.turn(STAGE)
+    assert clocks(synced) == [], "nobody has read our clock yet"
+    synced.feed.cold(synced.now_ns)
+    synced.turn(STAGE)
+    assert len(known) == 1 and clocks(synced) == known
 
 
 def test_failed_attempt_changes_nothing(synced: FeedBench) -> None:

@@ -226,7 +226,7 @@ def test_no_book_an_invalid_book_and_an_old_book_refuse(bench: Bench, tmp_path: 
     bench.turn(STAGE)
     bench.now_ns += 1_000_000_001
     assert judge(bench, bench.intent())[1]["reason"].tolist() == [RiskCode.STALE_BOOK]
-    assert bench.counter(STAGE, RiskCounter.QUOTES) == 3 + 3 + 1 + 3
+    assert bench.counter(STAGE, RiskCounter.QUOTES) == 4 + 4 + 1 + 4
 
 
 def test_restored_positions_are_what_the_checks_begin_with(tmp_path: Path) -> None:
@@ -290,7 +290,7 @@ def test_a_breaker_of_the_firm_kills_the_firm(tmp_path: Path) -> None:
         bench.put(MARKETS, bench.tops(0))
         bench.turn(STAGE)
         orders, _ = judge(bench, bench.intent())
-        bench.put(REPORTS, bench.report(orders, ReportKind.TRADE, fee_e8=100 * E8))
+        bench.put(REPORTS, bench.report(orders, ReportKind.TRADE, fee_e8=E8 // 5))
         _, refusals = judge(bench, bench.intent(price_ticks=5_999_800))
         assert refusals["reason"].tolist() == [RiskCode.DRAWDOWN] and bench.control[control.KILL_FIRM] == RiskCode.DRAWDOWN
 
