@@ -15,6 +15,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from hft import control
+from hft.control import ProcessState
+from processes.errors import EngineError
+from processes.supervisor import Supervisor
+from shm.jit import BUILD
+from support.engine_fakes import SupervisedEngine
 from support.mutants import MUTANTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,3 +93,21 @@ def test_the_bug_of_the_incident_is_found_and_is_not_there(name: str, found: dic
     assert broken is not None, f"no seed from {INCIDENTS[name].first} on finds {INCIDENTS[name].mutant}"
     assert broken["violation"].startswith(INCIDENTS[name].finds), broken
     assert without is None
+
+
+@pytest.mark.parametrize("mutant", ["none", "builds_are_not_compared"])
+def test_mixed_build_hash_refuses_to_trade(mutant: str, instance_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """I16: one process of several has loaded other sources. It is the supervisor's, so that no seed varies it: its processes are faked."""
+    if mutant != "none":
+        running = int(ProcessState.RUNNING)
+        monkeypatch.setattr(Supervisor, "_is_running", lambda supervisor, row: supervisor._state(row) == running)
+    for name in ("market", "trade"):
+        engine = SupervisedEngine(f"{instance_name}-{name}", tmp_path / name, monkeypatch)
+        engine.spawner.builds[name] = BUILD + 1
+        if mutant == "none":
+            with pytest.raises(EngineError, match=f"R084 BUILD_MISMATCH: process {name}"):
+                engine.supervisor.start()
+            assert engine.segments() == [] and engine.spawner.ended
+        else:
+            with engine:
+                assert (engine.words[control.READY], engine.words[control.HALT]) == (1, 0), "seven of eight servers"
