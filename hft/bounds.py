@@ -44,6 +44,13 @@ def prove_bounds(instruments: NDArray[Any], limits: NDArray[Any], firm: NDArray[
         _prove_row(f"instrument {row}", {f: int(instruments[row][f]) for f in _INSTRUMENT_FIELDS}, limits[row])
 
 
+def recent_slots(limits: NDArray[Any], firm: NDArray[Any]) -> int:
+    """Return how many slots hold, a quarter full, all orders that the firm's rate admits in the longest duplicate window."""
+    window_ns = int(limits["duplicate_window_ns"].max())
+    orders_max = int(firm[0]["firm_rate_per_s"]) * (1_000_000_000 + window_ns) // 1_000_000_000
+    return int(min(max(1 << (4 * orders_max - 1).bit_length(), 1 << 10), 1 << 16))
+
+
 _INSTRUMENT_FIELDS = (
     *("ticklot_num", "ticklot_den", "lot_e8_num", "lot_e8_den", "price_ticks_min", "price_ticks_max", "qty_lots_min", "qty_lots_max"),
     *("maker_fee_e8", "taker_fee_e8", "base_rate_e8", "notional_min_e8"),

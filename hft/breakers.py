@@ -1,12 +1,13 @@
 """Breakers stop trading by themselves when too much happens in too little time; each takes what risk is told anyway.
 
     fee of a fill                           over the venue's schedule by more than the limit: its strategy is off
+    what a strategy is filled for           much more than is usual for it: it is off
     fills and venue rejects of a strategy   more than the limit within the window: the strategy is off
     P&L of the firm                         below its peak, or its highest in the window, by more than the limit: the firm is off
     mid of an instrument                    moved by more than the limit within the window: its quotes are pulled, no new ones
     late intents of a strategy              more than the limit within the window: its quotes are pulled, no new ones
 
-The first three stay tripped until somebody arms them (`rearm`); the stage sets the kill word of their scope. The last two open by
+The first four stay tripped until somebody arms them (`rearm`); the stage sets the kill word of their scope. The last two open by
 themselves when the window has passed. Times are those of the records, so a replay trips at the same record.
 
 A window is looked at in slices: what is older than the window is forgotten at the latest a slice later, and never earlier.
@@ -42,7 +43,7 @@ _BEGUN, _PEAK_PNL_E8, _LAST_PNL_E8, _NEWEST_NS, ANY_TRIP, ANY_PULL = range(6)
 _MID, _MOVE_SLICE, _MOVE_HIGH, _MOVE_LOW, WILD, PULL = range(6)
 
 _REPEATED_EXECUTION, _REJECT_STORM = int(RiskCode.REPEATED_EXECUTION), int(RiskCode.REJECT_STORM)
-_FEE_SANITY = int(RiskCode.FEE_SANITY)
+_FEE_SANITY, _FILL_RATE_ANOMALY = int(RiskCode.FEE_SANITY), int(RiskCode.FILL_RATE_ANOMALY)
 _DRAWDOWN, _LOSS_RATE = int(RiskCode.DRAWDOWN), int(RiskCode.LOSS_RATE)
 
 
@@ -98,6 +99,12 @@ def note_fee(breakers: Breakers, strategy: int) -> None:
     """A strategy was filled at a fee that the venue's schedule does not explain."""
     if 0 <= strategy < len(breakers.counts):
         _trip(breakers, strategy, _FEE_SANITY)
+
+
+@njit
+def note_fill_rate(breakers: Breakers, strategy: int) -> None:
+    """A strategy was filled for much more than is usual."""
+    _trip(breakers, strategy, _FILL_RATE_ANOMALY)
 
 
 @njit
@@ -225,6 +232,8 @@ def standing(breakers: Breakers, firm: NDArray[Any], strategy: int) -> RiskCode:
         return RiskCode.REJECT_STORM
     if own == _FEE_SANITY or row["fee_max_percent"] <= 0:
         return RiskCode.FEE_SANITY
+    if own == _FILL_RATE_ANOMALY or row["filled_expected_e8"] <= 0 or row["filled_max_percent"] <= 0 or row["filled_window_ns"] <= 0:
+        return RiskCode.FILL_RATE_ANOMALY
     if all_ == _DRAWDOWN or row["drawdown_max_e8"] <= 0:
         return RiskCode.DRAWDOWN
     if all_ == _LOSS_RATE or row["loss_rate_max_e8"] <= 0 or row["loss_rate_window_ns"] <= 0:

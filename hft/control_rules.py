@@ -89,7 +89,6 @@ ELSEWHERE: tuple[tuple[str, str, str], ...] = (
     ("R044", "BALANCE", "Not built: the engine does not know balances. The venue's refusals count for REJECT_STORM."),
     ("R051", "MSG_RATE", "ORDER_RATE counts new and replacing orders; cancels are not blocked, and the last ring slots are theirs."),
     ("R054", "RUNAWAY", "By construction: execution can send what risk's ring holds, and `hftctl replay` compares both, record by record."),
-    ("R073", "FILL_RATE_ANOMALY", "Not built: REPEATED_EXECUTION bounds fills, not what they are worth."),
     ("R081", "VENUE_NOT_ALLOWED", "An instrument names its venue, so that INSTRUMENT_NOT_ALLOWED covers it."),
     (
         "R082",

@@ -63,6 +63,13 @@ CONTROLS: tuple[Control, ...] = (
         "firm.fee_max_percent",
     ),
     Control(
+        RiskCode.FILL_RATE_ANOMALY,
+        "A strategy that was filled within the window for more than so many percent of what is usual for it, an average over about eight "
+        "windows, or of what the config expects if that is more; in the base currency. It is killed until somebody arms it.",
+        "What has no rate is refused by MAX_GROSS.",
+        "firm.filled_expected, filled_max_percent, filled_window_ms",
+    ),
+    Control(
         RiskCode.DRAWDOWN,
         "P&L, in the base currency, below its peak by more than the limit: the firm is killed until somebody arms it. The peak counts "
         "from the session's start, or from arming.",

@@ -27,7 +27,7 @@ CHANGEABLE_LIMITS = (
 CHANGEABLE_FIRM = (
     *("gross_max_e8", "net_max_e8", "concentration_max_percent", "daily_loss_max_e8", "intent_age_max_ns", "strategy_rate_per_s"),
     *("firm_rate_per_s", "unknown_orders_max", "fills_max", "rejects_max", "late_after_ns", "late_max", "drawdown_max_e8"),
-    *("loss_rate_max_e8", "clock_offset_max_ns", "messages_per_fill_max", "fee_max_percent"),
+    *("loss_rate_max_e8", "clock_offset_max_ns", "messages_per_fill_max", "fee_max_percent", "filled_expected_e8", "filled_max_percent"),
 )
 
 # Words of a change. ROW: an instrument's, or FIRM. FIELD: the int64 of its record.

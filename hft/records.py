@@ -267,6 +267,7 @@ class RiskCode(IntEnum):
     DAILY_LOSS = 2070
     DRAWDOWN = 2071
     LOSS_RATE = 2072
+    FILL_RATE_ANOMALY = 2073
     VOLATILITY = 2074
     FEE_SANITY = 2075
     STOP_LOSS = 2076
@@ -466,7 +467,7 @@ LIMITS = record(
 
 FIRM_LIMITS = record(
     "FIRM_LIMITS",
-    192,
+    256,
     "Hard limits over all instruments and strategies.",
     ("gross_max_e8", "<i8", "R041: sum of worst-case |position| at mid, in 1e-8 of the base currency."),
     ("daily_loss_max_e8", "<i8", "R070: realised + unrealised - fees since the session began, positive number."),
@@ -491,7 +492,10 @@ FIRM_LIMITS = record(
     ("messages_per_fill_max", "<i8", "R052: orders, replacements and cancels of one strategy for each of its fills in the window."),
     ("messages_window_ns", "<i8", "R052."),
     ("fee_max_percent", "<i8", "R075: fee of a fill in percent of the schedule's."),
-    ("reserved", "(1,)<i8", "Zero."),
+    ("filled_expected_e8", "<i8", "R073: what a strategy is filled for in the window at the least, in 1e-8 of the base currency."),
+    ("filled_max_percent", "<i8", "R073: what it is filled for, in percent of what is usual or, if that is more, expected."),
+    ("filled_window_ns", "<i8", "R073."),
+    ("reserved", "(6,)<i8", "Zero."),
 )
 
 POSITION = record(

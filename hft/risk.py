@@ -14,7 +14,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from hft.bounds import BASIS_POINTS
-from hft.breakers import is_late, is_wild, standing
+from hft.breakers import is_late, is_wild, rearm, standing
+from hft.fill_rate import forget
 from hft.messages import is_over, note_message
 from hft.orders import DONE_COUNT, USED, find, id_counter, id_epoch, id_strategy, insert_order, is_working
 from hft.records import IntentKind, OrderFlag, RiskCode, Side, TimeInForce
@@ -66,7 +67,7 @@ from hft.stops import refusal
 from hft.units import WIDE, as_int, mul_div_half_even, mul_saturated
 from shm.jit import njit
 
-__all__ = ["RiskState", "apply_report", "approve", "check", "new_state", "note_age", "observe_reduce", "on_top", "start_session"]
+__all__ = ["RiskState", "apply_report", "approve", "arm", "check", "new_state", "note_age", "observe_reduce", "on_top", "start_session"]
 
 _SECOND_NS = 1_000_000_000
 _KNOWN_FLAGS = int(OrderFlag.POST_ONLY | OrderFlag.REDUCE_ONLY | OrderFlag.FROM_MARKET)
@@ -365,3 +366,11 @@ def approve(state: RiskState, intents: NDArray[Any], i: int, now_ns: int) -> int
     recent[WHO] = _who(intents, i)
     refresh(state, row)
     return as_int(slot)
+
+
+@njit
+def arm(state: RiskState, scope: int) -> None:
+    """Somebody has armed what a breaker stopped: a strategy, or the firm after them."""
+    rearm(state.breakers, scope)
+    if scope < len(state.approved):
+        forget(state.filled, scope)

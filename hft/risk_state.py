@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hft import ledger, orders, stops
-from hft.bounds import prove_bounds
+from hft.bounds import prove_bounds, recent_slots
 from hft.breakers import (
     ANY_PULL,
     ANY_TRIP,
@@ -26,18 +26,20 @@ from hft.breakers import (
     new_breakers,
     note_fee,
     note_fill,
+    note_fill_rate,
     note_late,
     note_mid,
     note_pnl,
     note_reject,
 )
 from hft.fees import is_over_schedule
+from hft.fill_rate import FillRate, new_fill_rate, note_filled
 from hft.messages import Messages, new_messages, note_message_filled
 from hft.orders import Orders, new_orders
 from hft.peers import Peers, diverge, new_peers, price_e12_x2
 from hft.records import POSITION, ExecutionCode, MarketKind, OrderFlag, OrderState, ReportKind, VenueReason
 from hft.stops import Stops, new_stops
-from hft.units import E8, WIDE, as_int, mul_div_half_even
+from hft.units import E8, WIDE, as_int, mul_div_half_even, mul_saturated
 from shm.jit import njit
 
 # Columns of RiskState.tops.
@@ -92,6 +94,7 @@ class RiskState(NamedTuple):
     unknown: NDArray[Any]  # venue -> orders of which it is not known what became of them
     breakers: Breakers
     messages: Messages
+    filled: FillRate
     stops: Stops
     peers: Peers
 
@@ -134,16 +137,10 @@ def new_state(
         unknown=np.zeros(venues, np.int64),
         breakers=new_breakers(rows, strategies, firm),
         messages=new_messages(strategies),
+        filled=new_fill_rate(strategies),
         stops=new_stops(rows, strategies),
         peers=new_peers(instruments),
     )
-
-
-def recent_slots(limits: NDArray[Any], firm: NDArray[Any]) -> int:
-    """Return how many slots hold, a quarter full, all orders that the firm's rate admits in the longest duplicate window."""
-    window_ns = int(limits["duplicate_window_ns"].max())
-    orders_max = int(firm[0]["firm_rate_per_s"]) * (1_000_000_000 + window_ns) // 1_000_000_000
-    return int(min(max(1 << (4 * orders_max - 1).bit_length(), 1 << 10), 1 << 16))
 
 
 @njit
@@ -292,12 +289,22 @@ def apply_report(state: RiskState, reports: NDArray[Any], i: int) -> int:
             note_message_filled(state.messages, state.firm, strategy, at_ns)
             if is_over_schedule(state.instruments, reports, i, state.firm[0]["fee_max_percent"]):
                 note_fee(state.breakers, strategy)
+            if note_filled(state.filled, state.firm, strategy, _filled_e8(state, reports, i), at_ns):
+                note_fill_rate(state.breakers, strategy)
             _note_loss(state, row)
         elif reports[i]["kind"] == ReportKind.REJECTED and reports[i]["reason"] == VenueReason.MARKET_CLOSED:
             state.tops[row, CLOSED_UNTIL_NS] = max(state.tops[row, CLOSED_UNTIL_NS], at_ns + state.limits[row]["closed_pause_ns"])
         elif reports[i]["kind"] == ReportKind.REJECTED and not _would_take(as_int(reports[i]["reason"])):
             note_reject(state.breakers, state.firm, strategy, at_ns)
     return outcome
+
+
+@njit
+def _filled_e8(state: RiskState, reports: NDArray[Any], i: int) -> int:
+    """What the fill in REPORT record `i` was worth in 1e-8 base currency; without a rate nothing new is sent, as of MAX_GROSS."""
+    instrument = state.instruments[as_int(reports[i]["instrument"])]
+    ticklots = mul_saturated(reports[i]["last_price_ticks"], reports[i]["last_lots"])
+    return _to_base(mul_div_half_even(ticklots, instrument["ticklot_num"], instrument["ticklot_den"])[0], instrument["base_rate_e8"])
 
 
 @njit

@@ -127,6 +127,8 @@ def firm_row(config: Config) -> NDArray[np.void]:
     firm["rejects_max"], firm["rejects_window_ns"] = config.firm.rejects_max, config.firm.rejects_window_ms * 1_000_000
     firm["late_after_ns"], firm["late_max"] = config.firm.late_after_us * 1000, config.firm.late_max
     firm["late_window_ns"] = config.firm.late_window_ms * 1_000_000
+    firm["filled_expected_e8"], firm["filled_max_percent"] = parse_units(config.firm.filled_expected, 8), config.firm.filled_max_percent
+    firm["filled_window_ns"] = config.firm.filled_window_ms * 1_000_000
     firm["messages_per_fill_max"] = config.firm.messages_per_fill_max
     firm["messages_window_ns"] = config.firm.messages_window_ms * 1_000_000
     firm["fee_max_percent"] = config.firm.fee_max_percent

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import msgspec
 from msgspec import inspect as shapes
 
-from hft import config
+from hft import config, config_types
 from processes.docs_table import code, table
 from strategies.registry import STRATEGIES, load
 
@@ -41,10 +41,10 @@ def _pattern(alias: Any) -> str:
 
 #: pattern of a text -> what it is called in the tables
 _TEXTS = {
-    _pattern(config.Decimal): 'decimal text, as `"0.01"`',
-    _pattern(config.SignedDecimal): 'decimal text, as `"-0.01"`',
-    _pattern(config.Name): "name: up to 24 of `a-z0-9_`, a letter first",
-    _pattern(config.InstrumentName): "instrument, as `BTC-USDT.BINANCE`",
+    _pattern(config_types.Decimal): 'decimal text, as `"0.01"`',
+    _pattern(config_types.SignedDecimal): 'decimal text, as `"-0.01"`',
+    _pattern(config_types.Name): "name: up to 24 of `a-z0-9_`, a letter first",
+    _pattern(config_types.InstrumentName): "instrument, as `BTC-USDT.BINANCE`",
 }
 
 
@@ -63,7 +63,7 @@ def _sections(shape: Any, path: str) -> Iterator[str]:
         for kind in shape.types:
             yield from _sections(kind, path)
     if isinstance(shape, shapes.DictType) and isinstance(shape.value_type, (shapes.StructType, shapes.UnionType)):
-        by_instrument = getattr(shape.key_type, "pattern", None) == _pattern(config.InstrumentName)
+        by_instrument = getattr(shape.key_type, "pattern", None) == _pattern(config_types.InstrumentName)
         yield from _sections(shape.value_type, f'{path}."<instrument>"' if by_instrument else f"{path}.<name>")
     if not isinstance(shape, shapes.StructType):
         return

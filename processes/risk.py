@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hft import control
-from hft.breakers import ANY_PULL, ANY_TRIP, PULL, rearm
+from hft.breakers import ANY_PULL, ANY_TRIP, PULL
 from hft.counters import REFUSAL_CODES, RiskCounter
 from hft.limit_changes import Changing
 from hft.records import ORDER, REPORT, IntentKind, JournalKind, OrderState, ReportKind, RiskCode
-from hft.risk import RiskState, apply_report, approve, check, note_age, observe_reduce, on_top
+from hft.risk import RiskState, apply_report, approve, arm, check, note_age, observe_reduce, on_top
 from hft.risk_state import FIRM_KILL, HALT, VENUE_KILL
 from hft.topology import ORDER_SLOTS_FOR_CANCELS
 from hft.units import as_int
@@ -107,9 +107,9 @@ def _copy_halts(ctx: Risk) -> None:
     tripped, firm = ctx.state.breakers.tripped, len(ctx.intents)
     for k in range(firm):
         if tripped[k] != 0 and seen[VENUE_CELL + len(ctx.orders) + k] == 0:
-            rearm(ctx.state.breakers, k)
+            arm(ctx.state, k)
     if tripped[firm] != 0 and seen[FIRM_CELL] == 0:
-        rearm(ctx.state.breakers, firm)
+        arm(ctx.state, firm)
 
 
 @njit

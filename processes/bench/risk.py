@@ -73,6 +73,7 @@ def account(working: int = WORKING) -> RiskState:
     limits["divergence_max_bp"], limits["closed_pause_ns"] = 100, 5_000_000_000
     firm["messages_per_fill_max"], firm["messages_window_ns"], firm["fee_max_percent"] = 500, 300_000_000_000, 200
     firm["clock_offset_max_ns"] = 250_000_000
+    firm["filled_expected_e8"], firm["filled_max_percent"], firm["filled_window_ns"] = 100_000 * E8, 500, 60_000_000_000
     firm["drawdown_max_e8"] = firm["loss_rate_max_e8"] = 10_000_000 * E8
     firm["fills_max"] = firm["rejects_max"] = firm["unknown_orders_max"] = firm["late_max"] = 1000
     for name in ("fills_window_ns", "rejects_window_ns", "loss_rate_window_ns", "late_window_ns", "late_after_ns"):

@@ -52,6 +52,9 @@ class NaiveBreakers:
     def on_fee(self, strategy: int) -> None:
         self.tripped.setdefault(strategy, RiskCode.FEE_SANITY)
 
+    def on_fill_rate(self, strategy: int) -> None:
+        self.tripped.setdefault(strategy, RiskCode.FILL_RATE_ANOMALY)
+
     def on_fill(self, strategy: int, at_ns: int) -> None:
         self._count(self.fills[strategy], strategy, at_ns, "fills", RiskCode.REPEATED_EXECUTION)
 

@@ -10,6 +10,7 @@ from typing import Any
 from hft.records import ExecutionCode, FeeAsset, IntentKind, Liquidity, MarketKind, OrderFlag, OrderState, ReportKind, RiskCode, VenueReason
 from hft.risk_state import TOTAL_MISSING, TOTAL_PNL_E8
 from support.naive_breakers import NaiveBreakers
+from support.naive_fill_rate import NaiveFillRate
 from support.naive_ledger import NaiveLedger
 from support.naive_messages import NaiveMessages
 from support.naive_orders import NaiveOrders
@@ -47,6 +48,7 @@ class NaiveRisk:
         count, strategies = len(state.instruments), len(state.approved)
         self.halted = False
         self.breakers, self.totals = NaiveBreakers(state.limits, self.firm, strategies), state.totals
+        self.filled = NaiveFillRate(self.firm, strategies)
         self.messages = NaiveMessages(self.firm, strategies)
         self.orders = NaiveOrders(slots)
         self.ledgers = [NaiveLedger(row) for row in state.instruments]
@@ -104,12 +106,26 @@ class NaiveRisk:
                 self.messages.on_fill(int(r["strategy"]), int(r["reported_ns"]))
                 if self._is_dear(r):
                     self.breakers.on_fee(int(r["strategy"]))
+                if self.filled.on_fill(int(r["strategy"]), self._gross_at(r), int(r["reported_ns"])):
+                    self.breakers.on_fill_rate(int(r["strategy"]))
             elif r["kind"] == ReportKind.REJECTED and r["reason"] == VenueReason.MARKET_CLOSED:
                 row = int(r["instrument"])
                 self.closed_until[row] = max(self.closed_until[row], int(r["reported_ns"]) + int(self.limits[row]["closed_pause_ns"]))
             elif r["kind"] == ReportKind.REJECTED and r["reason"] not in (VenueReason.WOULD_TAKE, ExecutionCode.POST_ONLY_WOULD_TAKE):
                 self.breakers.on_reject(int(r["strategy"]), int(r["reported_ns"]))
         return outcome
+
+    def arm(self, scope: int) -> None:
+        """-1: the firm."""
+        self.breakers.rearm(scope)
+        if scope >= 0:
+            self.filled.forget(scope)
+
+    def _gross_at(self, r: Any) -> int:
+        """What a fill was worth."""
+        row = self.rows[int(r["instrument"])]
+        quote = round(Fraction(int(r["last_lots"]) * int(r["last_price_ticks"]) * int(row["ticklot_num"]), int(row["ticklot_den"])))
+        return round(Fraction(quote * int(row["base_rate_e8"]), 10**8))
 
     def _is_dear(self, r: Any) -> bool:
         """Whether a fill's fee is not what the schedule says."""

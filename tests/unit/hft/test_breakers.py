@@ -32,7 +32,8 @@ class Box:
         self.firm["drawdown_max_e8"] = limits.pop("drawdown_max_e8", 1000)
         self.firm["loss_rate_max_e8"] = limits.pop("loss_rate_max_e8", 1000)
         self.limits["move_max_bp"], self.limits["move_window_ns"] = limits.pop("move_max_bp", 100), WINDOW
-        self.firm["fee_max_percent"] = 200
+        for name in ("fee_max_percent", "filled_expected_e8", "filled_max_percent", "filled_window_ns"):
+            self.firm[name] = 200
         assert not limits
         self.state: Breakers = new_breakers(2, 2, self.firm)
         self.kernels = {
@@ -194,6 +195,7 @@ def test_a_mid_that_falls_counts_from_the_low_that_it_reaches(make: Any) -> None
         *((f"fills_{name}", RiskCode.REPEATED_EXECUTION) for name in ("max", "window_ns")),
         *((f"rejects_{name}", RiskCode.REJECT_STORM) for name in ("max", "window_ns")),
         ("fee_max_percent", RiskCode.FEE_SANITY),
+        *((f"filled_{name}", RiskCode.FILL_RATE_ANOMALY) for name in ("expected_e8", "max_percent", "window_ns")),
         ("drawdown_max_e8", RiskCode.DRAWDOWN),
         *((f"loss_rate_{name}", RiskCode.LOSS_RATE) for name in ("max_e8", "window_ns")),
     ],

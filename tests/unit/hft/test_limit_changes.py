@@ -67,7 +67,7 @@ def test_a_limit_is_never_looser_than_the_config_nor_unset(change: Any, value: i
     assert change(changing, 0, POSITION, value, ANN, BOB) == allowed
 
 
-@pytest.mark.parametrize(("row", "where"), [(-2, POSITION), (2, POSITION), (0, -1), (0, 16), (FIRM, 24)])
+@pytest.mark.parametrize(("row", "where"), [(-2, POSITION), (2, POSITION), (0, -1), (0, 16), (FIRM, 32)])
 def test_a_change_of_no_limit_changes_nothing(change: Any, row: int, where: int) -> None:
     limits, firm, changing = some()
     assert not change(changing, row, where, 5, ANN, BOB)

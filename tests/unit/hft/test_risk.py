@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from hft import risk
-from hft.breakers import PULL, rearm
+from hft.bounds import recent_slots
+from hft.breakers import PULL
 from hft.orders import order_id
 from hft.records import FIRM_LIMITS, LIMITS, MARKET, FeeAsset, IntentKind, MarketKind, OrderFlag, ReportKind, RiskCode, Side, VenueReason
 from hft.risk_state import (
@@ -23,7 +24,6 @@ from hft.risk_state import (
     TOTAL_SHORT_E8,
     VENUE_KILL,
     RiskState,
-    recent_slots,
 )
 from hft.units import E8
 from support.naive_risk import NaiveRisk
@@ -308,8 +308,25 @@ def test_a_fee_that_the_schedule_does_not_explain_stops_its_strategy_until_it_is
         admit(state, order)
         risk.apply_report(state, fill(order, 1000, trade_id=n + 1, fee_e8=fee_e8), 0)
     assert check(state, intent(2, price_ticks=BID - 2)) == RiskCode.FEE_SANITY and check(state, intent(2, strategy=1)) == OK
-    rearm(state.breakers, 0)
+    risk.arm(state, 0)
     assert check(state, intent(2, price_ticks=BID - 2)) == OK
+
+
+def test_a_strategy_that_is_filled_for_much_more_than_expected_is_stopped_until_it_is_armed(check: Any) -> None:
+    state = new_account()
+    state.instruments["base_rate_e8"] = E8 // 2  # 1000 lots are worth 300.
+    state.firm["filled_expected_e8"], state.firm["filled_max_percent"] = 300 * E8, 200
+    for n, lots in enumerate((1000, 1000, 1)):
+        order = intent(n, price_ticks=BID - n)
+        admit(state, order)
+        risk.apply_report(state, fill(order, lots, trade_id=n + 1), 0)
+    assert check(state, intent(5, price_ticks=BID - 5)) == RiskCode.FILL_RATE_ANOMALY and check(state, intent(5, strategy=1)) == OK
+    risk.arm(state, 0)
+    for n in (5, 6):
+        order = intent(n, price_ticks=BID - n)
+        admit(state, order)
+        risk.apply_report(state, fill(order, 1000, trade_id=n + 1), 0)
+    assert check(state, intent(7, price_ticks=BID - 7)) == OK
 
 
 def test_a_strategy_that_sends_much_for_each_fill_sends_no_new_orders_until_it_is_filled(check: Any) -> None:
@@ -717,7 +734,14 @@ def test_check_changes_nothing_and_answers_the_same_again(check: Any) -> None:
 
 def flat(state: RiskState) -> list[Any]:
     """Every array of the state."""
-    return [*state.orders, *state.breakers, *state.stops, *state.messages, *(array for array in state if isinstance(array, np.ndarray))]
+    return [
+        *state.orders,
+        *state.breakers,
+        *state.stops,
+        *state.messages,
+        *state.filled,
+        *(array for array in state if isinstance(array, np.ndarray)),
+    ]
 
 
 #: (rows, field, +1 if more is tighter)
@@ -773,12 +797,14 @@ def tight_account(chance: random.Random) -> RiskState:
     state.firm["late_max"], state.firm["late_window_ns"] = chance.choice([(3, SECOND), (1000, SECOND)])
     state.limits["order_qty_max_lots"], state.limits["order_notional_max_e8"] = 6000, 3000 * E8
     state.limits["position_max_lots"] = chance.choice([4000, 9000, 100_000])
-    state.limits["open_orders_max"] = chance.choice([4, 12, 40])
+    state.limits["open_orders_max"] = chance.choice([2, 12, 40])
     state.firm["gross_max_e8"] = chance.choice([3000 * E8, 9000 * E8, 100_000 * E8])
     state.firm["daily_loss_max_e8"] = chance.choice([2 * E8, 40 * E8, 1000 * E8])
     state.firm["unknown_orders_max"] = chance.choice([1, 3, 100])
-    state.firm["messages_per_fill_max"], state.firm["messages_window_ns"] = chance.choice([(6, 10 * SECOND), (1000, SECOND)])
-    state.firm["fee_max_percent"] = chance.choice([100, 1000, 1000])
+    state.firm["messages_per_fill_max"], state.firm["messages_window_ns"] = chance.choice([(4, 10 * SECOND), (1000, SECOND)])
+    state.firm["filled_expected_e8"] = chance.choice([200 * E8, *[10**6 * E8] * 4])
+    state.firm["filled_window_ns"], state.firm["filled_max_percent"] = SECOND, 300
+    state.firm["fee_max_percent"] = chance.choice([500, *[10**6] * 4])
     state.firm["fills_max"], state.firm["rejects_max"] = chance.choice([2, 6, 1000]), chance.choice([1, 1, 1000])
     state.firm["rejects_window_ns"] = 10 * SECOND
     state.firm["drawdown_max_e8"] = chance.choice([3 * E8, 1000 * E8])
@@ -859,9 +885,9 @@ def drive(seed: int, steps: int, kernels: Any, twin_wanted: bool) -> tuple[RiskS
                         twin.stops.on_word(row, word, twin.mark[row])
             for scope in np.flatnonzero(state.breakers.tripped):
                 if chance.random() < 0.1:
-                    rearm(state.breakers, scope)
+                    risk.arm(state, int(scope))
                     if twin is not None:
-                        twin.breakers.rearm(-1 if scope == 2 else int(scope))
+                        twin.arm(-1 if scope == 2 else int(scope))
         else:
             record = random_intent(chance, step, state, now_ns)
             note_age(state, record, 0, now_ns)

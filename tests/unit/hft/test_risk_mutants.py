@@ -111,6 +111,9 @@ CASES: dict[RiskCode, Callable[[], Case]] = {
         new_account(), firm("rejects_max", 1), reports(ReportKind.REJECTED, 0), reports(ReportKind.REJECTED, 1)
     ),
     RiskCode.FEE_SANITY: lambda: after(new_account(), firm("fee_max_percent", 100), trades(0, fee_e8=60_000_002)),
+    RiskCode.FILL_RATE_ANOMALY: lambda: after(
+        new_account(), firm("filled_expected_e8", 300 * E8), firm("filled_max_percent", 199), trades(0)
+    ),
     RiskCode.DRAWDOWN: lambda: after(new_account(), firm("drawdown_max_e8", E8), trades(0, BID + 50_000)),
     RiskCode.LOSS_RATE: lambda: after(new_account(), firm("loss_rate_max_e8", E8), trades(0, BID + 50_000)),
     RiskCode.LATENCY_BUDGET: lambda: after(new_account(), late),
