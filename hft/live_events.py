@@ -7,7 +7,7 @@ events end in the same state:
 - An end that counts more fills than were seen waits for them: first the fills, then the end.
 - UNKNOWN is full exposure. It ends by evidence only: a status, a fill, or two answers NOT_FOUND that were given after the
   request can no longer arrive (`WINDOW_NS`). An order that the venue said was live has arrived: then it is enough that what
-  asks could have known of it (`ACK_TIMEOUT_NS`).
+  asks could have known of it (`ACK_TIMEOUT_NS`). An earlier NOT_FOUND has the next question wait until one can be evidence.
 - A cancel of which nothing is heard is asked for. An order that still works then is no longer PENDING_CANCEL: CANCEL_REJECTED for TIMEOUT.
 - An order changed in place keeps its first id on the wire; `NEXT` leads from there to the order that it is now. What the venue counts
   as filled under that id is the sum over all of them, so `BASE_LOTS` of earlier ones are taken off. A fill that was on its way when the
@@ -26,6 +26,7 @@ from hft.live_orders import (
     ACK_TIMEOUT_NS,
     ACKED,
     ASK,
+    ASK_FROM_NS,
     ASKED_NS,
     BASE_LOTS,
     END_KIND,
@@ -319,8 +320,10 @@ def _on_not_found(book: LiveOrders, slot: int, events: NDArray[Any], i: int, now
     if not is_working(row["state"]):
         return 0
     since_ns = max(as_int(row["sent_ns"]), as_int(book.sources[slot]["sent_ns"]))
-    if live[ASKED_NS] - since_ns <= book.words[ACK_TIMEOUT_NS if live[ACKED] != 0 else WINDOW_NS]:
+    window_ns = as_int(book.words[ACK_TIMEOUT_NS if live[ACKED] != 0 else WINDOW_NS])
+    if live[ASKED_NS] - since_ns <= window_ns:
         live[ASK] = 1
+        live[ASK_FROM_NS] = since_ns + window_ns + 1
         return 0
     live[NOT_FOUNDS] += 1
     if live[NOT_FOUNDS] < 2:

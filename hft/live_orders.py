@@ -31,6 +31,7 @@ END_REASON = 8
 FOLLOWER = 9  #: order id that is sent when this one has ended; 0 if none is
 ACKED = 10  #: 1 once the venue said that the order was live
 BASE_LOTS = 11  #: filled under the wire id before this order took it over: the venue counts it too
+ASK_FROM_NS = 12  #: until then it need not be asked for: that it is not found was said, and proves nothing yet
 LIVE_COLUMNS = 16
 
 # Cells of LiveOrders.words.
@@ -194,7 +195,8 @@ def question(book: LiveOrders, now_ns: int) -> int:
             row, live = book.orders.rows[slot], book.live[slot]
             stuck = row["state"] == _STATE_PENDING_CANCEL and now_ns - row["changed_ns"] > timeout_ns
             wanted = row["state"] == _STATE_UNKNOWN or live[ASK] != 0 or stuck
-            if wanted and now_ns - live[ASKED_NS] >= pause_ns:
+            is_early = live[ACKED] == 0 and now_ns < live[ASK_FROM_NS]
+            if wanted and not is_early and now_ns - live[ASKED_NS] >= pause_ns:
                 live[ASKED_NS] = now_ns
                 return slot
     return -1

@@ -45,6 +45,13 @@ def is_new(seen: Seen, instrument: int, trade_id: int) -> bool:
 
 
 @njit
+def was_seen(seen: Seen, instrument: int, trade_id: int) -> bool:
+    """Whether this trade was taken before."""
+    newest = seen.words[0]
+    return _place(seen, newest, instrument, trade_id) < 0 or _place(seen, 1 - newest, instrument, trade_id) < 0
+
+
+@njit
 def _place(seen: Seen, generation: int, instrument: int, trade_id: int) -> int:
     """The free place where the pair belongs, or -1 if it is there."""
     mask = seen.table.shape[1] - 1

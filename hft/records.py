@@ -564,6 +564,7 @@ class JournalKind(IntEnum):
     POSITION = 9
     END = 10  #: JSON: why the writer closed
     VENUE_EVENT = 11  #: what a venue said, before it is acted on
+    HISTORY = 12  #: JSON: trades at a venue from before the session, as [instrument row, trade id]; none of them is booked
     BALANCES = 13  #: JSON: what the account at a venue had of each asset when the session began, as decimal text
 
 

@@ -82,7 +82,7 @@ class Calls:
     def _begin(self, call: Call, now_ns: int) -> Request:
         return Request(
             self._base_url + call.target,
-            now_ns + self._timeout_ns,
+            now_ns + (call.patience_ns or self._timeout_ns),
             method=call.method,
             headers=call.headers,
             body=call.body,

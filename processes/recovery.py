@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hft.holdings import Balances
-from hft.journal_reader import JournalReader
+from hft.journal_reader import Entry, JournalReader
 from hft.ledger import apply_fill
 from hft.records import POSITION, REPORT, IntentKind, JournalKind, OrderState, ReportKind
 from hft.tables import Tables
@@ -22,6 +23,14 @@ Trade = tuple[int, int]
 
 #: Trades that a new epoch is told of; no venue's answer about fills goes back so far.
 REMEMBERED = 4096
+
+
+class VenuePast(NamedTuple):
+    """What the execution at a venue knows of a session's earlier epochs."""
+
+    begun: bool  #: whether the session has begun there: the venue has told what was traded before it
+    trades: list[Trade]  #: the newest REMEMBERED trades, booked or of before the session, oldest first
+
 
 _MAKES_ORDER = (IntentKind.NEW, IntentKind.REPLACE)
 _ENDED = (OrderState.FILLED, OrderState.CANCELED, OrderState.EXPIRED, OrderState.REJECTED)
@@ -76,13 +85,19 @@ def warm_recovery(tables: Tables) -> None:
     apply_fill(empty_positions(tables), 0, tables.instrument_rows, report, 0)
 
 
-def known_trades(instance: Instance, venue: str, session: int, epoch: int) -> list[Trade]:
-    """The newest REMEMBERED fills at a venue that epochs [session, epoch) journaled, oldest first."""
-    since, begun = _newest_beginning(instance, f"execution.{venue}", session, epoch)
-    trades: list[Trade] = [(row, trade_id) for row, trade_id in begun.get("trades", ())]
+def venue_past(instance: Instance, venue: str, session: int, epoch: int) -> VenuePast:
+    """What the execution at a venue knew after epochs [session, epoch)."""
+    since, said = _newest_beginning(instance, f"execution.{venue}", session, epoch)
+    begun, trades = bool(said.get("begun")), [(row, trade_id) for row, trade_id in said.get("trades", ())]
     for earlier in _epochs(instance, since, epoch):
-        trades += [(int(fill[0]["instrument"]), int(fill[0]["trade_id"])) for fill in fills_of(instance, venue, earlier)]
-    return trades[-REMEMBERED:]
+        for entry in _entries(instance, venue, earlier):
+            if entry.kind == JournalKind.HISTORY:
+                begun = True
+                trades += [(row, trade_id) for row, trade_id in entry.json()]
+            elif _is_fill(entry):
+                fill = entry.records()[0]
+                trades.append((int(fill["instrument"]), int(fill["trade_id"])))
+    return VenuePast(begun, trades[-REMEMBERED:])
 
 
 def known_balances(instance: Instance, venue: str, session: int, epoch: int) -> Balances | None:
@@ -90,24 +105,28 @@ def known_balances(instance: Instance, venue: str, session: int, epoch: int) -> 
     since, said = _newest_beginning(instance, f"execution.{venue}", session, epoch)
     began = said.get("balances")
     for earlier in _epochs(instance, since, epoch):
-        folder, stage = instance.journal_folder(earlier), f"execution.{venue}"
-        if any(folder.glob(f"{stage}.*.journal")):
-            for entry in JournalReader(folder, stage, earlier).entries():
-                if entry.kind == JournalKind.BALANCES:
-                    began = entry.json()
+        for entry in _entries(instance, venue, earlier):
+            if entry.kind == JournalKind.BALANCES:
+                began = entry.json()
     return None if began is None else {asset: Decimal(amount) for asset, amount in began.items()}
 
 
 def fills_of(instance: Instance, venue: str, epoch: int) -> list[NDArray[Any]]:
     """The TRADE reports of one execution's journal, one-row arrays in order; none if it has no journal."""
+    return [entry.records().copy() for entry in _entries(instance, venue, epoch) if _is_fill(entry)]
+
+
+def _entries(instance: Instance, venue: str, epoch: int) -> Iterator[Entry]:
+    """The journal of one execution; nothing if it has none."""
     folder, stage = instance.journal_folder(epoch), f"execution.{venue}"
-    if not any(folder.glob(f"{stage}.*.journal")):
-        return []
-    reader = JournalReader(folder, stage, epoch)
-    reports = (entry.records() for entry in reader.entries() if entry.kind == JournalKind.REPORT)
-    fills = [report.copy() for report in reports if report[0]["kind"] == ReportKind.TRADE]
-    _note_tail(reader)
-    return fills
+    if any(folder.glob(f"{stage}.*.journal")):
+        reader = JournalReader(folder, stage, epoch)
+        yield from reader.entries()
+        _note_tail(reader)
+
+
+def _is_fill(entry: Entry) -> bool:
+    return entry.kind == JournalKind.REPORT and bool(entry.records()[0]["kind"] == ReportKind.TRADE)
 
 
 def open_orders(instance: Instance, tables: Tables, epoch: int) -> int:

@@ -25,7 +25,7 @@ from processes.errors import EngineError
 from processes.instance import Instance
 from processes.logs import log
 from processes.notify import ready, watchdog
-from processes.recovery import known_balances, known_trades, open_orders, recover_positions, warm_recovery
+from processes.recovery import known_balances, open_orders, recover_positions, venue_past, warm_recovery
 from processes.resources import Resources, ScratchResources, SharedResources
 from processes.stage import ConnectedStage, Stage
 from processes.stages import DecidingStage, make_stage
@@ -156,8 +156,8 @@ def recover_session(instance: Instance, loop: ProcessLoop, session: int, epoch: 
         for stage in deciding:
             stage.positions = positions.copy()
             if isinstance(stage, VenueStage):
-                stage.continues = True
-                stage.known_trades = known_trades(instance, stage.spec.subject, session, epoch)
+                stage.bookings.past = venue_past(instance, stage.spec.subject, session, epoch)
+                stage.bookings.since_epoch = session
                 stage.agreement.began = known_balances(instance, stage.spec.subject, session, epoch)
         left = open_orders(instance, loop.tables, epoch)
         log("recovered", session=session, epoch=epoch, fills=int(positions["fills"].sum()), orders_ended_with_the_paper_venue=left)

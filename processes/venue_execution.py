@@ -18,7 +18,7 @@ from hft.live_orders import (
     overdue,
 )
 from hft.orders import find, member
-from hft.records import VENUE_EVENT, ExecutionCode, JournalKind, OrderFlag, OrderState
+from hft.records import VENUE_EVENT, ExecutionCode, JournalKind, OrderFlag, OrderState, VenueReason
 from hft.venues.codecs import Scanned
 from processes.common import (
     CANCEL_ALL_CELL,
@@ -32,6 +32,7 @@ from processes.common import (
 from processes.execution import record_spans
 from processes.order_line import NOTHING, Settled, can_send, flush, poll, scan, settled
 from processes.venue_sending import (
+    CLOCK_DOUBTED,
     HEAR_DUE_NS,
     MALFORMED_SEEN,
     OBEY_DUE_NS,
@@ -54,6 +55,7 @@ _EVENT_BYTES = VENUE_EVENT.itemsize
 _VENUE_EVENT, _FROM_MARKET = int(JournalKind.VENUE_EVENT), int(OrderFlag.FROM_MARKET)
 _MALFORMED, _PENDING_NEW_STATE = int(Scanned.MALFORMED), int(OrderState.PENDING_NEW)
 _KILLED, _NOT_CONNECTED = int(ExecutionCode.KILLED), int(ExecutionCode.NOT_CONNECTED)
+_CLOCK, _EXPIRED_REQUEST = int(VenueReason.CLOCK), int(VenueReason.EXPIRED_REQUEST)
 _NO_NEWS, _UNSENT, _UNKNOWN = int(Settled.NOTHING), int(Settled.UNSENT), int(Settled.UNKNOWN)
 
 #: Messages taken in one `work`.
@@ -115,6 +117,9 @@ def take_event(ctx: VenueExecution, k: int, now_ns: int) -> None:
     """Journal event `k`, then act on it. An order of ours that works there and that nobody here knows is canceled: an earlier epoch sent
     it, and it may arrive after everything was asked for."""
     journal_bytes(ctx.common, _VENUE_EVENT, 0, ctx.event_bytes, k * _EVENT_BYTES, _EVENT_BYTES)
+    reason = ctx.events[k]["reason"]
+    if reason == _CLOCK or reason == _EXPIRED_REQUEST:
+        ctx.words[CLOCK_DOUBTED] = 1
     foreign = ctx.live.words[FOREIGN]
     count = on_event(ctx.live, ctx.events, k, now_ns, ctx.told)
     for n in range(count):

@@ -69,7 +69,8 @@ MALFORMED_SEEN = 4
 EPOCH = 5
 HEAR_DUE_NS = 6  #: when the socket is read next
 OBEY_DUE_NS = 7  #: when what a halt or kill covers is looked at again
-EXECUTION_WORDS = 8
+CLOCK_DOUBTED = 8  #: 1 when the venue has refused a request for its time
+EXECUTION_WORDS = 9
 
 
 class VenueExecution(NamedTuple):

@@ -21,7 +21,6 @@ from hft import control
 from hft.config import Config, VenueExecution
 from hft.counters import ExecutionCounter
 from hft.live_orders import ASK, UNKNOWN_COUNT, WIRE_ID, new_live_orders, question
-from hft.live_seen import is_new
 from hft.orders import member
 from hft.reconnect import AttemptWindow, Reconnect
 from hft.records import ORDER, REPORT, VENUE_EVENT, JournalKind
@@ -29,15 +28,15 @@ from hft.tables import Tables
 from hft.topology import StageSpec
 from hft.venues.desks import Desk, DeskOrder, open_desk
 from hft.venues.interface import Call, Credentials, Outgoing, Snapshot, Text
-from processes import venue_execution
+from processes import venue_execution, venue_sending
 from processes.agreement import Agreement
+from processes.bookings import Bookings
 from processes.calls import Calls
 from processes.cold_box import new_cold_box, take_messages
 from processes.common import FIRM_CELL, VENUE_CELL, Common
 from processes.credentials import read_credentials
 from processes.http_line import new_http_line
 from processes.logs import log
-from processes.recovery import Trade
 from processes.resources import Resources, ScratchResources
 from processes.simulated_keys import simulated_credentials
 from processes.stages import ORDER_SLOTS, ReportingStage
@@ -46,7 +45,7 @@ from processes.transport.connect import DirectLink, Kills, Link, LinkEvent, Sett
 from processes.transport.http_wire import make_pool
 from processes.transport.stream import HOST, Network, tls_context
 from processes.transport.wire import CANCELS, make_wire, queue_text
-from processes.venue_sending import CANCELS_OWN, EPOCH, EVENTS_MAX, EXECUTION_WORDS, READY, TIMER_DUE_NS, UTC_OFFSET_NS
+from processes.venue_sending import EPOCH, EVENTS_MAX, EXECUTION_WORDS, READY, TIMER_DUE_NS, UTC_OFFSET_NS
 from processes.venue_sending import VenueExecution as Context
 from processes.ws_line import new_ws_line
 from shm.clock import monotonic_ns, realtime_ns
@@ -57,7 +56,6 @@ _BOX_BYTES, _BOX_MESSAGES = 1 << 21, 256
 _REQUESTS_MAX = 4096
 #: A request may be this late by the clocks of two hosts before its window is taken for over.
 _SKEW_NS = 1_000_000_000
-_OFFSET_EVERY_NS = 1_000_000_000
 _RECONCILE_TIMEOUT_NS = 15_000_000_000
 #: A send loop whose timer is overdue by this has not had a turn: nobody may tell the venue that it lives.
 _SEND_LOOP_NS = 1_000_000_000
@@ -84,12 +82,8 @@ class VenueStage(ReportingStage):
         self._prepared = False
         self._asked_snapshot_ns = 0
         self._has_snapshot = False
-        self._offset_due_ns = 0
         self._utc_offset_ns = 0
-        #: fills that were booked before this process began
-        self.known_trades: list[Trade] = []
-        #: True when positions were recovered: fills that nobody booked yet are to be booked, not taken as the beginning
-        self.continues = False
+        self.bookings = Bookings()
         self.agreement = Agreement(spec.subject, self.venue_row, self.rows, tables)
 
     def use(self, network: Network) -> None:
@@ -127,7 +121,7 @@ class VenueStage(ReportingStage):
     def session(self) -> dict[str, Any]:
         began = self.agreement.began
         balances = None if began is None else {asset: str(amount) for asset, amount in began.items()}
-        return super().session() | {"trades": self.known_trades, "balances": balances}
+        return super().session() | self.bookings.session() | {"balances": balances}
 
     def make_context(self, common: Common, resources: Resources) -> Context:
         tables, spec, section = self.tables, self.spec, self.section
@@ -142,8 +136,7 @@ class VenueStage(ReportingStage):
             section.ack_timeout_ms * 1_000_000,
             section.query_pause_ms * 1_000_000,
         )
-        for row, trade_id in self.known_trades:
-            is_new(live.seen, row, trade_id)
+        self.bookings.follow(live.seen)
         words = np.zeros(EXECUTION_WORDS, np.int64)
         words[EPOCH] = resources.epoch
         words[UTC_OFFSET_NS] = realtime_ns() - monotonic_ns()
@@ -189,7 +182,7 @@ class VenueStage(ReportingStage):
         venue_execution.forget_connection(ctx, 0)
         venue_execution.take_events(ctx, 0, 0)
         member(ctx.live.orders, 0, 0)
-        is_new(ctx.live.seen, 0, 0)
+        self.bookings.warm()
         question(ctx.live, 0)
         self.desk.account.warm()
         queue_text(self.wire, CANCELS, ctx.request, 0, 1)
@@ -222,7 +215,10 @@ class VenueStage(ReportingStage):
         if self._make_link is None:
             return done
         account = self.desk.account
-        utc_ns = now_ns + self._read_clock(now_ns)
+        utc_ns = now_ns + self._read_clock()
+        if self.context.words[venue_sending.CLOCK_DOUBTED]:
+            self.context.words[venue_sending.CLOCK_DOUBTED] = 0
+            account.ask_clock(now_ns)
         if self._pool is not None:
             self._pool.tick(now_ns)
         done += self._tick_link(now_ns, utc_ns)
@@ -237,7 +233,8 @@ class VenueStage(ReportingStage):
         self._say(account.tick(now_ns, utc_ns))
         if now_ns < self.context.words[TIMER_DUE_NS] + _SEND_LOOP_NS:
             self._say(account.keep_armed(now_ns))
-        done += self._take_events(now_ns)
+        events, account.events = account.events, []
+        done += self._give(events, now_ns)
         self._reconcile(now_ns, utc_ns)
         self.context.common.control[control.venue_ready(self.venue_row)] = self.context.words[READY]
         self._ask(now_ns, utc_ns)
@@ -245,11 +242,10 @@ class VenueStage(ReportingStage):
             self._link.flush()
         return done
 
-    def _read_clock(self, now_ns: int) -> int:
-        """This host's UTC minus CLOCK_MONOTONIC, now and then read anew: what accounts measure the venue's clock against. The kernel,
-        which stamps orders, gets the sum of both."""
-        if now_ns >= self._offset_due_ns:
-            self._offset_due_ns = now_ns + _OFFSET_EVERY_NS
+    def _read_clock(self) -> int:
+        """This host's UTC minus CLOCK_MONOTONIC, as it was at first: what accounts measure the venue's clock against, so that a host's
+        clock that is set moves no time stamp. The kernel, which stamps orders, gets the sum of both."""
+        if not self._utc_offset_ns:
             self._utc_offset_ns = realtime_ns() - monotonic_ns()
         self.context.words[UTC_OFFSET_NS] = self._utc_offset_ns + self.desk.account.clock_offset_ns
         return self._utc_offset_ns
@@ -309,13 +305,8 @@ class VenueStage(ReportingStage):
                     log("text not queued", venue=self.spec.subject, bytes=len(data))
         self._calls.add(each for each in outgoing if isinstance(each, Call))
 
-    def _take_events(self, now_ns: int) -> int:
-        """Give the kernel what queries answered."""
-        account = self.desk.account
-        events, account.events = account.events, []
-        return self._give(events, now_ns)
-
     def _give(self, events: Sequence[Any], now_ns: int) -> int:
+        """Give the kernel what queries answered."""
         ctx: Context = self.context
         for first in range(0, len(events), EVENTS_MAX):
             part = events[first : first + EVENTS_MAX]
@@ -336,7 +327,7 @@ class VenueStage(ReportingStage):
             self._has_snapshot = True
         elif not self._has_snapshot and now_ns - self._asked_snapshot_ns > _RECONCILE_TIMEOUT_NS:
             self._asked_snapshot_ns = now_ns
-            self._say(account.reconcile([0] * len(self.tables.instruments), now_ns, utc_ns))
+            self._say(account.reconcile(self.bookings.is_booked, now_ns, utc_ns))
         if self._has_snapshot and not ctx.live.words[UNKNOWN_COUNT] and not self._asking():
             self._compare(now_ns)
 
@@ -357,16 +348,12 @@ class VenueStage(ReportingStage):
 
     def _settle(self, snapshot: Snapshot, now_ns: int) -> None:
         ctx: Context = self.context
-        fills = list(snapshot.fills)
-        if not self.continues:
-            # The session begins flat: what was traded before it is history.
-            for fill in fills:
-                is_new(ctx.live.seen, int(fill["instrument"]), int(fill["trade_id"]))
-            fills, self.continues = [], True
+        assert self._journal is not None
+        fills = self.bookings.begin(self._journal, snapshot.fills)
         self._give(fills, now_ns)
-        canceled = ctx.words[CANCELS_OWN]
+        canceled = ctx.words[venue_sending.CANCELS_OWN]
         self._give(list(snapshot.open_orders), now_ns)
-        canceled = ctx.words[CANCELS_OWN] - canceled
+        canceled = ctx.words[venue_sending.CANCELS_OWN] - canceled
         listed = {int(event["order_id"]) for event in snapshot.open_orders}
         for row in range(len(ctx.live.orders.counts)):
             for k in range(int(ctx.live.orders.counts[row])):

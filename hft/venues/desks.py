@@ -12,9 +12,6 @@ from hft.config import VenueExecution
 from hft.tables import Tables
 from hft.venues.interface import AccountSession, Credentials
 
-#: Coinbase takes time stamps of up to 30 seconds ago, and a request cannot ask for less.
-COINBASE_WINDOW_NS = 30_000_000_000
-
 
 class Desk(NamedTuple):
     """A venue's order entry."""
@@ -22,7 +19,7 @@ class Desk(NamedTuple):
     codec: Any  #: see `hft/venues/codecs.py`
     account: AccountSession
     http_orders: bool  #: whether orders are HTTP requests; the WebSocket then only tells what became of them
-    window_ns: int  #: how long after its time stamp the venue still takes a request: until then NOT_FOUND proves nothing
+    window_ns: int  #: how long after it was sent a request may still come to be known: until then NOT_FOUND proves nothing
 
 
 class DeskOrder(NamedTuple):
@@ -62,13 +59,14 @@ def _coinbase(order: DeskOrder) -> Desk:
     from hft.http_client import parse_url
     from hft.venues.coinbase.account import CoinbaseAccount
     from hft.venues.coinbase.orders import new_codec
+    from hft.venues.coinbase.signing import PENDING_NS
 
     tables, section, rows = order.tables, order.section, order.rows
     symbols = [tables.symbols[row] for row in rows]
     host = parse_url(section.rest_url, ("http", "https")).authority
-    codec = new_codec(tables.instrument_rows, symbols, rows, order.credentials, host, order.installation)
+    codec = new_codec(tables.instrument_rows, symbols, rows, order.credentials, host, order.installation, section.request_window_ms)
     account = CoinbaseAccount(order.credentials, codec, symbols, rows, section.order_url)
-    return Desk(codec, account, True, COINBASE_WINDOW_NS)
+    return Desk(codec, account, True, section.request_window_ms * 1_000_000 + PENDING_NS)
 
 
 def _kraken(order: DeskOrder) -> Desk:

@@ -22,7 +22,7 @@ class Unclear(Exception):
 class Guard(Protocol):
     """What a guardian says to one venue. Calls carry no tag yet; `utc_ns` is CLOCK_REALTIME."""
 
-    #: How long after its time stamp the venue still takes a request of the engine: until then an order may arrive.
+    #: How long after it was sent an order of the engine may still come to be known.
     window_ns: int
     #: How many questions may be asked at once, and how long it takes until one more may.
     burst: int
@@ -80,7 +80,7 @@ def _binance(order: GuardOrder) -> Guard:
 def _coinbase(order: GuardOrder) -> Guard:
     from hft.venues.coinbase.guard import CoinbaseGuard
 
-    return CoinbaseGuard(order.credentials)
+    return CoinbaseGuard(order.credentials, order.window_ms)
 
 
 def _kraken(order: GuardOrder) -> Guard:

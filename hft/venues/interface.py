@@ -19,7 +19,7 @@ A venue is a package `hft/venues/<venue>/` with these modules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import NDArray
@@ -42,9 +42,18 @@ class Call(NamedTuple):
     headers: Headers = ()
     body: bytes = b""
     weight: int = 1  #: what it costs of the venue's request budget
+    patience_ns: int = 0  #: how long its answer is waited for; 0: as long as whoever makes it waits for any
 
 
 Outgoing = Text | Call
+
+#: How long the answer to a question about one order, or about the time, is waited for: then it is asked again.
+PATIENCE_NS = 1_500_000_000
+#: The same of what says more at once.
+LONG_PATIENCE_NS = 5_000_000_000
+
+#: Whether a trade, by instrument row and trade id, needs no telling any more.
+Booked = Callable[[int, int], bool]
 
 
 class Endpoint(NamedTuple):
@@ -114,7 +123,7 @@ class Snapshot(NamedTuple):
     """What the venue says it holds of the account."""
 
     open_orders: NDArray[Any]  #: VENUE_EVENT rows of kind STATUS
-    fills: NDArray[Any]  #: VENUE_EVENT rows of kind TRADE, oldest first
+    fills: NDArray[Any]  #: VENUE_EVENT rows of kind TRADE that were not booked, oldest first
     balances: dict[str, tuple[str, str]]  #: asset -> free, held, as decimal text
 
 
@@ -155,6 +164,9 @@ class AccountSession(Protocol):
     def tick(self, now_ns: int, utc_ns: int) -> list[Outgoing]:
         """What is due: pings, a new token."""
 
+    def ask_clock(self, now_ns: int) -> None:
+        """The venue refused a request for its time: have its clock asked soon, and not when that is due."""
+
     def keep_armed(self, now_ns: int) -> list[Outgoing]:
         """What keeps the venue from ending all orders by its dead man's timer, when that is due; asked only while whoever sends lives."""
 
@@ -167,5 +179,8 @@ class AccountSession(Protocol):
     def query(self, order_id: int, row: int, now_ns: int, utc_ns: int) -> list[Outgoing]:
         """Ask for the state of one order by its client id, and for its trades; answers come as `events`, NOT_FOUND included."""
 
-    def reconcile(self, since: Sequence[int], now_ns: int, utc_ns: int) -> list[Outgoing]:
-        """Ask for open orders, fills since the newest known trade ids (by instrument row) and balances; the answer is `snapshot`."""
+    def reconcile(self, booked: Booked, now_ns: int, utc_ns: int) -> list[Outgoing]:
+        """Ask for open orders, fills back to one that is `booked`, and balances; the answer is `snapshot`.
+
+        Of a fill that is booked nothing more is asked, such as whose it was.
+        """

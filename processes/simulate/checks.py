@@ -23,8 +23,8 @@ from hft import control
 from hft.book import best_ticks, book_at
 from hft.counters import ExecutionCounter
 from hft.journal_reader import JournalReader
-from hft.live_orders import UNKNOWN_COUNT, slot_now
-from hft.orders import find, is_working
+from hft.live_orders import UNKNOWN_COUNT, WINDOW_NS, slot_now
+from hft.orders import USED, find, is_working
 from hft.records import IntentKind, JournalKind, OrderState, Side
 from hft.sim.exchange.records import Account, Order
 from hft.tables import Tables
@@ -86,6 +86,7 @@ class _Book:
         self.placed: dict[int, int] = {}  #: our order id -> the venue's
         self.position = Decimal(0)
         self.acked = 0
+        self.answers = 0, 0  #: epoch, and since when its account is logged on without a break
 
 
 class Checks:
@@ -190,6 +191,22 @@ class Checks:
     def unknown(self) -> list[str]:
         """Venues that owe the fate of an order."""
         return [book.place.name for book in self.books if self._execution(book).live.words[UNKNOWN_COUNT]]
+
+    def resolved(self, healed_ns: int, within_ns: int) -> None:
+        """Check that no order stays unknown for longer than `within_ns` once its venue answers and it can no longer arrive."""
+        now_ns = self.engine.clock.now_ns
+        for book in self.books:
+            stage = self.engine.stage(f"execution.{book.place.name}")
+            account, live = stage.desk.account, stage.context.live
+            if not account.ready or self.engine.epoch != book.answers[0]:
+                book.answers = self.engine.epoch, now_ns
+            for slot in range(int(live.orders.words[USED])):
+                row = live.orders.rows[slot]
+                since_ns = max(healed_ns, book.answers[1], int(row["changed_ns"]), int(row["sent_ns"]) + int(live.words[WINDOW_NS]))
+                if row["state"] == OrderState.UNKNOWN and now_ns - since_ns > within_ns:
+                    raise Violation(
+                        "L2", f"{book.place.name}: {row['order_id']:#x} is unknown {(now_ns - since_ns) / 1e9:.2f} s after it could arrive"
+                    )
 
     def working(self) -> list[str]:
         """Venues with orders that work, here or there."""

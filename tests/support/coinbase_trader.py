@@ -19,8 +19,9 @@ from hft.venues.coinbase.feed import new_feed, on_disconnect, on_frame, on_snaps
 from hft.venues.coinbase.market import CoinbaseMarket
 from hft.venues.coinbase.orders import REQUEST_BYTES_MAX, encode, encode_market, new_codec
 from hft.venues.coinbase.private import scan_private, scan_response
-from hft.venues.interface import Call, Credentials, Outgoing, Snapshot, Text
+from hft.venues.interface import Booked, Call, Credentials, Outgoing, Snapshot, Text
 from hft.venues.outcomes import Scanned
+from support.bookings import nothing_booked
 from support.coinbase_desk import HOST, PREFIX, request_of, table
 from support.coinbasesim import SECOND_NS, CoinbaseDriver
 
@@ -222,9 +223,9 @@ class Trader:
         self.events += [{name: int(row[name]) for name in names} for row in self.out[: max(count, 0)]]
 
     def send(
-        self, kind: IntentKind = IntentKind.NEW, ref: int = 0, market: bool = False, **fields: int
+        self, kind: IntentKind = IntentKind.NEW, ref: int = 0, market: bool = False, on_way_s: float = 0.0, **fields: int
     ) -> tuple[int, list[dict[str, int]]]:
-        """Send a request; its id, and the events that the answer and the stream made of it, in this order."""
+        """Send a request that is so long on its way; its id, and the events that the answer and the stream made of it, in this order."""
         self._counter += 1
         identity = 7 << 40 | self._counter
         orders = np.zeros(1, ORDER)
@@ -238,6 +239,7 @@ class Trader:
             end = encode(self.codec, orders, 0, identity, ref, venue_utc_ns, self.request, 0)
         assert end > 0
         asked = request_of(self.request[: int(end)].tobytes())
+        self.run(on_way_s)
         before = len(self.events)
         headers = {name.lower(): value for name, value in asked.headers.items()}
         response = self.driver.venue.request(asked.method, asked.target, headers, asked.body, self.now_ns)
@@ -255,9 +257,9 @@ class Trader:
         self.say(self.account.query(order_id, 0, self.now_ns, self.utc_ns))
         return list(self.account.events)
 
-    def reconcile(self, since: Sequence[int] = (0, 0)) -> Snapshot:
+    def reconcile(self, booked: Booked = nothing_booked) -> Snapshot:
         """Ask until the answer is whole, as far as the request rate lets."""
-        self.say(self.account.reconcile(since, self.now_ns, self.utc_ns))
+        self.say(self.account.reconcile(booked, self.now_ns, self.utc_ns))
         for _ in range(200):
             if self.account.snapshot is not None:
                 return self.account.snapshot

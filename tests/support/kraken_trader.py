@@ -13,11 +13,12 @@ from hft.records import INSTRUMENT, ORDER, REPORT, VENUE_EVENT, IntentKind, Repo
 from hft.sim.kraken.keys import ALICE_KEY, ALICE_SECRET
 from hft.sim.kraken.session import Session
 from hft.sim.venue import Opcode
-from hft.venues.interface import Call, Credentials, Outgoing, Snapshot
+from hft.venues.interface import Booked, Call, Credentials, Outgoing, Snapshot
 from hft.venues.kraken.account import KrakenAccount
 from hft.venues.kraken.kernels import encode, scan_private
 from hft.venues.kraken.orders import REQUEST_BYTES_MAX, new_codec
 from hft.venues.outcomes import Scanned
+from support.bookings import nothing_booked
 from support.krakensim import SECOND_NS, KrakenDriver
 
 EPOCH = 7
@@ -154,9 +155,9 @@ class Trader:
             self._say(self.account.query(int(self.live.live[slot, WIRE_ID]), 0, self.driver.now_ns, self.driver.utc_ns))
             self._take_events()
 
-    def reconcile(self) -> Snapshot:
+    def reconcile(self, booked: Booked = nothing_booked) -> Snapshot:
         """Reconcile; questions may have to wait for the key's counter."""
-        self._say(self.account.reconcile([0], self.driver.now_ns, self.driver.utc_ns))
+        self._say(self.account.reconcile(booked, self.driver.now_ns, self.driver.utc_ns))
         for _ in range(600):
             if self.account.snapshot is not None:
                 break

@@ -18,6 +18,7 @@ from hft.records import IntentKind, ReportKind, RiskCode, VenueEventKind
 from hft.venues import markets
 from processes import risk as risk_stage
 from processes import run, strategy, venue_execution, venue_sending, venue_stage, ws_line
+from processes.recovery import VenuePast
 from processes.simulate.simulation import CLOCK, simulate
 from processes.transport.direct import direct_flush
 from shm.jit import JIT_ENABLED
@@ -92,7 +93,7 @@ def restarts_forget_live_orders() -> None:
 
 def restarts_forget_fills() -> None:
     """After a restart fills that were booked before are new."""
-    run.known_trades = lambda instance, venue, session, epoch: []
+    run.venue_past = lambda instance, venue, session, epoch: VenuePast(True, [])
 
 
 def fills_are_booked_as_often_as_they_come() -> None:

@@ -17,6 +17,7 @@ from hft.records import IntentKind, OrderState, ReportKind
 from hft.sim.venue import Opcode
 from hft.websocket import read_header
 from processes import venue_stage
+from processes.recovery import VenuePast, venue_past
 from processes.simulated_keys import write_key_file
 from processes.transport.connect import LinkEvent
 from processes.transport.wire import WireError, end, next_outbound, open_wire
@@ -30,6 +31,19 @@ from support.venue_sides import Side
 from support.virtual_venue import WALL_NS
 
 MS = 1_000_000
+
+
+class _Folders:
+    """Journals by epoch, as an instance has them."""
+
+    def __init__(self, folders: dict[int, Path]) -> None:
+        self._folders = folders
+
+    def sessions(self) -> list[int]:
+        return sorted(self._folders)
+
+    def journal_folder(self, epoch: int) -> Path:
+        return self._folders[epoch]
 
 
 class VenueDesk(Bench):
@@ -92,6 +106,18 @@ class VenueDesk(Bench):
         self.session = None
         end(self.execution.wire, int(WireError.LOST), 0)
         self.link.brings(LinkEvent.ENDED)
+
+    def past(self) -> VenuePast:
+        """What a later epoch learns from this one's journal."""
+        stage = self.execution
+        assert stage._journal is not None
+        epoch = stage._journal.epoch
+        return venue_past(_Folders({epoch: stage._journal.folder}), self.side.name, epoch, epoch + 1)  # type: ignore[arg-type]
+
+    def begin_after(self, past: VenuePast, since_epoch: int = 1) -> None:
+        """The session had epochs before, from `since_epoch` on."""
+        self.execution.bookings.past, self.execution.bookings.since_epoch = past, since_epoch
+        self.execution.bookings.follow(self.execution.context.live.seen)
 
     def run(self, seconds: float, step_ms: int = 5) -> None:
         """Let time go by, in steps."""

@@ -156,7 +156,6 @@ class KrakenSide(Side):
     name, account, symbol, path = "kraken", "alice", "BTC/USD", "/v2"
     options: ClassVar[Sections] = {"tier": "pro", "dead_man_s": 60}
     far_bid, near_ask, lots, lot, amends = 500_000, 700_000, 1_000_000, Decimal("0.00000001"), True
-    answered_s = 12  # What is asked goes by the REST counter.
 
     def __init__(self) -> None:
         self.driver = KrakenDriver()
@@ -170,7 +169,6 @@ class CoinbaseSide(Side):
 
     name, account, symbol, path = "coinbase", "alice", "BTC-USD", "/"
     far_bid, near_ask, lots, lot = 5_000_000, 7_000_000, 1_000_000, Decimal("0.00000001")
-    answered_s = 40  # A request may arrive for half a minute.
 
     def __init__(self) -> None:
         self.driver = CoinbaseDriver()

@@ -10,7 +10,6 @@ ids that no order has (`time-1`). What they weigh comes out of execution's part 
 from __future__ import annotations
 
 import json
-from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -32,7 +31,8 @@ from hft.venues.binance.orders import ASKED_ID, ASKED_KEY, ASKED_ROW, BinanceCod
 from hft.venues.binance.reconcile import Query, Reconciliation
 from hft.venues.binance.requests import CANCELED_MARK
 from hft.venues.binance.signing import Signer, new_signer, ws_signed
-from hft.venues.interface import Credentials, Endpoint, Outgoing, Snapshot, Text
+from hft.venues.interface import Booked, Credentials, Endpoint, Outgoing, Snapshot, Text
+from hft.venues.venue_clock import VenueClock
 
 _SECOND_NS = 1_000_000_000
 _MINUTE_NS, _MS = 60 * _SECOND_NS, 1_000_000
@@ -40,15 +40,15 @@ _MINUTE_NS, _MS = 60 * _SECOND_NS, 1_000_000
 #: The venue cuts a connection after 24 hours; this is a bit less.
 LIFE_NS = (23 * 60 + 50) * _MINUTE_NS
 
-#: How often the venue's clock is asked, and how many answers count: the quickest of them is right.
-TIME_NS, TIME_SAMPLES = 30 * _SECOND_NS, 8
+#: How often the venue's clock is asked, and again if something was wrong with it.
+TIME_NS, RETRY_NS = 30 * _SECOND_NS, _SECOND_NS
 
 #: A request of ours without an answer for this long gets none: the venue's own limit is 10 s.
 ANSWER_NS = 15 * _SECOND_NS
 
 #: Errors at log-on that no repetition mends: of the signature, and of the key.
 _FATAL_CODES = (-1002, -1022, -2008, -2014, -2015)
-_NO_ORDER, _ARCHIVED, _SUBSCRIBED = -2013, -2026, -2035
+_NO_ORDER, _ARCHIVED, _SUBSCRIBED, _CLOCK = -2013, -2026, -2035, -1021
 
 _PATH = "/ws-api/v3"
 
@@ -91,7 +91,7 @@ class BinanceAccount:
         self._connected = False
         self._logged_on = False
         self._connected_ns = self._time_due_ns = 0
-        self._samples: deque[tuple[int, int]] = deque(maxlen=TIME_SAMPLES)  # round trip, offset
+        self._clock = VenueClock()
         self._number = 0
         self._waiting: list[Query] = []
         self._asked: dict[str, tuple[Query, int, int]] = {}  # id -> query, and when it was sent by both clocks
@@ -154,6 +154,10 @@ class BinanceAccount:
         """Nothing: no REST request is made."""
         return []
 
+    def ask_clock(self, now_ns: int) -> None:
+        """The time, as soon as it was not just asked."""
+        self._time_due_ns = min(self._time_due_ns, max(now_ns, self._time_due_ns - TIME_NS + RETRY_NS))
+
     def keep_armed(self, now_ns: int) -> list[Outgoing]:
         """The venue has no such timer."""
         return []
@@ -169,12 +173,12 @@ class BinanceAccount:
             self._ask_status(_Question(order_id, row, False))
         return self._flush(now_ns, utc_ns)
 
-    def reconcile(self, since: Sequence[int], now_ns: int, utc_ns: int) -> list[Outgoing]:
-        """Ask for open orders, fills newer than `since` and balances; the answer is `snapshot`. Anew, if it is under way."""
+    def reconcile(self, booked: Booked, now_ns: int, utc_ns: int) -> list[Outgoing]:
+        """Ask for open orders, fills back to one that is `booked` and balances; the answer is `snapshot`. Anew, if it is under way."""
         if self._connected:
             self.snapshot = None
             self._waiting = [query for query in self._waiting if not isinstance(query.about, Reconciliation)]
-            self._reconciliation = Reconciliation(self._codec.instruments, self._symbols, self._assets, since, self._order_of_key)
+            self._reconciliation = Reconciliation(self._codec.instruments, self._symbols, self._assets, booked, self._order_of_key)
             self._waiting += self._reconciliation.begin()
         return self._flush(now_ns, utc_ns)
 
@@ -244,13 +248,15 @@ class BinanceAccount:
         if status in (418, 429):
             until_ms, venue_utc_ns = (error.get("data") or {}).get("retryAfter"), utc_ns + self.clock_offset_ns
             learn_ban(self._codec.limits, int(until_ms) * _MS if until_ms else venue_utc_ns - venue_utc_ns % _MINUTE_NS + _MINUTE_NS)
+        if code == _CLOCK:
+            self.ask_clock(now_ns)
         if query.what == "subscribe" and code == _SUBSCRIBED:
             self.ready = True
         elif query.what in ("logon", "subscribe") and code in _FATAL_CODES:
             self._end(f"{query.method} was refused: {code} {error.get('msg')}")
         elif query.what in ("time", "logon", "subscribe"):
             # Later, so that a venue in trouble is not asked in a loop.
-            self._time_due_ns = now_ns + _SECOND_NS
+            self._time_due_ns = now_ns + RETRY_NS
         elif query.what == "status" and code in (_NO_ORDER, _ARCHIVED):
             self._on_no_order(query.about, now_ns)
         else:
@@ -268,15 +274,10 @@ class BinanceAccount:
 
     def _on_time(self, server_ms: int, round_trip_ns: int, sent_utc_ns: int) -> None:
         """One look at the venue's clock, which shows whole milliseconds."""
-        offset_ns = server_ms * _MS + _MS // 2 - (sent_utc_ns + round_trip_ns // 2)
-        if self._samples:
-            quickest_ns, known_ns = min(self._samples)
-            # Each look is right to half its round trip and a millisecond. If they exclude each other, a clock was set.
-            if abs(offset_ns - known_ns) > (round_trip_ns + quickest_ns) // 2 + _MS:
-                self._samples.clear()
-        self._samples.append((round_trip_ns, offset_ns))
-        self.clock_offset_ns = min(self._samples)[1]
-        if not self.ready:
+        if not self._clock.look(server_ms * _MS, sent_utc_ns, round_trip_ns):
+            self._time_due_ns += RETRY_NS - TIME_NS
+        self.clock_offset_ns = self._clock.offset_ns()
+        if self._clock.known and not self.ready:
             self._begin_session()
 
     def _begin_session(self) -> None:

@@ -1,7 +1,7 @@
 """Binance reconciliation: gathers what the venue holds of the account: open orders, fills, balances.
 
-Fills name their order by the venue's id only. Orders whose client id is not known from elsewhere are asked for one by one, so that
-each fill can be told whose it was.
+Fills name their order by the venue's id only. Of fills that are not booked, orders whose client id is not known from elsewhere are asked
+for one by one, so that each can be told whose it was.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hft.venues.binance.account_rows import order_id_of, stacked, status_of, trade_of
 from hft.venues.binance.limits import Weight
-from hft.venues.interface import Snapshot
+from hft.venues.interface import Booked, Snapshot
 
 #: Fills in one answer; as many as this means that there may be more.
 TRADES_MAX = 1000
@@ -38,19 +38,16 @@ class Reconciliation:
         instruments: NDArray[Any],
         symbols: Mapping[int, str],
         assets: Sequence[str],
-        since: Sequence[int],
+        booked: Booked,
         order_of_key: Callable[[int, int], int],
     ) -> None:
-        """`since` are the newest known trade ids by instrument row, 0 for none: then the most recent fills are asked for.
-
-        `order_of_key` gives our id of an order by its row and the venue's id, or 0.
-        """
-        self._instruments, self._symbols, self._assets, self._since = instruments, symbols, assets, since
+        """`order_of_key` gives our id of an order by its row and the venue's id, or 0."""
+        self._instruments, self._symbols, self._assets, self._booked = instruments, symbols, assets, booked
         self._rows = {symbol: row for row, symbol in symbols.items()}
         self._order_of_key = order_of_key
         self._missing = 0
         self._open: list[Any] = []
-        self._trades: list[tuple[int, dict[str, Any]]] = []
+        self._trades: dict[tuple[int, int], dict[str, Any]] = {}  # row, trade id -> fill that is not booked
         self._ids: dict[tuple[int, int], int] = {}  # row, the venue's id -> our order id, 0 for foreign orders
         self._balances: dict[str, tuple[str, str]] = {}
 
@@ -68,9 +65,7 @@ class Reconciliation:
             ]
         else:
             queries.append(self._query("open", "openOrders.status", {}, Weight.OPEN_ORDERS_ALL))
-        for row in self._symbols:
-            since = int(self._since[row]) if row < len(self._since) else 0
-            queries.append(self._ask_trades(row, since + 1 if since > 0 else 0))
+        queries += [self._ask_trades(row, 0) for row in self._symbols]
         return [*queries, self._query("balances", "account.status", {"omitZeroBalances": True}, Weight.ACCOUNT)]
 
     def take(self, query: Query, result: Any, now_ns: int) -> list[Query]:
@@ -91,7 +86,7 @@ class Reconciliation:
     def snapshot(self) -> Snapshot:
         """What was gathered, with fills oldest first."""
         fills = []
-        for row, trade in self._trades:
+        for (row, _), trade in self._trades.items():
             order_id = self._ids[row, int(trade["orderId"])]
             fills.append(trade_of(self._instruments, row, trade, order_id, self._assets, 0))
         fills.sort(key=lambda event: (int(event["exchange_ns"]), int(event["trade_id"])))
@@ -105,24 +100,24 @@ class Reconciliation:
             self._open.append(status_of(self._instruments, row, order, order_id, now_ns))
 
     def _take_trades(self, row: int, trades: list[dict[str, Any]]) -> list[Query]:
-        self._trades += [(row, trade) for trade in trades]
-        queries = []
-        for key in dict.fromkeys(int(trade["orderId"]) for trade in trades):
+        """The newest fills, or those up to a time: go on with older ones until one is booked."""
+        new = {(row, int(trade["id"])): trade for trade in trades if not self._booked(row, int(trade["id"]))}
+        older = len(new) >= TRADES_MAX and bool(new.keys() - self._trades.keys())
+        self._trades |= new
+        queries = [self._ask_trades(row, min(int(trade["time"]) for trade in trades))] if older else []
+        for key in dict.fromkeys(int(trade["orderId"]) for trade in new.values()):
             if (row, key) in self._ids:
                 continue
             self._ids[row, key] = self._order_of_key(row, key)
             if not self._ids[row, key]:
                 params = {"symbol": self._symbols[row], "orderId": key}
                 queries.append(self._query("whose", "order.status", params, Weight.ORDER_STATUS))
-        since = int(self._since[row]) if row < len(self._since) else 0
-        if since > 0 and len(trades) >= TRADES_MAX:
-            queries.append(self._ask_trades(row, int(trades[-1]["id"]) + 1))
         return queries
 
-    def _ask_trades(self, row: int, first_id: int) -> Query:
+    def _ask_trades(self, row: int, until_ms: int) -> Query:
         params: dict[str, Any] = {"symbol": self._symbols[row], "limit": TRADES_MAX}
-        if first_id:
-            params["fromId"] = first_id
+        if until_ms:
+            params["endTime"] = until_ms
         return self._query("fills", "myTrades", params, Weight.TRADES)
 
     def _query(self, what: str, method: str, params: dict[str, Any], weight: int) -> Query:

@@ -5,41 +5,59 @@
 Orders and questions go by REST. The stream has no replay and no sequence of its own, so whoever reconnects reconciles, and GET /fills
 is what counts. The venue has no dead man's switch over REST: what an engine that dies leaves open stays until its next reconciliation.
 
-Questions come out of their slice of the profile's request rate (`limits.py`); what does not fit waits.
+Questions come out of their slice of the profile's request rate (`limits.py`), and where that is not enough out of the orders', as far as
+new orders may: what is in doubt goes before what is new. What does not fit waits.
 """
 
 from __future__ import annotations
 
 import json
-from collections import deque
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from hft.http_client import Headers
-from hft.records import VenueEventKind
+from hft.records import IntentKind, VenueEventKind
 from hft.venues.coinbase.account_rows import client_oid, event_of, halves, key_of, order_id_of, status_of, trade_of
-from hft.venues.coinbase.limits import PRIVATE_AT_ONCE, PRIVATE_PER_S, QUESTIONS_PERCENT, THROTTLED_NS, learn
+from hft.venues.coinbase.limits import (
+    PRIVATE_AT_ONCE,
+    PRIVATE_PER_S,
+    QUESTIONS_PERCENT,
+    THROTTLED_NS,
+    learn,
+    may_send_within,
+    note_sent_within,
+)
 from hft.venues.coinbase.orders import PREFIX, SIGN_QUERY, CoinbaseCodec
 from hft.venues.coinbase.reconcile import PAGE, Query, Reconciliation
 from hft.venues.coinbase.remembered import UNKNOWN_LOTS, order_of, remember
 from hft.venues.coinbase.signing import USER_AGENT, signed_headers, signed_members
-from hft.venues.interface import Call, Credentials, Endpoint, Outgoing, Snapshot, Text
+from hft.venues.interface import (
+    LONG_PATIENCE_NS,
+    PATIENCE_NS,
+    Booked,
+    Call,
+    Credentials,
+    Endpoint,
+    Outgoing,
+    Snapshot,
+    Text,
+)
+from hft.venues.venue_clock import VenueClock
 
 _SECOND_NS = 1_000_000_000
 
 #: A subscription without an answer for this long gets none: connect anew.
 ANSWER_NS = 5 * _SECOND_NS
 
-#: A question without an answer for this long gets none.
-QUESTION_NS = 30 * _SECOND_NS
-
-#: How often the venue's clock is asked, and again if there was no answer; how many answers count: the quickest of them is right.
-TIME_NS, RETRY_NS, TIME_SAMPLES = 60 * _SECOND_NS, 2 * _SECOND_NS, 8
+#: How often the venue's clock is asked, and again if there was no answer or something was wrong with it.
+TIME_NS, RETRY_NS = 60 * _SECOND_NS, 2 * _SECOND_NS
 
 #: Parts of refusals, in lower case, that no repetition mends.
 _FATAL = ("authentication", "api key", "signature", "passphrase", "permission", "forbidden")
 _CLOCK = "timestamp"
+
+_NEW = int(IntentKind.NEW)
 
 
 class _Question(NamedTuple):
@@ -74,7 +92,7 @@ class CoinbaseAccount:
         self._tag = 0
         self._waiting: list[Query] = []
         self._asked: dict[int, tuple[Query, int, int]] = {}  # tag -> query, and when it was sent by both clocks
-        self._samples: deque[tuple[int, int]] = deque(maxlen=TIME_SAMPLES)  # round trip, offset
+        self._clock = VenueClock()
         self._time_due_ns = 0
         self._questions: set[int] = set()
         self._reconciliation: Reconciliation | None = None
@@ -86,6 +104,8 @@ class CoinbaseAccount:
     def warm(self) -> None:
         """Run every kernel that this calls, on an account that is never used."""
         learn(self._codec.limits, 0, 0)
+        may_send_within(self._codec.limits, _NEW, 0)
+        note_sent_within(self._codec.limits, 0)
         order_of(self._codec.remembered, 0, 0)
         remember(self._codec.remembered, 0, 0, 0, UNKNOWN_LOTS)
         key_of("00000000-0000-0000-0000-000000000000")
@@ -144,7 +164,7 @@ class CoinbaseAccount:
 
     def _note_ready(self) -> None:
         """Orders are signed at the venue's time, so it must be known too."""
-        self.ready = self._streams and bool(self._samples) and not self.fatal
+        self.ready = self._streams and self._clock.known and not self.fatal
 
     def _refuse(self, why: str) -> None:
         """Remember a refusal that no repetition mends. One of the clock is mended by the clock."""
@@ -165,10 +185,14 @@ class CoinbaseAccount:
         if self._time_due_ns and now_ns >= self._time_due_ns:
             self._ask_time(now_ns)
         for tag, (query, sent_ns, _) in list(self._asked.items()):
-            if now_ns - sent_ns >= QUESTION_NS:
+            if now_ns - sent_ns >= 2 * LONG_PATIENCE_NS:
                 del self._asked[tag]
                 self._fail(query)
         return self._flush(now_ns, utc_ns)
+
+    def ask_clock(self, now_ns: int) -> None:
+        """The time, as soon as it was not just asked."""
+        self._time_due_ns = min(self._time_due_ns, max(now_ns, self._time_due_ns - TIME_NS + RETRY_NS))
 
     def keep_armed(self, now_ns: int) -> list[Outgoing]:
         """The venue has no such timer."""
@@ -187,12 +211,12 @@ class CoinbaseAccount:
             self._waiting.append(Query("order", target, _Question(order_id, row), row))
         return self._flush(now_ns, utc_ns)
 
-    def reconcile(self, since: Sequence[int], now_ns: int, utc_ns: int) -> list[Outgoing]:
-        """Ask for open orders, fills newer than `since` and balances; the answer is `snapshot`. Anew, if it is under way."""
+    def reconcile(self, booked: Booked, now_ns: int, utc_ns: int) -> list[Outgoing]:
+        """Ask for open orders, fills back to one that is `booked` and balances; the answer is `snapshot`. Anew, if it is under way."""
         self.snapshot = None
         self._waiting = [query for query in self._waiting if not isinstance(query.about, Reconciliation)]
         prefix = int(self._codec.words[PREFIX])
-        self._reconciliation = Reconciliation(self._codec.instruments, self._symbols, prefix, since, self._owner_of, self._remember)
+        self._reconciliation = Reconciliation(self._codec.instruments, self._symbols, prefix, booked, self._owner_of, self._remember)
         self._waiting += self._reconciliation.begin()
         return self._flush(now_ns, utc_ns)
 
@@ -217,6 +241,8 @@ class CoinbaseAccount:
             self._waiting.insert(0, query)
         elif status in (401, 403):
             self._refuse(str(document["message"]))
+            if _CLOCK in str(document["message"]).lower():
+                self.ask_clock(now_ns)
             self._fail(query)
         elif isinstance(query.about, Reconciliation):
             self._take_reconciled(query, status, document, now_ns)
@@ -256,8 +282,9 @@ class CoinbaseAccount:
 
     def _take_time(self, venue_utc_ns: int, round_trip_ns: int, sent_utc_ns: int) -> None:
         """One look at the venue's clock."""
-        self._samples.append((round_trip_ns, venue_utc_ns - (sent_utc_ns + round_trip_ns // 2)))
-        self.clock_offset_ns = min(self._samples)[1]
+        if not self._clock.look(venue_utc_ns, sent_utc_ns, round_trip_ns):
+            self._time_due_ns += RETRY_NS - TIME_NS
+        self.clock_offset_ns = self._clock.offset_ns()
         self._note_ready()
 
     def _take_order(self, question: _Question, order: dict[str, Any], now_ns: int) -> None:
@@ -316,13 +343,23 @@ class CoinbaseAccount:
             refill = (now_ns - self._budget_ns) * per_s / _SECOND_NS
             self._budget, self._budget_ns = min(at_once, self._budget + refill), now_ns
         said: list[Outgoing] = []
-        while self._waiting and self._budget >= 1 and not self.fatal:
+        while self._waiting and not self.fatal and self._affords(now_ns):
             query = self._waiting.pop(0)
-            self._budget -= 1
             self._tag += 1
             self._asked[self._tag] = (query, now_ns, utc_ns)
-            said.append(Call(self._tag, "GET", query.target, self._headers(query, utc_ns)))
+            patience_ns = PATIENCE_NS if query.what in ("order", "trades", "time") else LONG_PATIENCE_NS
+            said.append(Call(self._tag, "GET", query.target, self._headers(query, utc_ns), patience_ns=patience_ns))
         return said
+
+    def _affords(self, now_ns: int) -> bool:
+        """Count a request, if one may leave now."""
+        if self._budget >= 1:
+            self._budget -= 1
+            return True
+        if may_send_within(self._codec.limits, _NEW, now_ns) > 0:
+            return False
+        note_sent_within(self._codec.limits, now_ns)
+        return True
 
     def _headers(self, query: Query, utc_ns: int) -> Headers:
         """Signed at the venue's time; its clock is asked without a key."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hft.venues.coinbase.signing import secret_bytes, signed_headers
+from hft.venues.coinbase.signing import PENDING_NS, secret_bytes, signed_headers
 from hft.venues.guards import Unclear, read_json
 from hft.venues.interface import Call, Credentials
 
@@ -15,15 +15,14 @@ _QUESTION = "/orders?status=open&status=pending&status=active&status=received&li
 class CoinbaseGuard:
     """Cancels and questions of one profile."""
 
-    #: The venue takes time stamps of up to 30 seconds ago, and a request cannot ask for less.
-    window_ns = 30 * _SECOND_NS
     #: A part of the profile's 15 private requests a second.
     burst, refill_ns = 10, _SECOND_NS // 4
 
-    def __init__(self, credentials: Credentials) -> None:
-        """Raises ValueError for a secret that is not base64."""
+    def __init__(self, credentials: Credentials, window_ms: int) -> None:
+        """`window_ms` is how long the venue takes an order of the engine. Raises ValueError for a secret that is not base64."""
         secret_bytes(credentials)
         self._credentials = credentials
+        self.window_ns = window_ms * 1_000_000 + PENDING_NS
 
     def cancels(self, utc_ns: int) -> list[Call]:
         """One request for all products."""

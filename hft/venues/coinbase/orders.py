@@ -15,6 +15,8 @@ There is no WebSocket order entry:
      "size":"0.00100000","client_oid":"<prefix of the installation><order id>"}
 
 Cancels are DELETE /orders/client:<client_oid>?product_id=.. and DELETE /orders?product_id=..; a REPLACE takes two requests (SPLIT).
+The time stamp of a new order is so old that the venue refuses it once `request_window_ms` have passed, and not after 30 s only
+(ADR 23). That of a cancel is true: nothing is lost by a late one.
 Self-trade prevention cancels the newest order: the venue's default reduces both, and no message would say our order's new size in time.
 A spot account cannot go short, so REDUCE_ONLY needs no word of its own.
 """
@@ -33,7 +35,7 @@ from hft.units import as_int
 from hft.venues.coinbase.limits import new_limits
 from hft.venues.coinbase.private_tables import KEYS, KINDS, SIDES
 from hft.venues.coinbase.remembered import new_remembered
-from hft.venues.coinbase.signing import USER_AGENT, secret_bytes
+from hft.venues.coinbase.signing import STAMP_LIFE_NS, USER_AGENT, secret_bytes
 from hft.venues.coinbase.uuids import put_uuid
 from hft.venues.interface import Credentials
 from hft.venues.members import Words, new_words
@@ -96,7 +98,7 @@ class CoinbaseCodec(NamedTuple):
 
 
 # Cells of CoinbaseCodec.words.
-PREFIX, SIGN_QUERY = 0, 1
+PREFIX, SIGN_QUERY, BACKDATED_NS = 0, 1, 2
 
 
 def new_codec(
@@ -106,16 +108,21 @@ def new_codec(
     credentials: Credentials,
     host: str,
     prefix: int,
+    request_window_ms: int = 1000,
     stp: str = "cn",
     sign_query: bool = True,
 ) -> CoinbaseCodec:
     """A codec for `symbols`; `rows` are their rows in `instruments`.
 
     `host` is what the Host header says, with a port that is not the scheme's; `prefix` the 63 bits that are this installation's in
-    client ids. Raises ValueError for a secret that is not base64, an unknown `stp`, or text that a header cannot carry.
+    client ids. Raises ValueError for a secret that is not base64, a window that the venue does not have, an unknown `stp`, or text that a
+    header cannot carry.
     """
     if stp not in STP_NAMES:
         raise ValueError(f"stp: expected one of {STP_NAMES}, was {stp!r}")
+    backdated_ns = STAMP_LIFE_NS - request_window_ms * 1_000_000
+    if request_window_ms <= 0 or backdated_ns < 0:
+        raise ValueError(f"request_window_ms: expected 1 to {STAMP_LIFE_NS // 1_000_000}, was {request_window_ms}")
     if not 0 < prefix < 1 << 63:
         raise ValueError("prefix: expected 63 bits, not 0")
     for text in (host, credentials.key, credentials.passphrase):
@@ -143,7 +150,7 @@ def new_codec(
         key=new_hmac_key(secret_bytes(credentials)),
         scratch=new_scratch(),
         message=np.zeros(_MESSAGE_BYTES, np.uint8),
-        words=np.array([prefix, 1 if sign_query else 0], np.int64),
+        words=np.array([prefix, 1 if sign_query else 0, backdated_ns], np.int64),
         limits=new_limits(),
         keys=new_words(KEYS),
         kinds=new_words(KINDS),
@@ -243,7 +250,7 @@ def _encode_post(
 ) -> int:
     message, scale = codec.message, codec.instruments[row]
     pieces, sizes = codec.pieces[row, side, variant], codec.piece_bytes[row, side, variant]
-    time_end = put_decimal(utc_ns // 1000, 6, message, 0)
+    time_end = put_decimal((utc_ns - codec.words[BACKDATED_NS]) // 1000, 6, message, 0)
     body = _put_common(codec, _SIGNED_POST, message, time_end)
     end = put_bytes(pieces[PLACE], 0, sizes[PLACE], message, body)
     end = put_bytes(pieces[PRICE], 0, sizes[PRICE], message, end)

@@ -1,7 +1,8 @@
 """Coinbase reconciliation: what the venue holds of the account, gathered from REST answers into one snapshot.
 
-Open orders of each product, fills of each product newer than the newest known one, balances. Fills name the venue's id of their order
-only: whose it is says the codec, if it remembers the order, or else the order itself, which is asked for.
+Open orders of each product, newest fills of each product back to an answer with one that is booked, balances. Fills name the venue's id
+of their order only: of those that are not booked, whose they are says the codec, if it remembers the order, an open order, or else the
+order itself, which is asked for.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from hft.venues.coinbase.account_rows import order_id_of, stacked, status_of, trade_of
-from hft.venues.interface import Snapshot
+from hft.venues.interface import Booked, Snapshot
 
 #: Fills in one answer, and answers that are asked for of one product at most.
 PAGE, PAGES_MAX = 100, 50
@@ -39,16 +40,16 @@ class Reconciliation:
         instruments: NDArray[Any],
         symbols: Mapping[int, str],
         prefix: int,
-        since: Sequence[int],
+        booked: Booked,
         owner_of: Callable[[str], int],
         remember: Callable[[str, int], None],
     ) -> None:
-        """`since` are the newest known trade ids by instrument row, `owner_of` our order id by the venue's, 0 if not known.
+        """`owner_of` is our order id by the venue's, 0 if not known.
 
         Orders found to be ours are remembered: what else fills of those of an earlier epoch is told by the venue's id only.
         """
         self._instruments, self._symbols, self._prefix = instruments, symbols, prefix
-        self._since, self._owner_of, self._remember = since, owner_of, remember
+        self._booked, self._owner_of, self._remember = booked, owner_of, remember
         #: instrument row -> the newest trade id that the venue told of
         self.newest: dict[int, int] = {}
         self._missing = 0
@@ -80,6 +81,9 @@ class Reconciliation:
             self._owners[query.target] = order_id_of(self._prefix, answer.get("client_oid")) if status == 200 else 0
             self._remember(query.target.rpartition("/")[2], self._owners[query.target])
         self._missing += len(more)
+        if self._missing == 0 and query.what != "owner":
+            more = self._ask_owners()
+            self._missing = len(more)
         return more
 
     def _take_open(self, row: int, orders: Sequence[Mapping[str, Any]], now_ns: int) -> None:
@@ -91,22 +95,21 @@ class Reconciliation:
                 self._open.append(event)
 
     def _take_fills(self, query: Query, fills: Sequence[Mapping[str, Any]]) -> list[Query]:
-        """Newest first: go on with older ones until the newest known one."""
-        since = int(self._since[query.row]) if query.row < len(self._since) else 0
+        """Newest first: go on with older ones until one is booked."""
         ids = [int(fill["trade_id"]) for fill in fills]
         self.newest[query.row] = max([self.newest.get(query.row, 0), *ids])
-        self._fills += [(query.row, fill) for fill, trade_id in zip(fills, ids, strict=True) if trade_id > since]
-        more = []
-        if since > 0 and len(ids) >= PAGE and min(ids) > since and query.page + 1 < PAGES_MAX:
-            target = f"/fills?product_id={self._symbols[query.row]}&limit={PAGE}&after={min(ids)}"
-            more.append(Query("fills", target, self, query.row, query.page + 1))
-        for fill in fills:
-            target = f"/orders/{fill['order_id']}"
-            if int(fill["trade_id"]) > since and target not in self._owners:
-                self._owners[target] = self._owner_of(fill["order_id"])
-                if self._owners[target] == 0:
-                    more.append(Query("owner", target, self, query.row))
-        return more
+        new = [(query.row, fill) for fill, trade_id in zip(fills, ids, strict=True) if not self._booked(query.row, trade_id)]
+        self._fills += new
+        if len(new) < PAGE or query.page + 1 >= PAGES_MAX:
+            return []
+        target = f"/fills?product_id={self._symbols[query.row]}&limit={PAGE}&after={min(ids)}"
+        return [Query("fills", target, self, query.row, query.page + 1)]
+
+    def _ask_owners(self) -> list[Query]:
+        """Ask for the orders of fills of which nothing else has said whose they are."""
+        found = {f"/orders/{fill['order_id']}": (self._owner_of(fill["order_id"]), row) for row, fill in self._fills}
+        self._owners = {target: owner for target, (owner, _) in found.items()}
+        return [Query("owner", target, self, row) for target, (owner, row) in found.items() if owner == 0]
 
     @property
     def complete(self) -> bool:

@@ -1,8 +1,9 @@
 """Coinbase signing: the header and message signatures of REST and WebSocket, for cold code.
 
 A signature is base64(HMAC-SHA256(base64-decoded secret, timestamp + METHOD + path + body)). The timestamp is unix seconds with
-decimals, within 30 seconds of the venue's clock. The path is signed with its query, as the venue's own samples do; its text says "only
-the path", so this is a switch. What is sent on the hot path is signed by a kernel (`orders.py`) from the same secret.
+decimals, within 30 seconds of the venue's clock: a request with an earlier one is taken for less long. The path is signed with its
+query, as the venue's own samples do; its text says "only the path", so this is a switch. What is sent on the hot path is signed by a
+kernel (`orders.py`) from the same secret.
 """
 
 from __future__ import annotations
@@ -20,6 +21,11 @@ USER_AGENT = "hft"
 
 #: What a WebSocket's `subscribe` signs.
 VERIFY_PATH = "/users/self/verify"
+
+#: How long after its time stamp the venue takes a request.
+STAMP_LIFE_NS = 30_000_000_000
+#: How long the venue's API may hold an order that it has taken, until it can be asked for.
+PENDING_NS = 1_000_000_000
 
 _MICROSECONDS = 1_000_000
 

@@ -16,8 +16,18 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from hft.records import VenueEventKind
-from hft.venues.interface import Call, Credentials, Endpoint, Outgoing, Snapshot, Text
-from hft.venues.kraken.account_rows import client_id, event_of, execution_of, order_id_of, status_of, time_ns, trade_of
+from hft.venues.interface import (
+    LONG_PATIENCE_NS,
+    PATIENCE_NS,
+    Booked,
+    Call,
+    Credentials,
+    Endpoint,
+    Outgoing,
+    Snapshot,
+    Text,
+)
+from hft.venues.kraken.account_rows import amendment_of, client_id, event_of, executions_of, newest_of, status_of, time_ns, trade_of
 from hft.venues.kraken.ids import bits_of
 from hft.venues.kraken.market import stream_endpoint
 from hft.venues.kraken.orders import KrakenCodec, set_token
@@ -37,14 +47,16 @@ from hft.venues.kraken.private_tables import (
 from hft.venues.kraken.reconcile import PAGE, Query, Reconciliation, Streamed
 from hft.venues.kraken.rest_budget import Budget
 from hft.venues.kraken.signing import TOKEN_METHOD, signed_request
+from hft.venues.venue_clock import VenueClock
 
 _SECOND_NS = 1_000_000_000
 
 #: A token that no connection used for this long is too old for one; the venue takes it for 15 minutes.
 TOKEN_LIFE_NS = 14 * 60 * _SECOND_NS
-#: Between two questions for a token, and how long a subscription or a question may stay without an answer.
-TOKEN_PAUSE_NS, ANSWER_NS, QUESTION_NS = 2 * _SECOND_NS, 5 * _SECOND_NS, 15 * _SECOND_NS
-PING_NS = 15 * _SECOND_NS
+#: Between two questions for a token, and how long a subscription may stay without an answer.
+TOKEN_PAUSE_NS, ANSWER_NS = 2 * _SECOND_NS, 5 * _SECOND_NS
+#: How often the venue's clock is asked, and again if something was wrong with it.
+PING_NS, RETRY_NS = 15 * _SECOND_NS, _SECOND_NS
 #: The venue's timer, and how often it is set again.
 DEAD_MAN_S, DEAD_MAN_NS = 60, 15 * _SECOND_NS
 #: How much older than the newest fill that was told a reconciliation asks for. The stream tells fills in their order; this is what REST
@@ -87,19 +99,16 @@ class KrakenAccount:
         self.fatal = ""
         self.events: list[Any] = []
         self.snapshot: Snapshot | None = None
-        #: The venue's clock minus ours, by the quickest of the newest pings.
+        #: The venue's clock minus ours, by pings.
         self.clock_offset_ns = 0
         self._dead_man_s = dead_man_s
         self._token, self._token_ns, self._token_due_ns = "", 0, 0
         self._connected = False
-        self._subscribed_ns = 0
         self._missing: set[str] = set()  #: what must come before ready
-        self._request = 0
         self._pings: dict[int, tuple[int, int]] = {}
-        self._samples: list[tuple[int, int]] = []
-        self._ping_ns = self._dead_man_ns = 0
-        self._nonce = 0
-        self._tag = 0
+        self._clock = VenueClock(grain_ns=1000)
+        self._subscribed_ns = self._ping_ns = self._dead_man_ns = 0
+        self._request = self._nonce = self._tag = 0
         self._waiting: list[Query] = []
         self._asked: dict[int, tuple[Query, int]] = {}
         self._budget = Budget(tier)
@@ -121,7 +130,8 @@ class KrakenAccount:
 
     def prepare(self, now_ns: int, utc_ns: int) -> list[Outgoing]:
         """Ask for a token."""
-        if not self._token and now_ns >= self._token_due_ns and not self._asks(TOKEN_METHOD):
+        under_way = any(query.method == TOKEN_METHOD for query in [*self._waiting, *(asked for asked, _ in self._asked.values())])
+        if not self._token and now_ns >= self._token_due_ns and not under_way:
             self._token_due_ns = now_ns + TOKEN_PAUSE_NS
             self._waiting.insert(0, Query("token", TOKEN_METHOD))
         return self._flush(now_ns, utc_ns)
@@ -180,7 +190,6 @@ class KrakenAccount:
                 self.shutdown = True
         elif method == "pong":
             self._take_time(self._pings.pop(message.get("req_id", 0), None), time_ns(message["time_in"]), now_ns)
-            self._missing.discard("time")
         elif message.get("channel") == "executions":
             is_snapshot = message.get("type") == "snapshot"
             self._take_executions(message["data"], is_snapshot, now_ns)
@@ -189,39 +198,32 @@ class KrakenAccount:
 
     def _take_time(self, sent: tuple[int, int] | None, venue_utc_ns: int, now_ns: int) -> None:
         """One look at the venue's clock; a pong that comes twice tells nothing."""
-        if sent is not None:
-            round_trip_ns = now_ns - sent[0]
-            self._samples = [*self._samples[-7:], (round_trip_ns, venue_utc_ns - (sent[1] + round_trip_ns // 2))]
-            self.clock_offset_ns = min(self._samples)[1]
+        if sent is not None and not self._clock.look(venue_utc_ns, sent[1], now_ns - sent[0]):
+            self.ask_clock(now_ns)
+        self.clock_offset_ns = self._clock.offset_ns()
+        if self._clock.known:
+            self._missing.discard("time")
 
     def _take_executions(self, rows: Sequence[dict[str, Any]], is_snapshot: bool, now_ns: int) -> None:
         """Open orders and newest fills: orders of ours are remembered with their pairs, for short executions to come."""
-        trades: list[Any] = []
-        states: list[Any] = []
-        fills: list[tuple[str, Any]] = []
-        for execution in rows:
-            row = self._rows.get(str(execution.get("symbol")), -1)
-            if row < 0:
-                continue
-            event = execution_of(self._codec.instruments[row], row, execution, now_ns)
-            if event["kind"] == VenueEventKind.TRADE:
-                trades.append(event)
-                fills.append((str(execution["order_id"]), event))
-            else:
-                states.append(event)
-                if event["order_id"]:
-                    remember(self._codec.private.living, int(event["order_id"]), row)
-                    note_filled(self._codec.private.living, int(event["order_id"]), int(event["cum_lots"]))
+        found = executions_of(self._codec.instruments, self._rows, rows, now_ns)
+        fills = [(txid, event) for txid, event in found if event["kind"] == VenueEventKind.TRADE]
+        states = [event for _, event in found if event["kind"] != VenueEventKind.TRADE]
+        for event in states:
+            if event["order_id"]:
+                remember(self._codec.private.living, int(event["order_id"]), int(event["instrument"]))
+                note_filled(self._codec.private.living, int(event["order_id"]), int(event["cum_lots"]))
         if is_snapshot:
             times_ns = [time_ns(execution["timestamp"]) for execution in rows if execution["exec_type"] == "trade"]
             self._streamed = Streamed(states, fills, min(times_ns) if len(times_ns) >= PAGE else 0)
         if self.ready:
             # A snapshot before is followed by a reconciliation, which says all this and more.
-            self.events += [*sorted(trades, key=lambda trade: int(trade["exchange_ns"])), *states]
+            trades = sorted((event for _, event in fills), key=lambda trade: int(trade["exchange_ns"]))
+            self.events += [*trades, *states]
             self._note_fills(trades)
 
     def _note_fills(self, fills: Iterable[Any]) -> None:
-        """These fills are told: what is older by more than the overlap need not be asked for again."""
+        """These are told: what is older by more than the overlap need not be asked for again."""
         words = self._codec.private.words
         words[NEWEST_FILL_NS] = max([int(words[NEWEST_FILL_NS]), *(int(fill["exchange_ns"]) for fill in fills)])
 
@@ -241,12 +243,16 @@ class KrakenAccount:
             said.append(self._text("ping", None))
             self._pings[self._request] = (now_ns, utc_ns)
         for tag, (query, sent_ns) in list(self._asked.items()):
-            if now_ns - sent_ns >= QUESTION_NS:
+            if now_ns - sent_ns >= 2 * LONG_PATIENCE_NS:
                 del self._asked[tag]
                 self._fail(query)
         if not self._subscribed_ns:
             return said + self.prepare(now_ns, utc_ns)
         return said + self._flush(now_ns, utc_ns)
+
+    def ask_clock(self, now_ns: int) -> None:
+        """A ping, as soon as there was not just one."""
+        self._ping_ns = min(self._ping_ns, max(now_ns, self._ping_ns - PING_NS + RETRY_NS))
 
     def keep_armed(self, now_ns: int) -> list[Outgoing]:
         """The timer that ends all orders, set anew."""
@@ -275,14 +281,14 @@ class KrakenAccount:
             self._waiting.append(Query("order", "QueryOrders", {"cl_ord_id": client_id(wire_id), "trades": "true"}, about))
         return self._flush(now_ns, utc_ns)
 
-    def reconcile(self, since: Sequence[int], now_ns: int, utc_ns: int) -> list[Outgoing]:
-        """Ask for open orders, newest fills and balances; the answer is `snapshot`. `since` has no order here: a time counts instead."""
+    def reconcile(self, booked: Booked, now_ns: int, utc_ns: int) -> list[Outgoing]:
+        """Ask for open orders, newest fills and balances; the answer is `snapshot`."""
         if self._reconciliation is not None:
             # It waits for the key's counter: to begin anew would cost again what it has cost, and might never end.
             return self._flush(now_ns, utc_ns)
         self.snapshot = None
         since_ns = max(int(self._codec.private.words[NEWEST_FILL_NS]) - OVERLAP_NS, 0)
-        self._reconciliation = Reconciliation(self._codec.instruments, self._rows, since_ns, self._streamed)
+        self._reconciliation = Reconciliation(self._codec.instruments, self._rows, booked, since_ns, self._streamed)
         self._streamed = None
         self._waiting += self._reconciliation.begin()
         return self._flush(now_ns, utc_ns)
@@ -301,16 +307,13 @@ class KrakenAccount:
             elif errors[0].startswith(_UNKNOWN_ORDER) and query.what == "order":
                 self._not_found(query.about, now_ns)
             else:
-                self._take_errors(query, errors, now_ns)
+                self._refuse(errors[0])
+                if errors[0].startswith(_RATE_LIMIT):
+                    self._budget.fill(now_ns)
+                self._fail(query)
         except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError):
             self._fail(query)
         return said + self._flush(now_ns, utc_ns)
-
-    def _take_errors(self, query: Query, errors: list[str], now_ns: int) -> None:
-        self._refuse(errors[0])
-        if errors[0].startswith(_RATE_LIMIT):
-            self._budget.fill(now_ns)
-        self._fail(query)
 
     def _take_result(self, query: Query, result: Any, now_ns: int) -> list[Outgoing]:
         if query.what == "token":
@@ -328,19 +331,18 @@ class KrakenAccount:
         return []
 
     def _take_order(self, question: _Question, result: dict[str, Any], now_ns: int) -> None:
-        """An order as the venue knows it. Ids are unique among open orders only, so the newest of several counts."""
-        if not result:
+        """An order as the venue knows it."""
+        txid = newest_of(result, question.wire_id)
+        if not txid:
             self._not_found(question, now_ns)
             return
-        txid = max(result, key=lambda name: Decimal(result[name]["opentm"]))
         order = result[txid]
-        if order_id_of(order.get("cl_ord_id")) != question.wire_id:
-            self._not_found(question, now_ns)
-            return
         status = status_of(self._codec.instruments[question.row], question.row, txid, order, question.wire_id, now_ns)
         note_filled(self._codec.private.living, question.wire_id, int(status["cum_lots"]))
         if question.wire_id != question.order_id:
-            self._tell_amendment(question, status, now_ns)
+            amend = self._codec.private.amends[question.order_id % len(self._codec.private.amends)]
+            terms = int(amend[AMEND_TICKS]), int(amend[AMEND_LOTS])
+            self.events.append(amendment_of(terms, question.order_id, question.wire_id, status))
         trades = [str(trade) for trade in order.get("trades") or []]
         if not trades:
             self._questions.discard(question.order_id)
@@ -351,17 +353,6 @@ class KrakenAccount:
             last = first + 20 >= len(trades)
             fields: dict[str, str | int] = {"txid": ",".join(trades[first : first + 20])}
             self._waiting.append(Query("trades", "QueryTrades", fields, about if last else about._replace(status=None), weight=2))
-
-    def _tell_amendment(self, question: _Question, status: Any, now_ns: int) -> None:
-        """AMENDED if the order has the terms asked for; NOT_FOUND of the amendment if it has others."""
-        amend = self._codec.private.amends[question.order_id % len(self._codec.private.amends)]
-        if (status["price_ticks"], status["qty_lots"]) != (amend[AMEND_TICKS], amend[AMEND_LOTS]):
-            self.events.append(event_of(VenueEventKind.NOT_FOUND, question.order_id, question.row, now_ns))
-            return
-        event = event_of(VenueEventKind.AMENDED, question.wire_id, question.row, now_ns)
-        event["request_id"], event["venue_key"] = question.order_id, status["venue_key"]
-        event["price_ticks"], event["qty_lots"] = status["price_ticks"], status["qty_lots"]
-        self.events.append(event)
 
     def _take_trades(self, question: _Question, fills: dict[str, Any], now_ns: int) -> None:
         """First the fills, then the state that counts them."""
@@ -387,9 +378,6 @@ class KrakenAccount:
         self._reconciliation = None
         self._waiting = [query for query in self._waiting if not isinstance(query.about, Reconciliation)]
 
-    def _asks(self, method: str) -> bool:
-        return any(query.method == method for query in [*self._waiting, *(asked for asked, _ in self._asked.values())])
-
     def _text(self, method: str, params: dict[str, Any] | None) -> Text:
         """A message of this session; its ids are below those of any order."""
         self._request += 1
@@ -406,5 +394,6 @@ class KrakenAccount:
             # Of a clock that was set back the nonce still rises.
             self._nonce = max(self._nonce + 1, utc_ns)
             request = signed_request(self._credentials, query.method, self._nonce, query.fields)
-            said.append(Call(self._tag, "POST", request.target, request.headers, request.body, query.weight))
+            patience_ns = PATIENCE_NS if query.what in ("order", "trades", "token") else LONG_PATIENCE_NS
+            said.append(Call(self._tag, "POST", request.target, request.headers, request.body, query.weight, patience_ns))
         return said

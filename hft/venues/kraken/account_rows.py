@@ -84,6 +84,33 @@ def trade_of(instrument: Any, row: int, exec_id: str, fill: Mapping[str, Any], o
     return event
 
 
+def executions_of(
+    instruments: NDArray[Any], rows: Mapping[str, int], executions: Sequence[Mapping[str, Any]], received_ns: int
+) -> list[tuple[str, Any]]:
+    """Rows of a snapshot of `executions`, those in pairs of `rows`, each with the venue's id of its order."""
+    traded = [(rows.get(str(execution.get("symbol")), -1), execution) for execution in executions]
+    return [
+        (str(execution["order_id"]), execution_of(instruments[row], row, execution, received_ns)) for row, execution in traded if row >= 0
+    ]
+
+
+def newest_of(orders: Mapping[str, Mapping[str, Any]], order_id: int) -> str:
+    """The venue's id of an order of ours, "" if there is none. Client ids are unique among open orders only: the newest of several counts."""
+    txid = max(orders, key=lambda name: Decimal(orders[name]["opentm"]), default="")
+    return txid if txid and order_id_of(orders[txid].get("cl_ord_id")) == order_id else ""
+
+
+def amendment_of(terms: tuple[int, int], order_id: int, wire_id: int, status: Any) -> Any:
+    """What became of an amendment to these ticks and lots: AMENDED if the order has them, by its status, else NOT_FOUND of the amendment."""
+    row, received_ns = int(status["instrument"]), int(status["received_ns"])
+    if (int(status["price_ticks"]), int(status["qty_lots"])) != terms:
+        return event_of(VenueEventKind.NOT_FOUND, order_id, row, received_ns)
+    event = event_of(VenueEventKind.AMENDED, wire_id, row, received_ns)
+    event["request_id"] = order_id
+    event["venue_key"], event["price_ticks"], event["qty_lots"] = status["venue_key"], status["price_ticks"], status["qty_lots"]
+    return event
+
+
 def stacked(events: Sequence[Any]) -> NDArray[Any]:
     """Rows as one VENUE_EVENT array."""
     return np.array(list(events), VENUE_EVENT) if events else np.zeros(0, VENUE_EVENT)

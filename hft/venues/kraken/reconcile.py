@@ -3,7 +3,7 @@
 The private stream begins with open orders and the newest 50 fills. Where those reach back far enough, only BalanceEx is asked, which
 says what orders hold; else OpenOrders and TradesHistory (newest first, 50 an answer) too. Trade ids here are 62 bits of the venue's
 own and have no order, so fills are asked for back to a time; whoever takes them knows which are new. Fills name the venue's id of
-their order: open orders say whose that is, and the others are asked for, 50 at once.
+their order: open orders say whose that is, and the others that are not booked are asked for, 50 at once.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from hft.venues.interface import Snapshot
+from hft.venues.interface import Booked, Snapshot
 from hft.venues.kraken.account_rows import order_id_of, seconds_ns, stacked, status_of, trade_of
+from hft.venues.kraken.ids import bits_of
 from hft.venues.kraken.pair_names import asset_of
 
 #: Fills in one answer, answers that are asked for at most, and orders in one question.
@@ -40,24 +41,33 @@ class Streamed(NamedTuple):
     fills: list[tuple[str, Any]]  #: the venue's id of the order, TRADE row
     whole_ns: int  #: every fill since then is among them
 
-    def reaches(self, since_ns: int) -> bool:
-        """Whether no fill since then is missing; 0 asks for the newest ones."""
-        return since_ns == 0 or self.whole_ns <= since_ns
+    def reaches(self, since_ns: int, booked: Booked) -> bool:
+        """Whether no fill since then is missing; with 0, none since one that is booked."""
+        if since_ns:
+            return self.whole_ns <= since_ns
+        return self.whole_ns == 0 or any(booked(int(event["instrument"]), int(event["trade_id"])) for _, event in self.fills)
 
 
 class Reconciliation:
     """One reconciliation under way."""
 
-    def __init__(self, instruments: NDArray[Any], rows_by_pair: Mapping[str, int], since_ns: int, streamed: Streamed | None = None) -> None:
-        """`rows_by_pair` are instrument rows by every name of a pair, `since_ns` is how far back fills are asked for; 0 is one page."""
-        self._instruments, self._rows, self._since_ns = instruments, rows_by_pair, since_ns
+    def __init__(
+        self,
+        instruments: NDArray[Any],
+        rows_by_pair: Mapping[str, int],
+        booked: Booked,
+        since_ns: int,
+        streamed: Streamed | None = None,
+    ) -> None:
+        """`rows_by_pair` are instrument rows by every name of a pair, `since_ns` is how far back fills are asked for; 0: until one is booked."""
+        self._instruments, self._rows, self._booked, self._since_ns = instruments, rows_by_pair, booked, since_ns
         self._missing = 0
         self._open: list[Any] = []
         self._fills: dict[str, Mapping[str, Any]] = {}
         self._owners: dict[str, int] = {}
         self._balances: dict[str, tuple[str, str]] = {}
         self._streamed: list[tuple[str, Any]] = []
-        self._is_streamed = streamed is not None and streamed.reaches(since_ns)
+        self._is_streamed = streamed is not None and streamed.reaches(since_ns, booked)
         if streamed is not None and self._is_streamed:
             self._open = streamed.open_orders
             self._streamed = [(txid, event) for txid, event in streamed.fills if int(event["exchange_ns"]) >= since_ns]
@@ -99,11 +109,21 @@ class Reconciliation:
         known = len(self._fills)
         self._fills |= fills
         goes_on = len(fills) >= PAGE and len(self._fills) > known and query.page + 1 < PAGES_MAX
-        oldest_ns = min((seconds_ns(fill["time"]) for fill in fills.values()), default=0)
-        return [self._page(query.page + 1)] if self._since_ns and goes_on and oldest_ns >= self._since_ns else []
+        if self._since_ns:
+            goes_on = goes_on and min(seconds_ns(fill["time"]) for fill in fills.values()) >= self._since_ns
+        else:
+            goes_on = goes_on and not any(self._is_booked(exec_id, fill) for exec_id, fill in fills.items())
+        return [self._page(query.page + 1)] if goes_on else []
+
+    def _is_booked(self, exec_id: str, fill: Mapping[str, Any]) -> bool:
+        """Whether a fill is of no interest: booked, or in a pair that is not traded here."""
+        row = self._rows.get(fill["pair"], -1)
+        return row < 0 or self._booked(row, bits_of(exec_id))
 
     def _ask_owners(self) -> list[Query]:
-        ours = {fill["ordertxid"] for fill in self._fills.values() if fill["pair"] in self._rows} - self._owners.keys()
+        self._fills = {exec_id: fill for exec_id, fill in self._fills.items() if not self._is_booked(exec_id, fill)}
+        self._streamed = [told for told in self._streamed if not self._booked(int(told[1]["instrument"]), int(told[1]["trade_id"]))]
+        ours = {fill["ordertxid"] for fill in self._fills.values()} - self._owners.keys()
         # The stream names the client's id with the fill.
         unknown = sorted(ours | {txid for txid, event in self._streamed if not event["order_id"]})
         parts = [unknown[first : first + ORDERS_AT_ONCE] for first in range(0, len(unknown), ORDERS_AT_ONCE)]
@@ -121,10 +141,8 @@ class Reconciliation:
             event["order_id"] = event["order_id"] or self._owners.get(txid, 0)
             events.append(event)
         for exec_id, fill in self._fills.items():
-            row = self._rows.get(fill["pair"], -1)
-            if row >= 0:
-                owner = self._owners.get(fill["ordertxid"], 0)
-                events.append(trade_of(self._instruments[row], row, exec_id, fill, owner, now_ns))
+            row, owner = self._rows[fill["pair"]], self._owners.get(fill["ordertxid"], 0)
+            events.append(trade_of(self._instruments[row], row, exec_id, fill, owner, now_ns))
         events.sort(key=lambda event: (int(event["exchange_ns"]), int(event["trade_id"])))
         return Snapshot(stacked(self._open), stacked(events), self._balances)
 

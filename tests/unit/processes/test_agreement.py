@@ -146,7 +146,8 @@ def test_what_an_account_began_with_is_known_to_the_epochs_that_follow(desk: Ven
     assert began["BTC"] == Decimal(account_of(desk).free["BTC"]) / E8
     account_of(desk).free["BTC"] += E8
     with VenueDesk(tmp_path / "2", monkeypatch, desk.side) as later:
-        later.execution.agreement.began, later.execution.continues = began, True
+        later.execution.agreement.began = began
+        later.begin_after(desk.past())
         later.step()
         connect(later)
         assert differs(later) == 1 and said(later)[:2] == [0, E8]

@@ -13,7 +13,7 @@ from hft.records import ORDER, REPORT, IntentKind, JournalKind, OrderState, Repo
 from hft.tables import Tables, build_tables
 from processes import recovery, run
 from processes.instance import Instance
-from processes.recovery import empty_positions, fills_of, known_trades, open_orders, pack_rows, recover_positions, unpack_rows
+from processes.recovery import empty_positions, fills_of, open_orders, pack_rows, recover_positions, unpack_rows, venue_past
 from processes.run import ProcessLoop, recover
 from support.engine import BUY, SELL, paper_config, row
 
@@ -83,15 +83,28 @@ def test_trades_are_known_from_the_newest_beginning_on_and_only_the_newest_are_k
     journals: Journals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journals.epoch(4, journals.fill(BUY, 1), journals.fill(BUY, 1, instrument=1))
-    assert known_trades(journals.instance, "binance", 4, 5) == [(0, 1), (1, 2)]
+    assert venue_past(journals.instance, "binance", 4, 5).trades == [(0, 1), (1, 2)]
     writer = JournalWriter(journals.instance.journal_folder(6), STAGE, 6, 1 << 20, 1, 1)
     writer.append_json(JournalKind.SESSION, {"trades": [[0, 77], [1, 78]]})
     kind, rows = journals.fill(SELL, 1)
     assert append(writer.context, int(kind), 0, 1, rows.view(np.uint8), 0, rows.nbytes) > 0
     writer.close("test over")
-    assert known_trades(journals.instance, "binance", 4, 7) == [(0, 77), (1, 78), (0, 3)]
+    assert venue_past(journals.instance, "binance", 4, 7).trades == [(0, 77), (1, 78), (0, 3)]
     monkeypatch.setattr(recovery, "REMEMBERED", 2)
-    assert known_trades(journals.instance, "binance", 4, 7) == [(1, 78), (0, 3)]
+    assert venue_past(journals.instance, "binance", 4, 7).trades == [(1, 78), (0, 3)]
+
+
+def test_a_session_has_begun_at_a_venue_once_its_history_is_journaled_and_history_is_known(journals: Journals) -> None:
+    journals.epoch(4, journals.fill(BUY, 1))
+    assert venue_past(journals.instance, "binance", 4, 5) == (False, [(0, 1)])
+    writer = JournalWriter(journals.instance.journal_folder(5), STAGE, 5, 1 << 20, 1, 1)
+    writer.append_json(JournalKind.HISTORY, [(0, 71), (1, 72)])
+    writer.close("test over")
+    journals.epoch(6, journals.fill(BUY, 1))
+    assert venue_past(journals.instance, "binance", 4, 7) == (True, [(0, 1), (0, 71), (1, 72), (0, 2)])
+    journals.session(7, STAGE, {"begun": True, "trades": [[0, 9]]})
+    assert venue_past(journals.instance, "binance", 4, 8) == (True, [(0, 9)])
+    assert venue_past(journals.instance, "binance", 8, 8) == (False, []), "of another session"
 
 
 def test_session_without_journals_is_flat(journals: Journals) -> None:

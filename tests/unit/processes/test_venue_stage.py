@@ -11,9 +11,13 @@ import pytest
 
 from hft import control
 from hft.counters import ExecutionCounter
-from hft.records import ExecutionCode, IntentKind, OrderFlag, OrderState, Side, TimeInForce
+from hft.live_orders import WINDOW_NS
+from hft.orders import id_epoch
+from hft.records import ExecutionCode, IntentKind, OrderFlag, OrderState, ReportKind, Side, TimeInForce
 from hft.sim.venue import Opcode
 from hft.venues.kraken.limits import COUNTER
+from processes import venue_stage
+from processes.recovery import VenuePast
 from processes.transport.wire import BYTES_IN, FD, STATE, WireState
 from processes.ws_line import DIRECT
 from support.venue_desk import VenueDesk
@@ -143,6 +147,15 @@ def test_an_order_that_never_arrived_is_rejected_only_on_the_venues_proof(ready:
     assert ready.state(order) is OrderState.REJECTED and ready.reports(order) == ["UNKNOWN", "REJECTED"]
 
 
+def test_orders_in_doubt_are_found_out_within_two_seconds_of_the_last_moment_at_which_they_could_arrive(ready: VenueDesk) -> None:
+    with ready.lost_requests():
+        orders = [ready.send(price_ticks=ready.side.far_bid - 10 * place) for place in range(4)]
+    ready.run(ready.execution.context.live.words[WINDOW_NS] / 1e9 - 1.0)
+    assert {ready.state(order) for order in orders} == {OrderState.UNKNOWN}
+    ready.run(3.0)
+    assert {ready.state(order) for order in orders} == {OrderState.REJECTED}
+
+
 @pytest.fixture
 def venue_end(ready: VenueDesk) -> Iterator[socket.socket]:
     """The venue's end of a socket that the stage reads and writes from here on."""
@@ -256,6 +269,51 @@ def test_an_order_of_an_earlier_epoch_that_arrives_after_the_reconciliation_is_c
         assert later.ready and later.open_orders() == [] and later.told == []
 
 
+def test_trades_of_before_the_session_are_booked_by_none_of_its_epochs_and_those_since_are_by_the_next(
+    ready: VenueDesk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready.send(price_ticks=ready.side.near_ask)
+    ready.run(0.05)
+    before = ready.filled()
+    assert before > 0
+    with VenueDesk(tmp_path / "2", monkeypatch, ready.side) as first:
+        first.step()
+        first.open()
+        first.run(1.0)
+        assert first.ready and first.told == []
+        past = first.past()
+        assert past.begun and past.trades
+    ready.run(0.05)
+    ready.hears = False
+    missed = ready.send(price_ticks=ready.side.near_ask)
+    ready.run(0.05)
+    with VenueDesk(tmp_path / "3", monkeypatch, ready.side) as second:
+        second.begin_after(past)
+        booked = second.execution.bookings.is_booked
+        assert all(booked(*trade) for trade in past.trades) and not booked(0, 1), "about those nothing is asked"
+        second.step()
+        second.open()
+        second.run_until(lambda: second.ready, second.side.answered_s)
+        assert second.filled() == second.side.traded() - before > 0
+        assert {int(report[0]["order_id"]) for report in second.told if report[0]["kind"] == ReportKind.TRADE} == {missed}
+
+
+@pytest.mark.parametrize("later_session", [False, True])
+def test_where_a_journal_has_lost_its_history_fills_are_the_sessions_whose_orders_are(
+    ready: VenueDesk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later_session: bool
+) -> None:
+    order = ready.send(price_ticks=ready.side.near_ask)
+    ready.run(0.05)
+    assert ready.filled() > 0
+    with VenueDesk(tmp_path / "2", monkeypatch, ready.side) as second:
+        second.begin_after(VenuePast(False, []), int(id_epoch(order)) + later_session)
+        second.step()
+        second.open()
+        second.run_until(lambda: second.ready, second.side.answered_s)
+        assert second.filled() == (0 if later_session else second.side.traded())
+        assert second.past().begun and second.past().trades
+
+
 def test_each_side_and_time_in_force_reaches_the_venue_as_it_was_meant(ready: VenueDesk) -> None:
     resting = ready.send(price_ticks=ready.side.near_ask, side=Side.SELL, flags=OrderFlag.POST_ONLY)
     killed = ready.send(tif=TimeInForce.FOK)
@@ -280,6 +338,26 @@ def test_orders_carry_the_venues_time_however_wrong_this_hosts_clock_is(desk: Ve
     later = desk.send()
     desk.run(0.05)
     assert desk.state(later) is OrderState.NEW
+
+
+def test_a_host_whose_clock_is_set_goes_on_at_the_venues_time(ready: VenueDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    realtime_ns = venue_stage.realtime_ns
+    monkeypatch.setattr(venue_stage, "realtime_ns", lambda: realtime_ns() + 100_000_000_000)
+    ready.run(1.5)
+    order = ready.send()
+    ready.run(0.05)
+    assert ready.state(order) is OrderState.NEW
+
+
+def test_an_order_refused_for_its_time_has_the_venues_clock_asked_at_once(ready: VenueDesk) -> None:
+    ready.run(3.0, step_ms=50)
+    ready.side.driver.fault(kind="clock_skew", skew_ms=40_000)
+    early = ready.send()
+    ready.run(0.1)
+    assert ready.state(early) is OrderState.REJECTED
+    late = ready.send()
+    ready.run(0.05)
+    assert ready.state(late) is OrderState.NEW
 
 
 def test_garbage_from_the_venue_is_counted_and_stops_nothing(ready: VenueDesk) -> None:

@@ -12,12 +12,13 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from hft.records import INSTRUMENT, ORDER, FeeAsset, IntentKind, Liquidity, OrderState, Side, TimeInForce, VenueEventKind
-from hft.venues.binance.account import ANSWER_NS, LIFE_NS, TIME_NS, BinanceAccount
+from hft.venues.binance.account import ANSWER_NS, LIFE_NS, RETRY_NS, TIME_NS, BinanceAccount
 from hft.venues.binance.kernels import may_send, note_sent
 from hft.venues.binance.limits import COUNT, LIMIT, UNANSWERED, WEIGHT, WORDS
 from hft.venues.binance.orders import ASKED_ID, ASKED_KEY, ASKED_ROW, REQUEST_BYTES_MAX, asked_place, encode, new_codec
 from hft.venues.binance.signing import ws_payload
 from hft.venues.interface import AccountSession, Call, Credentials, Outgoing, Text
+from support.bookings import nothing_booked
 
 SECOND_NS = 1_000_000_000
 UTC_NS = 1_700_000_000 * SECOND_NS
@@ -171,6 +172,22 @@ def test_log_on_refused_for_the_clock_begins_again_with_the_time() -> None:
     assert abs(desk.account.clock_offset_ns - 3 * SECOND_NS) < 10**6
 
 
+def test_a_refusal_for_the_time_has_the_clock_asked_again_at_once() -> None:
+    desk = ready()
+    desk.tick(RETRY_NS)
+    assert not desk.said
+    desk.hear(desk.account.query(OURS, 1, desk.now_ns, desk.utc_ns))
+    desk.refuse("order.status", -1021)
+    desk.tick()
+    desk.answer_time(ahead_ns=-7 * SECOND_NS)
+    assert abs(desk.account.clock_offset_ns + 7 * SECOND_NS) < 2 * 10**6
+    desk.account.ask_clock(desk.now_ns)
+    desk.tick(RETRY_NS - 1)
+    assert not desk.said, "it has just been asked"
+    desk.tick(1)
+    assert [one["method"] for one in desk.said] == ["time"]
+
+
 def test_session_that_the_venue_revokes_is_fatal() -> None:
     desk = ready()
     desk.take({"id": None, "status": 401, "error": {"code": -2015, "msg": "Invalid API-key, IP, or permissions for action."}})
@@ -300,12 +317,12 @@ def test_query_without_a_good_answer_proves_nothing_and_may_be_repeated(answer: 
 def test_reconciliation_gathers_open_orders_fills_and_balances() -> None:
     desk = ready()
     desk.remembered(key=13)
-    desk.hear(desk.account.reconcile([0, 5, 0], desk.now_ns, desk.utc_ns))
+    desk.hear(desk.account.reconcile(lambda row, trade_id: trade_id < 6, desk.now_ns, desk.utc_ns))
     desk.answer("openOrders.status", [status(12, client="0000010000000007"), status(99, client=FOREIGN)])
     assert desk.answer("openOrders.status", [])["params"]["symbol"] == "ETHUSDT"
-    request = desk.answer("myTrades", [fill(9, 14), fill(6, 12), fill(7, 13), fill(8, 14)])
-    assert request["params"]["fromId"] == 6 and request["params"]["limit"] == 1000
-    assert "fromId" not in desk.answer("myTrades", [])["params"]
+    request = desk.answer("myTrades", [fill(9, 14), fill(6, 12), fill(7, 13), fill(8, 14), fill(5, 11)])
+    assert request["params"]["limit"] == 1000
+    desk.answer("myTrades", [])
     balances = [{"asset": "BTC", "free": "1.3", "locked": "0.1"}]
     assert desk.answer("account.status", {"balances": balances})["params"]["omitZeroBalances"] is True
     assert desk.account.snapshot is None
@@ -321,7 +338,7 @@ def test_reconciliation_gathers_open_orders_fills_and_balances() -> None:
 
 def test_a_reconciliation_says_nothing_of_the_next_connection() -> None:
     desk = ready()
-    desk.hear(desk.account.reconcile([0, 0, 0], desk.now_ns, desk.utc_ns))
+    desk.hear(desk.account.reconcile(nothing_booked, desk.now_ns, desk.utc_ns))
     for method, result in (("openOrders.status", []),) * 2 + (("myTrades", []),) * 2 + (("account.status", {"balances": []}),):
         desk.answer(method, result)
     assert desk.account.snapshot is not None
@@ -329,28 +346,38 @@ def test_a_reconciliation_says_nothing_of_the_next_connection() -> None:
     assert desk.account.snapshot is None
 
 
-def test_reconciliation_pages_through_many_fills() -> None:
+def test_reconciliation_pages_back_through_many_fills_until_one_is_booked() -> None:
     desk = ready()
-    desk.hear(desk.account.reconcile([0, 5, 5], desk.now_ns, desk.utc_ns))
+    desk.hear(desk.account.reconcile(lambda row, trade_id: trade_id < 500, desk.now_ns, desk.utc_ns))
     for _ in ROWS:
         desk.answer("openOrders.status", [])
-    desk.answer("myTrades", [fill(number, key=12) for number in range(6, 1006)])
+    newest = [fill(number, key=12) | {"time": 7_000_000 + number} for number in range(1000, 2000)]
+    assert "endTime" not in desk.answer("myTrades", newest)["params"]
     desk.answer("myTrades", [])
     desk.answer("account.status", {"balances": []})
+    older = [fill(number, key=12) | {"time": 7_000_000 + number} for number in range(400, 1001)]
+    assert desk.answer("myTrades", older)["params"]["endTime"] == 7_001_000
     desk.answer("order.status", status(12, "FILLED", "1.0", client=FOREIGN))
-    assert desk.answer("myTrades", [fill(1006)])["params"]["fromId"] == 1006
-    assert desk.account.snapshot is not None and len(desk.account.snapshot.fills) == 1001
+    assert desk.account.snapshot is not None and desk.account.snapshot.fills["trade_id"].tolist() == list(range(500, 2000))
     assert not desk.account.snapshot.fills["order_id"].any(), "a foreign order's"
+
+
+def test_fills_that_are_booked_cost_no_question() -> None:
+    desk = ready()
+    desk.hear(desk.account.reconcile(lambda row, trade_id: True, desk.now_ns, desk.utc_ns))
+    for method, result in (("openOrders.status", []),) * 2 + (("myTrades", [fill(7, 13)]),) * 2 + (("account.status", {"balances": []}),):
+        desk.answer(method, result)
+    assert not desk.said and desk.account.snapshot is not None and len(desk.account.snapshot.fills) == 0
 
 
 def test_reconciliation_with_a_missing_answer_gives_no_snapshot() -> None:
     desk = ready()
-    desk.hear(desk.account.reconcile([0, 0, 0], desk.now_ns, desk.utc_ns))
+    desk.hear(desk.account.reconcile(nothing_booked, desk.now_ns, desk.utc_ns))
     desk.refuse("openOrders.status", -1007, 504)
     for method, result in (("openOrders.status", []), ("myTrades", []), ("myTrades", []), ("account.status", {"balances": []})):
         desk.answer(method, result)
     assert desk.account.snapshot is None
-    desk.hear(desk.account.reconcile([0, 0, 0], desk.now_ns, desk.utc_ns))
+    desk.hear(desk.account.reconcile(nothing_booked, desk.now_ns, desk.utc_ns))
     for method, result in [("openOrders.status", [])] * 2 + [("myTrades", [])] * 2 + [("account.status", {"balances": []})]:
         desk.answer(method, result)  # type: ignore[arg-type]
     assert desk.account.snapshot is not None and len(desk.account.snapshot.fills) == 0
@@ -359,7 +386,7 @@ def test_reconciliation_with_a_missing_answer_gives_no_snapshot() -> None:
 def test_newer_reconciliation_replaces_the_one_under_way() -> None:
     desk = ready()
     for _ in range(2):
-        desk.hear(desk.account.reconcile([0, 0, 0], desk.now_ns, desk.utc_ns))
+        desk.hear(desk.account.reconcile(nothing_booked, desk.now_ns, desk.utc_ns))
     for _ in range(2):
         for method in ["openOrders.status"] * 2 + ["myTrades"] * 2 + ["account.status"]:
             assert desk.account.snapshot is None
@@ -411,7 +438,7 @@ def test_ids_of_the_session_are_no_order_ids() -> None:
     order["price_ticks"], order["qty_lots"] = 1, 1
     end = encode(desk.codec, order, 0, OURS, 0, desk.utc_ns, request, 0)
     assert json.loads(bytes(request[:end]))["id"] == HEX
-    desk.hear(desk.account.reconcile([0, 0, 0], desk.now_ns, desk.utc_ns))
+    desk.hear(desk.account.reconcile(nothing_booked, desk.now_ns, desk.utc_ns))
     assert all("-" in one["id"] and len(one["id"]) != 16 for one in desk.said)
     assert not any(isinstance(one, Call) for one in desk.account.tick(desk.now_ns, desk.utc_ns))
 

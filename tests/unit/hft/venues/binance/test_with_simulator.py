@@ -36,8 +36,9 @@ from hft.venues.binance.orders import REQUEST_BYTES_MAX, encode, encode_market, 
 from hft.venues.binance.private import scan_private
 from hft.venues.binance.sync import overlap_until
 from hft.venues.book_feed import LAST_ID, SYNCED, WANTS_SYNC
-from hft.venues.interface import Call, Credentials, Outgoing, Text
+from hft.venues.interface import Booked, Call, Credentials, Outgoing, Text
 from hft.venues.outcomes import Scanned
+from support.bookings import nothing_booked
 from support.virtual_venue import MS, WALL_NS, VirtualVenue
 
 K, R = VenueEventKind, VenueReason
@@ -123,8 +124,8 @@ class Client:
         self.say(self.account.query(order_id, 0, self.now_ns, self.utc_ns))
         return list(self.account.events)
 
-    def reconcile(self, since: int = 0) -> Any:
-        self.say(self.account.reconcile([since], self.now_ns, self.utc_ns))
+    def reconcile(self, booked: Booked = nothing_booked) -> Any:
+        self.say(self.account.reconcile(booked, self.now_ns, self.utc_ns))
         assert self.account.snapshot is not None
         return self.account.snapshot
 
@@ -203,7 +204,7 @@ def test_fills_are_told_by_the_stream_and_again_by_a_query(client: Client, marke
     assert [[int(trade[name]) for name in names] for trade in trades] == [[fill[name] for name in names] for fill in fills]
     snapshot = client.reconcile()
     assert snapshot.fills["trade_id"].tolist() == [fill["trade_id"] for fill in fills] and (snapshot.fills["order_id"] == 11).all()
-    assert len(client.reconcile(since=fills[-1]["trade_id"]).fills) == 0
+    assert len(client.reconcile(lambda row, trade_id: trade_id <= fills[-1]["trade_id"]).fills) == 0
 
 
 def test_refusals_of_the_venue_have_their_reasons(client: Client) -> None:

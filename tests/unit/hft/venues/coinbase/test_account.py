@@ -7,15 +7,17 @@ from typing import Any
 
 import pytest
 
-from hft.records import Liquidity, OrderState, Side, VenueEventKind, VenueReason
+from hft.records import IntentKind, Liquidity, OrderState, Side, VenueEventKind, VenueReason
 from hft.venues.codecs import Scanned
-from hft.venues.coinbase.account import ANSWER_NS, QUESTION_NS, RETRY_NS, TIME_NS, CoinbaseAccount
+from hft.venues.coinbase.account import ANSWER_NS, RETRY_NS, TIME_NS, CoinbaseAccount
 from hft.venues.coinbase.account_rows import client_oid, halves, order_id_of, time_ns
-from hft.venues.coinbase.limits import PRIVATE_AT_ONCE, QUESTIONS_PERCENT
+from hft.venues.coinbase.kernels import may_send, note_sent
+from hft.venues.coinbase.limits import CANCELS_PERCENT, ORDERS_PERCENT, PRIVATE_AT_ONCE, PRIVATE_PER_S, QUESTIONS_PERCENT
 from hft.venues.coinbase.private import scan_private
 from hft.venues.coinbase.reconcile import PAGE
 from hft.venues.coinbase.signing import signature
-from hft.venues.interface import Call, Outgoing, Text
+from hft.venues.interface import LONG_PATIENCE_NS, Booked, Call, Outgoing, Text
+from support.bookings import nothing_booked
 from support.coinbase_desk import KEYS, OID, ORDER_ID, PREFIX, SECRET, SYMBOLS, array, codec, events_out, told
 from support.coinbase_frames import MAKER, ORDER, TAKER, message
 
@@ -147,19 +149,35 @@ def test_preparation_learns_the_fees_and_that_the_key_is_good() -> None:
 
 def test_clock_of_the_venue_is_that_of_its_quickest_answer() -> None:
     desk = Desk()
-    for took_ns, epoch, offset_ns in ((SECOND_NS, "1700000000.750", 250_000_000), (SECOND_NS // 10, "1700000003.05", 3_000_000_000)):
+    for took_ns, epoch, offset_ns in ((SECOND_NS, "1700000000.750", 250_500_000), (SECOND_NS // 10, "1700000003.05", 3_000_500_000)):
         call = desk.account.prepare(desk.now_ns, UTC_NS)[0]
         assert isinstance(call, Call) and (call.target, dict(call.headers).keys()) == ("/time", {"User-Agent"})
         desk.now_ns += took_ns
         desk.answer(call, 200, b'{"iso":"2023-11-14T22:13:20Z","epoch":%s}' % epoch.encode())
         assert desk.account.clock_offset_ns == offset_ns
     [said] = desk.account.hello(desk.now_ns, UTC_NS)
-    assert isinstance(said, Text) and json.loads(said.data)["timestamp"] == "1700000003.000000"
+    assert isinstance(said, Text) and json.loads(said.data)["timestamp"] == "1700000003.000500"
     call = desk.account.prepare(desk.now_ns, UTC_NS)[0]
     desk.now_ns += SECOND_NS // 2
-    desk.answer(call, 200, {"epoch": 1})
-    assert desk.account.clock_offset_ns == 3_000_000_000, "a slower answer says less"
+    desk.answer(call, 200, b'{"epoch":1700000003.4}')
+    assert desk.account.clock_offset_ns == 3_000_500_000, "a slower answer says less"
     assert "/time" in targets(desk.tick(TIME_NS))
+
+
+def test_a_refusal_for_the_time_has_the_clock_asked_again_soon() -> None:
+    desk = Desk()
+    call = desk.account.prepare(desk.now_ns, UTC_NS)[0]
+    desk.answer(call, 200, b'{"epoch":1700000000}')
+    desk.account.ask_clock(desk.now_ns)
+    assert desk.tick(RETRY_NS - 1) == [], "it has just been asked"
+    [call] = desk.tick(1)
+    assert targets([call]) == ["/time"]
+    desk.answer(call, 200, b'{"epoch":1700000007}')
+    assert desk.account.clock_offset_ns == 7_000_500_000, "a clock that was set is not that of before"
+    desk.tick(RETRY_NS)
+    [call] = desk.query()
+    desk.answer(call, 401, {"message": "request timestamp expired"})
+    assert targets(desk.tick(1)) == ["/time"] and not desk.account.fatal
 
 
 def test_query_of_an_open_order_is_its_state() -> None:
@@ -244,18 +262,31 @@ def test_answer_that_proves_nothing_is_no_event_and_may_be_asked_again(status: i
 def test_question_that_nobody_answers_is_given_up() -> None:
     desk = Desk()
     [call] = desk.query()
-    desk.tick(QUESTION_NS)
+    desk.tick(2 * LONG_PATIENCE_NS)
     assert len(desk.query()) == 1
     desk.answer(call, 200, OPEN)
     assert desk.events() == [], "an answer after that is nobody's"
 
 
-def test_questions_stay_within_their_slice_of_the_rate() -> None:
-    desk = Desk()
+def test_questions_have_their_slice_of_the_rate_and_then_what_new_orders_may_have() -> None:
+    desk, new, cancel = Desk(), int(IntentKind.NEW), int(IntentKind.CANCEL)
+    orders = PRIVATE_AT_ONCE * ORDERS_PERCENT * (100 - CANCELS_PERCENT) // 10_000
     said = [one for n in range(50) for one in desk.account.query(n + 1, 0, desk.now_ns, UTC_NS)]
-    assert len(said) == PRIVATE_AT_ONCE * QUESTIONS_PERCENT // 100
+    assert len(said) == PRIVATE_AT_ONCE * QUESTIONS_PERCENT // 100 + orders
+    assert may_send(desk.codec, new, 0, desk.now_ns, UTC_NS) > 0
+    assert may_send(desk.codec, cancel, 0, desk.now_ns, UTC_NS) == 0, "cancels keep their part"
     later = desk.tick(SECOND_NS)
-    assert 2 <= len(later) <= 3 and len(said) + sum(len(desk.tick(SECOND_NS)) for _ in range(30)) + len(later) == 50
+    per_s = PRIVATE_PER_S * (QUESTIONS_PERCENT + ORDERS_PERCENT) // 100
+    assert per_s - 1 <= len(later) <= per_s + 1
+    assert len(said) + len(later) + sum(len(desk.tick(SECOND_NS)) for _ in range(30)) == 50
+
+
+def test_questions_leave_new_orders_what_is_over() -> None:
+    desk, new = Desk(), int(IntentKind.NEW)
+    while may_send(desk.codec, new, 0, desk.now_ns, UTC_NS) == 0:
+        note_sent(desk.codec, new, 0, desk.now_ns, UTC_NS)
+    said = [one for n in range(50) for one in desk.account.query(n + 1, 0, desk.now_ns, UTC_NS)]
+    assert len(said) == PRIVATE_AT_ONCE * QUESTIONS_PERCENT // 100, "orders have had theirs"
 
 
 def test_rate_limit_asks_the_same_again_later() -> None:
@@ -265,10 +296,10 @@ def test_rate_limit_asks_the_same_again_later() -> None:
     assert targets(desk.tick(2 * SECOND_NS)) == targets([call])
 
 
-def whole(desk: Desk, answers: dict[str, Any], since: list[int]) -> list[str]:
+def whole(desk: Desk, answers: dict[str, Any], booked: Booked = nothing_booked) -> list[str]:
     """Reconcile against what the venue would answer; the targets that were asked for."""
     asked: list[str] = []
-    said = desk.account.reconcile(since, desk.now_ns, UTC_NS)
+    said = desk.account.reconcile(booked, desk.now_ns, UTC_NS)
     for _ in range(100):
         while said:
             call = said.pop(0)
@@ -294,7 +325,7 @@ def test_reconciliation_is_open_orders_fills_and_balances() -> None:
         f"/orders/{MAKER}": (404, {"message": "NotFound"}),
         f"/orders/{TAKER}": (200, foreign),
     }
-    asked = whole(desk, answers, [6, 0])
+    asked = whole(desk, answers, lambda row, trade_id: trade_id <= 6)
     found = desk.account.snapshot
     assert found is not None and found.balances == {"USD": ("7.5", "3")}
     assert [(told(e).get("order_id", 0), told(e)["state"], told(e).get("cum_lots", 0)) for e in found.open_orders] == [
@@ -309,11 +340,11 @@ def test_reconciliation_is_open_orders_fills_and_balances() -> None:
 def test_a_reconciliation_says_nothing_of_the_next_connection(complete: bool) -> None:
     desk = Desk()
     if complete:
-        whole(desk, {}, [0, 0])
+        whole(desk, {})
         assert desk.account.snapshot is not None
         desk.account.lost(desk.now_ns)
     else:
-        said = desk.account.reconcile([0, 0], desk.now_ns, UTC_NS)
+        said = desk.account.reconcile(nothing_booked, desk.now_ns, UTC_NS)
         desk.account.lost(desk.now_ns)
         for _ in range(20):
             for call in said:
@@ -327,31 +358,32 @@ def test_fills_of_an_order_that_the_codec_remembers_need_no_question() -> None:
     desk = Desk()
     payload = message("received", order_id=ORDER, size="1.5", price="502.1", side="buy", client_oid=OID, sequence=1)
     scan_private(desk.codec, array(payload), 0, len(payload), 1, events_out())
-    asked = whole(desk, {f"/fills?product_id=BTC-USD&limit={PAGE}": (200, [fill(7)])}, [0, 0])
+    asked = whole(desk, {f"/fills?product_id=BTC-USD&limit={PAGE}": (200, [fill(7)])})
     assert desk.account.snapshot is not None and int(desk.account.snapshot.fills[0]["order_id"]) == ORDER_ID
     assert not any(target.startswith(f"/orders/{ORDER}") for target in asked)
 
 
-def test_fills_are_asked_for_page_by_page_until_the_newest_known_one() -> None:
+def test_fills_are_asked_for_page_by_page_until_one_is_booked() -> None:
     desk = Desk()
     base = f"/fills?product_id=BTC-USD&limit={PAGE}"
     newest = [fill(1000 - n) for n in range(PAGE)]
     older = [fill(900 - n) for n in range(PAGE)]
     answers = {base: (200, newest), f"{base}&after=901": (200, older), f"/orders/{ORDER}": (200, OPEN)}
-    asked = whole(desk, answers, [850, 0])
+    asked = whole(desk, answers, lambda row, trade_id: trade_id <= 850)
     assert desk.account.snapshot is not None
     assert [int(event["trade_id"]) for event in desk.account.snapshot.fills] == list(range(851, 1001))
     assert asked.count(f"/orders/{ORDER}") == 1 and f"{base}&after=901" in asked
-    assert not any("after" in target for target in whole(Desk(), answers, [0, 0])), "nothing known: the newest ones do"
+    nothing_new = whole(Desk(), answers, lambda row, trade_id: True)
+    assert not any("after" in target or ORDER in target for target in nothing_new), "all is booked: nobody asks further"
 
 
 @pytest.mark.parametrize("broken", ["/accounts", f"/fills?product_id=ETH-USD&limit={PAGE}"])
 @pytest.mark.parametrize("answer", [(500, b"{}"), (200, b"{"), (200, {"message": "x"})], ids=["5xx", "cut", "another"])
 def test_reconciliation_with_a_hole_is_none(broken: str, answer: Any) -> None:
     desk = Desk()
-    whole(desk, {broken: answer}, [0, 0])
+    whole(desk, {broken: answer})
     assert desk.account.snapshot is None
-    whole(desk, {}, [0, 0])
+    whole(desk, {})
     assert desk.account.snapshot is not None, "and can begin again"
 
 
@@ -370,9 +402,7 @@ def test_fills_of_orders_that_an_earlier_epoch_left_are_told_however_they_come()
     """An open one is remembered by its reconciliation; one that was not seen there is asked whose it is, once."""
     desk = subscribed(Desk())
     recent = f"/fills?product_id=BTC-USD&limit={PAGE}"
-    whole(
-        desk, {open_target("BTC-USD"): (200, [OPEN]), recent: (200, [fill(6, TAKER)]), f"/orders/{TAKER}": (404, {"message": "x"})}, [0, 0]
-    )
+    whole(desk, {open_target("BTC-USD"): (200, [OPEN]), recent: (200, [fill(6, TAKER)]), f"/orders/{TAKER}": (404, {"message": "x"})})
     desk.account.events.clear()
 
     def match(maker: str, trade_id: int, fills: list[dict[str, Any]]) -> list[Outgoing]:

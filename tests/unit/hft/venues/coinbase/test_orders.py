@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from hft.records import IntentKind, OrderFlag, Side, TimeInForce
+from hft.sim.coinbase.keys import WINDOW_NS
 from hft.venues.codecs import Encoded
 from hft.venues.coinbase.orders import REQUEST_BYTES_MAX, encode, encode_market, new_codec
 from hft.venues.interface import Credentials
@@ -56,8 +57,8 @@ def test_new_order_is_the_documented_request(side: Side, tif: TimeInForce, flags
         "Accept-Encoding": "identity",
         "CB-ACCESS-KEY": "thekey",
         "CB-ACCESS-PASSPHRASE": "thepass",
-        "CB-ACCESS-TIMESTAMP": "1700000000.123456",
-        "CB-ACCESS-SIGN": sign("1700000000.123456POST/orders", request.body),
+        "CB-ACCESS-TIMESTAMP": "1699999971.123456",
+        "CB-ACCESS-SIGN": sign("1699999971.123456POST/orders", request.body),
         "Content-Type": "application/json",
         "Content-Length": str(len(request.body)),
     }
@@ -75,13 +76,29 @@ def test_cancel_is_a_signed_delete_without_a_body(kind: IntentKind, path: str, s
     assert "Content-Length" not in request.headers and "Content-Type" not in request.headers
 
 
+@pytest.mark.parametrize("window_ms", [1, 500, 1000, 30_000])
+def test_an_order_is_refused_from_its_window_on_and_a_cancel_is_not(window_ms: int) -> None:
+    """By the venue's own rule: a time stamp of more than 30 s ago, by its own clock, is refused."""
+    new = encoded(order(), request_window_ms=window_ms)
+    stamp_ns = int(new.headers["CB-ACCESS-TIMESTAMP"].replace(".", "")) * 1000
+    assert 0 <= UTC_NS + window_ms * 1_000_000 - (stamp_ns + WINDOW_NS) < 1000, "to the microsecond that is written"
+    canceled = encoded(order(IntentKind.CANCEL), wire_id=7, ref=ORDER_ID, request_window_ms=window_ms)
+    assert canceled.headers["CB-ACCESS-TIMESTAMP"] == "1700000000.123456"
+
+
+@pytest.mark.parametrize("window_ms", [-1, 0, 30_001])
+def test_a_window_that_the_venue_does_not_have_is_refused(window_ms: int) -> None:
+    with pytest.raises(ValueError, match="request_window_ms: expected 1 to 30000"):
+        codec(request_window_ms=window_ms)
+
+
 def test_market_order_has_a_size_and_no_price() -> None:
     out = np.zeros(REQUEST_BYTES_MAX, np.uint8)
     end = encode_market(codec(), 0, int(Side.SELL), 150_000_000, ORDER_ID, UTC_NS, out, 0)
     request = request_of(out[:end].tobytes())
     expected = {"type": "market", "product_id": "BTC-USD", "side": "sell", "stp": "cn", "size": "1.50000000", "client_oid": OID}
     assert json.loads(request.body) == expected
-    assert request.headers["CB-ACCESS-SIGN"] == sign("1700000000.123456POST/orders", request.body)
+    assert request.headers["CB-ACCESS-SIGN"] == sign("1699999971.123456POST/orders", request.body)
 
 
 @pytest.mark.parametrize(

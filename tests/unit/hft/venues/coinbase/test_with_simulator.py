@@ -297,6 +297,17 @@ def test_an_order_whose_answer_is_lost_is_found_with_its_fills(trader: Trader) -
     assert [int(event["trade_id"]) for event in found[:-1]] == [fill["trade_id"] for fill in trader.held()["fills"]]
 
 
+@pytest.mark.parametrize("skew_ms", [-20_000, 0, 20_000])
+@pytest.mark.parametrize("on_way_s", [0.0, 0.9, 1.1, 5.0, 28.0])
+def test_an_order_cannot_arrive_after_its_window_whatever_the_clocks_are(on_way_s: float, skew_ms: int) -> None:
+    driver = CoinbaseDriver()
+    driver.fault(kind="clock_skew", skew_ms=skew_ms)
+    trader = Trader(driver)
+    _, events = trader.send(on_way_s=on_way_s)
+    refused = [(event["kind"], event["reason"]) == (K.REJECTED, R.CLOCK) for event in events]
+    assert any(refused) == (on_way_s > 1.0) and len(trader.held()["open_orders"]) == (on_way_s < 1.0)
+
+
 def test_reconciliation_tells_what_the_venue_holds(trader: Trader) -> None:
     kept = {trader.send(price_ticks=4_000_000 + place)[0] for place in range(3)}
     trader.disconnect()
@@ -320,7 +331,7 @@ def test_fills_of_many_pages_are_all_found(trader: Trader) -> None:
     trader.send(price_ticks=9_000_000, qty_lots=40 * E8, tif=TimeInForce.IOC)
     fills = trader.held()["fills"]
     assert len(fills) > 101
-    snapshot = trader.reconcile([since, since])
+    snapshot = trader.reconcile(lambda row, trade_id: trade_id <= since)
     assert [int(event["trade_id"]) for event in snapshot.fills] == [
         fill["trade_id"] for fill in fills if fill["trade_id"] > since
     ] and first

@@ -16,6 +16,7 @@ from hft.venues.kraken.orders import TOKEN_BYTES, new_codec
 from hft.venues.kraken.pair_names import pair_names
 from hft.venues.kraken.private_tables import LOST_MESSAGES, NEWEST_FILL_NS
 from hft.venues.kraken.rest_budget import Budget
+from support.bookings import nothing_booked
 from support.kraken_trader import EPOCH, SECOND_NS, Trader, instruments
 
 
@@ -257,7 +258,7 @@ def test_a_reconciliation_that_waits_for_the_counter_is_gone_on_with_when_it_is_
     trader.calls.clear()
     account._budget.fill(driver.now_ns)
     for _ in range(30):
-        trader._say(account.reconcile([0], driver.now_ns, driver.utc_ns))
+        trader._say(account.reconcile(nothing_booked, driver.now_ns, driver.utc_ns))
         trader.run(1)
         if account.snapshot is not None:
             break
@@ -270,7 +271,7 @@ def test_a_reconciliation_says_nothing_of_the_next_connection(complete: bool) ->
     trader.reconcile()
     if not complete:
         trader.account._budget.fill(trader.driver.now_ns)
-        trader._say(trader.account.reconcile([0], trader.driver.now_ns, trader.driver.utc_ns))
+        trader._say(trader.account.reconcile(nothing_booked, trader.driver.now_ns, trader.driver.utc_ns))
     trader.calls.clear()
     trader.disconnect()
     trader.run(30)
@@ -364,7 +365,7 @@ def test_one_question_is_under_way_at_a_time_so_that_nonces_arrive_in_order() ->
     trader = connected()
     account, now_ns, utc_ns = trader.account, trader.driver.now_ns, trader.driver.utc_ns
     account._streamed = None
-    said = account.reconcile([0], now_ns, utc_ns)
+    said = account.reconcile(nothing_booked, now_ns, utc_ns)
     for method in ("OpenOrders", "TradesHistory", "BalanceEx"):
         (call,) = said
         assert isinstance(call, Call) and call.target.endswith(method)
