@@ -219,6 +219,11 @@ class VenueStage(ReportingStage):
         if self.context.words[venue_sending.CLOCK_DOUBTED]:
             self.context.words[venue_sending.CLOCK_DOUBTED] = 0
             account.ask_clock(now_ns)
+        if self.context.words[venue_sending.MALFORMED_SEEN]:
+            # It may have been a fill: what the venue holds is asked for again, on the next connection.
+            log("private message malformed", venue=self.spec.subject, messages=int(self.context.words[venue_sending.MALFORMED_SEEN]))
+            self.context.words[venue_sending.MALFORMED_SEEN] = 0
+            account.shutdown = True
         if self._pool is not None:
             self._pool.tick(now_ns)
         done += self._tick_link(now_ns, utc_ns)

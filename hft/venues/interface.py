@@ -51,6 +51,8 @@ Outgoing = Text | Call
 PATIENCE_NS = 1_500_000_000
 #: The same of what says more at once.
 LONG_PATIENCE_NS = 5_000_000_000
+#: The same of what a connection is of no use without: its log-on, its subscription. Then another connection is made.
+HANDSHAKE_NS = 2_000_000_000
 
 #: Whether a trade, by instrument row and trade id, needs no telling any more.
 Booked = Callable[[int, int], bool]

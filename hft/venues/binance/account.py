@@ -31,7 +31,7 @@ from hft.venues.binance.orders import ASKED_ID, ASKED_KEY, ASKED_ROW, BinanceCod
 from hft.venues.binance.reconcile import Query, Reconciliation
 from hft.venues.binance.requests import CANCELED_MARK
 from hft.venues.binance.signing import Signer, new_signer, ws_signed
-from hft.venues.interface import Booked, Credentials, Endpoint, Outgoing, Snapshot, Text
+from hft.venues.interface import HANDSHAKE_NS, Booked, Credentials, Endpoint, Outgoing, Snapshot, Text
 from hft.venues.venue_clock import VenueClock
 
 _SECOND_NS = 1_000_000_000
@@ -145,7 +145,7 @@ class BinanceAccount:
         if now_ns >= self._time_due_ns:
             self._ask_time(now_ns)
         for identity, (query, sent_ns, _) in list(self._asked.items()):
-            if now_ns - sent_ns >= ANSWER_NS:
+            if now_ns - sent_ns >= (ANSWER_NS if self.ready else HANDSHAKE_NS):
                 del self._asked[identity]
                 self._on_failed(query)
         return self._flush(now_ns, utc_ns)

@@ -33,6 +33,7 @@ from hft.venues.coinbase.reconcile import PAGE, Query, Reconciliation
 from hft.venues.coinbase.remembered import UNKNOWN_LOTS, order_of, remember
 from hft.venues.coinbase.signing import USER_AGENT, signed_headers, signed_members
 from hft.venues.interface import (
+    HANDSHAKE_NS,
     LONG_PATIENCE_NS,
     PATIENCE_NS,
     Booked,
@@ -46,9 +47,6 @@ from hft.venues.interface import (
 from hft.venues.venue_clock import VenueClock
 
 _SECOND_NS = 1_000_000_000
-
-#: A subscription without an answer for this long gets none: connect anew.
-ANSWER_NS = 5 * _SECOND_NS
 
 #: How often the venue's clock is asked, and again if there was no answer or something was wrong with it.
 TIME_NS, RETRY_NS = 60 * _SECOND_NS, 2 * _SECOND_NS
@@ -180,7 +178,7 @@ class CoinbaseAccount:
 
     def tick(self, now_ns: int, utc_ns: int) -> list[Outgoing]:
         """What waited for the request rate, and giving up on what was not answered."""
-        if self._subscribed_ns and not self._streams and now_ns - self._subscribed_ns >= ANSWER_NS:
+        if self._subscribed_ns and not self._streams and now_ns - self._subscribed_ns >= HANDSHAKE_NS:
             self.shutdown = True
         if self._time_due_ns and now_ns >= self._time_due_ns:
             self._ask_time(now_ns)

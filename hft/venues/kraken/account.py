@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from hft.records import VenueEventKind
 from hft.venues.interface import (
+    HANDSHAKE_NS,
     LONG_PATIENCE_NS,
     PATIENCE_NS,
     Booked,
@@ -53,8 +54,8 @@ _SECOND_NS = 1_000_000_000
 
 #: A token that no connection used for this long is too old for one; the venue takes it for 15 minutes.
 TOKEN_LIFE_NS = 14 * 60 * _SECOND_NS
-#: Between two questions for a token, and how long a subscription may stay without an answer.
-TOKEN_PAUSE_NS, ANSWER_NS = 2 * _SECOND_NS, 5 * _SECOND_NS
+#: Between two questions for a token.
+TOKEN_PAUSE_NS = 2 * _SECOND_NS
 #: How often the venue's clock is asked, and again if something was wrong with it.
 PING_NS, RETRY_NS = 15 * _SECOND_NS, _SECOND_NS
 #: The venue's timer, and how often it is set again.
@@ -235,7 +236,7 @@ class KrakenAccount:
     def tick(self, now_ns: int, utc_ns: int) -> list[Outgoing]:
         """Pings, a token, and what waited for the REST counter."""
         said: list[Outgoing] = []
-        unanswered = not self.ready and now_ns - self._subscribed_ns >= ANSWER_NS
+        unanswered = not self.ready and now_ns - self._subscribed_ns >= HANDSHAKE_NS
         if self._connected and self._subscribed_ns and (self._codec.private.words[LOST_MESSAGES] or unanswered):
             self.shutdown = True
         if self._connected and now_ns >= self._ping_ns:

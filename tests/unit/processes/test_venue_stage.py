@@ -369,6 +369,18 @@ def test_garbage_from_the_venue_is_counted_and_stops_nothing(ready: VenueDesk) -
     assert ready.state(order) is OrderState.NEW
 
 
+def test_a_private_message_that_cannot_be_read_ends_the_connection(ready: VenueDesk) -> None:
+    malformed = {
+        "binance": b'{"event":{"e":"executionReport"}}',
+        "coinbase": b'{"type":"done","user_id":"","order_id":7}',
+        "kraken": b'{"channel":"executions"}',
+    }
+    assert ready.session is not None and ready.link.dropped == 0
+    ready.session.outbox.append((Opcode.TEXT, malformed[ready.side.name]))
+    ready.run(0.05)
+    assert ready.link.dropped > 0, "it may have been a fill"
+
+
 @AT_KRAKEN
 def test_kraken_ends_the_orders_of_an_engine_that_is_gone(ready: VenueDesk) -> None:
     order = ready.send()

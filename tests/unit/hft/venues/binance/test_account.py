@@ -17,7 +17,7 @@ from hft.venues.binance.kernels import may_send, note_sent
 from hft.venues.binance.limits import COUNT, LIMIT, UNANSWERED, WEIGHT, WORDS
 from hft.venues.binance.orders import ASKED_ID, ASKED_KEY, ASKED_ROW, REQUEST_BYTES_MAX, asked_place, encode, new_codec
 from hft.venues.binance.signing import ws_payload
-from hft.venues.interface import AccountSession, Call, Credentials, Outgoing, Text
+from hft.venues.interface import HANDSHAKE_NS, AccountSession, Call, Credentials, Outgoing, Text
 from support.bookings import nothing_booked
 
 SECOND_NS = 1_000_000_000
@@ -220,7 +220,7 @@ def test_log_on_without_an_answer_asks_for_a_new_connection() -> None:
     desk = Desk()
     desk.hello()
     desk.answer_time()
-    desk.tick(ANSWER_NS - 1)
+    desk.tick(HANDSHAKE_NS - 1)
     assert not desk.account.shutdown
     desk.tick(1)
     assert desk.account.shutdown
@@ -233,7 +233,7 @@ def test_time_that_is_not_told_asks_for_a_new_connection_and_one_that_is_refused
     assert not desk.account.shutdown and not desk.said
     desk.tick(SECOND_NS)
     desk.next("time")
-    desk.tick(ANSWER_NS)
+    desk.tick(HANDSHAKE_NS)
     assert desk.account.shutdown
 
 

@@ -9,14 +9,14 @@ import pytest
 
 from hft.records import IntentKind, Liquidity, OrderState, Side, VenueEventKind, VenueReason
 from hft.venues.codecs import Scanned
-from hft.venues.coinbase.account import ANSWER_NS, RETRY_NS, TIME_NS, CoinbaseAccount
+from hft.venues.coinbase.account import RETRY_NS, TIME_NS, CoinbaseAccount
 from hft.venues.coinbase.account_rows import client_oid, halves, order_id_of, time_ns
 from hft.venues.coinbase.kernels import may_send, note_sent
 from hft.venues.coinbase.limits import CANCELS_PERCENT, ORDERS_PERCENT, PRIVATE_AT_ONCE, PRIVATE_PER_S, QUESTIONS_PERCENT
 from hft.venues.coinbase.private import scan_private
 from hft.venues.coinbase.reconcile import PAGE
 from hft.venues.coinbase.signing import signature
-from hft.venues.interface import LONG_PATIENCE_NS, Booked, Call, Outgoing, Text
+from hft.venues.interface import HANDSHAKE_NS, LONG_PATIENCE_NS, Booked, Call, Outgoing, Text
 from support.bookings import nothing_booked
 from support.coinbase_desk import KEYS, OID, ORDER_ID, PREFIX, SECRET, SYMBOLS, array, codec, events_out, told
 from support.coinbase_frames import MAKER, ORDER, TAKER, message
@@ -130,7 +130,7 @@ def test_refused_subscription_is_never_ready_and_fatal_if_it_is_the_key(payload:
 def test_subscription_that_nobody_answers_is_given_up() -> None:
     desk = Desk()
     desk.account.hello(desk.now_ns, UTC_NS)
-    assert desk.tick(ANSWER_NS - 1) == [] and not desk.account.shutdown
+    assert desk.tick(HANDSHAKE_NS - 1) == [] and not desk.account.shutdown
     desk.tick(1)
     assert desk.account.shutdown and not desk.account.ready
 

@@ -9,8 +9,8 @@ import pytest
 
 from hft.live_orders import slot_now
 from hft.records import VENUE_EVENT, IntentKind, OrderFlag, OrderState, Side, TimeInForce, VenueEventKind
-from hft.venues.interface import AccountSession, Call, Credentials, Snapshot
-from hft.venues.kraken.account import ANSWER_NS, DEAD_MAN_S, OVERLAP_NS, KrakenAccount
+from hft.venues.interface import HANDSHAKE_NS, AccountSession, Call, Credentials, Snapshot
+from hft.venues.kraken.account import DEAD_MAN_S, OVERLAP_NS, KrakenAccount
 from hft.venues.kraken.account_rows import client_id, order_id_of
 from hft.venues.kraken.orders import TOKEN_BYTES, new_codec
 from hft.venues.kraken.pair_names import pair_names
@@ -335,7 +335,7 @@ def test_a_subscription_that_is_not_answered_ends_the_connection() -> None:
     trader.deaf = True
     trader.session = trader.driver.open()
     trader._say(trader.account.hello(trader.driver.now_ns, trader.driver.utc_ns))
-    trader.run(ANSWER_NS / SECOND_NS - 0.2)
+    trader.run(HANDSHAKE_NS / SECOND_NS - 0.2)
     assert not trader.account.shutdown
     trader.run(0.4)
     assert trader.account.shutdown and not trader.account.ready
