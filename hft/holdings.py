@@ -21,6 +21,16 @@ Balances = dict[str, Decimal]
 _E8 = 10**8
 
 
+def as_text(balances: Balances | None) -> dict[str, str] | None:
+    """Balances as JSON takes them."""
+    return None if balances is None else {asset: str(amount) for asset, amount in balances.items()}
+
+
+def from_text(texts: Mapping[str, str] | None) -> Balances | None:
+    """What `as_text` gave."""
+    return None if texts is None else {asset: Decimal(text) for asset, text in texts.items()}
+
+
 class Change(NamedTuple):
     """What the ledger says of one asset."""
 

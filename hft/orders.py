@@ -285,10 +285,10 @@ def member(orders: Orders, instrument: int, k: int) -> int:
 
 
 @njit
-def _end(orders: Orders, slot: int, state: int) -> None:
+def end_order(orders: Orders, slot: int, state: int) -> None:
     """Make the working order terminal: out of its instrument's members and exposure, and last in line for eviction."""
     instrument, identity = as_int(orders.rows[slot]["instrument"]), orders.rows[slot]["order_id"]
-    _set_leaves(orders, slot, 0)
+    set_leaves(orders, slot, 0)
     orders.rows[slot]["state"] = state
     last = orders.counts[instrument] - 1
     k, moved = orders.place[slot], orders.members[instrument, last]
@@ -305,7 +305,8 @@ def _end(orders: Orders, slot: int, state: int) -> None:
 
 
 @njit
-def _set_leaves(orders: Orders, slot: int, leaves_lots: int) -> None:
+def set_leaves(orders: Orders, slot: int, leaves_lots: int) -> None:
+    """Change what is left of a working order, and its side's sum."""
     instrument = as_int(orders.rows[slot]["instrument"])
     side = 0 if orders.rows[slot]["side"] == Side.BUY else 1
     orders.lots[instrument, side] += leaves_lots - orders.rows[slot]["leaves_lots"]
@@ -337,11 +338,11 @@ def _apply_trade(orders: Orders, slot: int, reports: NDArray[Any], i: int) -> in
         orders.words[LATE_FILLS] += 1
         outcome = as_int(Outcome.LATE_FILL)
     elif cum_lots >= qty_lots:
-        _end(orders, slot, as_int(OrderState.FILLED))
+        end_order(orders, slot, as_int(OrderState.FILLED))
     else:
         orders.resume[slot] = OrderState.PARTIALLY_FILLED
         row[slot]["state"] = TRANSITION[state, ReportKind.TRADE]
-        _set_leaves(orders, slot, qty_lots - cum_lots)
+        set_leaves(orders, slot, qty_lots - cum_lots)
     if cum_lots > qty_lots:
         orders.words[OVERFILLS] += 1
         outcome = as_int(Outcome.OVERFILL)
@@ -372,7 +373,7 @@ def _apply_state(orders: Orders, slot: int, reports: NDArray[Any], i: int) -> in
     if is_working(target):
         row[slot]["state"] = target
         return as_int(Outcome.APPLIED)
-    _end(orders, slot, target)
+    end_order(orders, slot, target)
     # The fills that the venue counts and we have not seen come as TRADE reports, and are then LATE_FILL.
     if reports[i]["cum_lots"] > row[slot]["cum_lots"]:
         orders.words[FILL_GAPS] += 1

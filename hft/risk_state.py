@@ -279,7 +279,7 @@ def apply_report(state: RiskState, reports: NDArray[Any], i: int) -> int:
     if booked == 0:
         state.totals[BROKEN] = 1
     if outcome >= 0 and (reports[i]["kind"] == ReportKind.UNKNOWN or state.unknown.any()):
-        _count_unknown(state)
+        count_unknown(state)
     if outcome >= 0 and known:
         refresh(state, row)
         at_ns, strategy = reports[i]["reported_ns"], as_int(reports[i]["strategy"])
@@ -339,7 +339,7 @@ def has_agreeing_peer(state: RiskState, row: int, now_ns: int) -> bool:
 
 
 @njit
-def _count_unknown(state: RiskState) -> None:
+def count_unknown(state: RiskState) -> None:
     """Count them anew; there are none nearly always."""
     state.unknown[:] = 0
     rows = state.orders.rows

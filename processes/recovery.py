@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hft.holdings import Balances
+from hft.adopted import adopt_order
+from hft.config import Config, VenueExecution
+from hft.holdings import Balances, from_text
 from hft.journal_reader import Entry, JournalReader
 from hft.ledger import apply_fill
-from hft.records import POSITION, REPORT, IntentKind, JournalKind, OrderState, ReportKind
+from hft.orders import new_orders
+from hft.records import ORDER, POSITION, REPORT, IntentKind, JournalKind, OrderState, ReportKind
 from hft.tables import Tables
+from processes.adoption import Folding, LeftOrder, unpack_order
 from processes.instance import Instance
 from processes.logs import log
 
@@ -80,6 +83,9 @@ def _newest_beginning(instance: Instance, stage: str, session: int, epoch: int) 
 
 def warm_recovery(tables: Tables) -> None:
     """Run every kernel that this calls."""
+    order = np.zeros(1, ORDER)
+    order["order_id"], order["side"], order["qty_lots"] = 1, 1, 1
+    adopt_order(new_orders(4, 1), order, 0, 0, 0)
     report = np.zeros(1, REPORT)
     report["side"], report["last_lots"], report["last_price_ticks"] = 1, 1, 1
     apply_fill(empty_positions(tables), 0, tables.instrument_rows, report, 0)
@@ -108,7 +114,21 @@ def known_balances(instance: Instance, venue: str, session: int, epoch: int) -> 
         for entry in _entries(instance, venue, earlier):
             if entry.kind == JournalKind.BALANCES:
                 began = entry.json()
-    return None if began is None else {asset: Decimal(amount) for asset, amount in began.items()}
+    return from_text(began)
+
+
+def orders_left(instance: Instance, config: Config, session: int, epoch: int) -> list[LeftOrder]:
+    """The orders that epochs [session, epoch) left at venues whose config has them adopted; oldest first at each."""
+    left = []
+    for venue, section in config.execution.items():
+        if isinstance(section, VenueExecution) and section.open_orders_at_start == "adopt":
+            since, said = _newest_beginning(instance, f"execution.{venue}", session, epoch)
+            folding = Folding([unpack_order(packed) for packed in said.get("orders", ())])
+            for earlier in _epochs(instance, since, epoch):
+                for entry in _entries(instance, venue, earlier):
+                    folding.take(entry)
+            left += folding.left()
+    return left
 
 
 def fills_of(instance: Instance, venue: str, epoch: int) -> list[NDArray[Any]]:

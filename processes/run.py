@@ -25,7 +25,7 @@ from processes.errors import EngineError
 from processes.instance import Instance
 from processes.logs import log
 from processes.notify import ready, watchdog
-from processes.recovery import known_balances, open_orders, recover_positions, venue_past, warm_recovery
+from processes.recovery import known_balances, open_orders, orders_left, recover_positions, venue_past, warm_recovery
 from processes.resources import Resources, ScratchResources, SharedResources
 from processes.stage import ConnectedStage, Stage
 from processes.stages import DecidingStage, make_stage
@@ -153,14 +153,16 @@ def recover_session(instance: Instance, loop: ProcessLoop, session: int, epoch: 
     deciding = [stage for stage in loop.stages if isinstance(stage, DecidingStage)]
     if deciding:
         positions = recover_positions(instance, loop.tables, session, epoch)
+        left = orders_left(instance, loop.config, session, epoch)
         for stage in deciding:
             stage.positions = positions.copy()
+            stage.adopted = [one for one in left if stage.goes_on_with(one)]
             if isinstance(stage, VenueStage):
                 stage.bookings.past = venue_past(instance, stage.spec.subject, session, epoch)
                 stage.bookings.since_epoch = session
                 stage.agreement.began = known_balances(instance, stage.spec.subject, session, epoch)
-        left = open_orders(instance, loop.tables, epoch)
-        log("recovered", session=session, epoch=epoch, fills=int(positions["fills"].sum()), orders_ended_with_the_paper_venue=left)
+        gone = open_orders(instance, loop.tables, epoch)
+        log("recovered", session=session, epoch=epoch, fills=int(positions["fills"].sum()), orders_left=gone, adopted=len(left))
 
 
 def _place(config: Config, process: Process, name: str) -> None:

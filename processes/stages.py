@@ -7,20 +7,24 @@ from typing import Any
 import numpy as np
 
 from hft import control
+from hft.adopted import adopt_order
 from hft.book import new_books
 from hft.bounds import prove_bounds
 from hft.config import Config, ConfigError, PaperExecution, VenueExecution
 from hft.journal_reader import JournalReader
 from hft.limit_changes import new_changing
 from hft.matching import new_matching
-from hft.orders import new_orders
-from hft.records import INTENT, ORDER, REPORT, JournalKind
+from hft.orders import Orders, new_orders
+from hft.records import INTENT, ORDER, REPORT, JournalKind, Side
 from hft.replay import RingJournal
 from hft.risk import new_state, start_session
+from hft.risk_state import count_unknown
 from hft.tables import Tables
 from hft.topology import StageSpec
 from processes import execution, portfolio, risk, strategy
-from processes.common import TIMER_DUE, Common
+from processes.adoption import LeftOrder, unpack_order
+from processes.common import HALT_CELL, TIMER_DUE, Common
+from processes.errors import EngineError
 from processes.feed_stage import FeedStage
 from processes.recovery import empty_positions, pack_rows, unpack_rows
 from processes.resources import Resources
@@ -44,13 +48,25 @@ class DecidingStage(Stage):
     def __init__(self, spec: StageSpec, config: Config, tables: Tables) -> None:
         super().__init__(spec, config, tables)
         self.positions = empty_positions(tables)
+        self.adopted: list[LeftOrder] = []  #: orders of earlier epochs that it begins with
 
     def restore(self, session: dict[str, Any]) -> None:
-        """Begin with the positions of a SESSION entry."""
+        """Begin with the positions and orders of a SESSION entry."""
         self.positions = unpack_rows(session["positions"])
+        self.adopted = [unpack_order(packed) for packed in session.get("orders", ())]
 
     def session(self) -> dict[str, Any]:
-        return {"positions": pack_rows(self.positions)}
+        return {"positions": pack_rows(self.positions), "orders": [left.pack() for left in self.adopted]}
+
+    def goes_on_with(self, left: LeftOrder) -> bool:
+        """Whether this stage follows the order."""
+        return True
+
+    def enter_adopted(self, orders: Orders) -> None:
+        """Put the adopted orders into an order table, at time 0: a replay has another clock."""
+        for left in self.adopted:
+            if adopt_order(orders, left.order, 0, left.cum_lots, 0) < 0:
+                raise EngineError(f"stage {self.name}: no room for order {int(left.order[0]['order_id']):#x}, which is to be adopted")
 
     def rows_of(self, owner: int) -> Any:
         """A copy of the rows of the firm (-1) or a strategy."""
@@ -75,6 +91,9 @@ class StrategyStage(DecidingStage):
     def pinned_parts(self) -> tuple[Any, ...]:
         return (self.context, self.callbacks)
 
+    def goes_on_with(self, left: LeftOrder) -> bool:
+        return bool(left.order[0]["strategy"] == self.tables.strategies.index(self.spec.subject))
+
     def make_context(self, common: Common, resources: Resources) -> strategy.Strategy:
         tables, spec = self.tables, self.spec
         row = tables.strategies.index(spec.subject)
@@ -89,6 +108,10 @@ class StrategyStage(DecidingStage):
             strategy=row,
             epoch=resources.epoch,
         )
+        self.enter_adopted(view.orders)
+        if self.adopted:
+            # An epoch begins halted; that is no news by which to withdraw what was just adopted.
+            common.halts[HALT_CELL] = 1
         self._view = pin(view)
         limits = tables.limit_rows.copy()
         common.words[TIMER_DUE] = 0
@@ -131,6 +154,8 @@ class RiskStage(DecidingStage):
         state.allowed[:] = tables.allowed
         state.positions[:] = self.rows_of(-1)
         state.stops.owned[:] = self.positions[len(tables.instruments) :]
+        self.enter_adopted(state.orders)
+        count_unknown(state)
         start_session(state)
         groups = [[ring for ring in spec.inputs if ring.kind == kind] for kind in ("reports", "tops", "intents")]
         reports, markets, intents = (tuple(resources.consumer(ring) for ring in group) for group in groups)
@@ -228,6 +253,8 @@ class PortfolioStage(DecidingStage):
                 self.positions[field] = self.context.positions[field]
         reports = [ring for ring in spec.inputs if ring.kind == "reports"]
         markets = [ring for ring in spec.inputs if ring.kind in ("market", "tops")]
+        table = new_orders(ORDER_SLOTS, len(tables.instruments))
+        self._count_adopted(table)
         return portfolio.Portfolio(
             common=common,
             reports=tuple(resources.consumer(ring) for ring in reports),
@@ -235,10 +262,19 @@ class PortfolioStage(DecidingStage):
             rings=np.array([ring.number for ring in reports + markets], np.int64),
             instruments=tables.instrument_rows,
             positions=self.positions,
-            orders=new_orders(ORDER_SLOTS, len(tables.instruments)),
+            orders=table,
             order=np.zeros(1, ORDER),
             cells=resources.cells(),
         )
+
+    def _count_adopted(self, table: Orders) -> None:
+        self.enter_adopted(table)
+        count = len(self.tables.instruments)
+        for left in self.adopted:
+            order = left.order[0]
+            field = "working_buy_lots" if order["side"] == Side.BUY else "working_sell_lots"
+            for owner in (0, 1 + int(order["strategy"])):
+                self.positions[owner * count + int(order["instrument"])][field] += int(order["qty_lots"]) - left.cum_lots
 
 
 _BY_ROLE: dict[str, type[Stage]] = {

@@ -2,7 +2,7 @@
 
 Orders may leave only while the account is logged on, its private stream live, and all that the venue holds of it known: after
 each connection the venue is asked for open orders, fills and balances; orders of ours that it does not list are asked for one
-by one, and orders that nobody here knows are canceled.
+by one, and orders that nobody here knows are canceled. Orders that `adoption` found begin as UNKNOWN.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from hft import control
 from hft.config import Config, VenueExecution
 from hft.counters import ExecutionCounter
+from hft.holdings import as_text, from_text
 from hft.live_orders import ASK, UNKNOWN_COUNT, WIRE_ID, new_live_orders, question
 from hft.orders import member
 from hft.reconnect import AttemptWindow, Reconnect
@@ -29,6 +30,7 @@ from hft.topology import StageSpec
 from hft.venues.desks import Desk, DeskOrder, open_desk
 from hft.venues.interface import Call, Credentials, Outgoing, Snapshot, Text
 from processes import venue_execution, venue_sending
+from processes.adoption import LeftOrder, enter_live, warm_adoption
 from processes.agreement import Agreement
 from processes.bookings import Bookings
 from processes.calls import Calls
@@ -37,6 +39,7 @@ from processes.common import FIRM_CELL, VENUE_CELL, Common
 from processes.credentials import read_credentials
 from processes.http_line import new_http_line
 from processes.logs import log
+from processes.recovery import VenuePast
 from processes.resources import Resources, ScratchResources
 from processes.simulated_keys import simulated_credentials
 from processes.stages import ORDER_SLOTS, ReportingStage
@@ -118,10 +121,13 @@ class VenueStage(ReportingStage):
         ca_file = self.config.venues[self.spec.subject].ca_file
         return None if ca_file is None else tls_context(Path(ca_file))
 
+    def restore(self, session: dict[str, Any]) -> None:
+        super().restore(session)
+        self.bookings.past = VenuePast(session["begun"], [(row, trade_id) for row, trade_id in session["trades"]])
+        self.agreement.began = from_text(session["balances"])
+
     def session(self) -> dict[str, Any]:
-        began = self.agreement.began
-        balances = None if began is None else {asset: str(amount) for asset, amount in began.items()}
-        return super().session() | self.bookings.session() | {"balances": balances}
+        return super().session() | self.bookings.session() | {"balances": as_text(self.agreement.began)}
 
     def make_context(self, common: Common, resources: Resources) -> Context:
         tables, spec, section = self.tables, self.spec, self.section
@@ -137,6 +143,7 @@ class VenueStage(ReportingStage):
             section.query_pause_ms * 1_000_000,
         )
         self.bookings.follow(live.seen)
+        enter_live(live, self.adopted, self.name, monotonic_ns())
         words = np.zeros(EXECUTION_WORDS, np.int64)
         words[EPOCH] = resources.epoch
         words[UTC_OFFSET_NS] = realtime_ns() - monotonic_ns()
@@ -169,6 +176,9 @@ class VenueStage(ReportingStage):
             positions=self.rows_of(-1),
         )
 
+    def goes_on_with(self, left: LeftOrder) -> bool:
+        return int(left.order[0]["instrument"]) in self.rows
+
     def warm(self) -> None:
         if self.uses_event_loop:
             from processes.transport import picows_transport
@@ -184,6 +194,7 @@ class VenueStage(ReportingStage):
         member(ctx.live.orders, 0, 0)
         self.bookings.warm()
         question(ctx.live, 0)
+        warm_adoption()
         self.desk.account.warm()
         queue_text(self.wire, CANCELS, ctx.request, 0, 1)
 
@@ -341,10 +352,10 @@ class VenueStage(ReportingStage):
         ctx: Context = self.context
         was_told = self.agreement.differs
         pause_ns = self.agreement.judge(ctx.positions)
-        if self.agreement.news and self.agreement.began is not None:
+        if self.agreement.news:
             assert self._journal is not None
             self.agreement.news = False
-            self._journal.append_json(JournalKind.BALANCES, {asset: str(amount) for asset, amount in self.agreement.began.items()})
+            self._journal.append_json(JournalKind.BALANCES, as_text(self.agreement.began))
         if pause_ns:
             self._has_snapshot, self._asked_snapshot_ns = False, now_ns + pause_ns - _RECONCILE_TIMEOUT_NS
         if not ctx.words[READY] and (not pause_ns or (was_told and self.agreement.differs)):

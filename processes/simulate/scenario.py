@@ -37,6 +37,8 @@ _INSTRUMENTS = {
 }
 #: The simulators' own: maker's, taker's.
 _FEES = {"binance": ("0.001", "0.001"), "coinbase": ("0.004", "0.006"), "kraken": ("0.0025", "0.0040")}
+#: What a seed may draw.
+OPEN_ORDERS = ("cancel", "adopt")
 _STREAM_PATHS = {"binance": "/", "coinbase": "/", "kraken": "/v2"}
 _ORDER_PATHS = {"binance": "/ws-api/v3", "coinbase": "/", "kraken": "/v2"}
 #: Of base, at each venue: a few orders' worth, so that the limit is met.
@@ -69,7 +71,7 @@ def config_of(venues: tuple[str, ...], trader_seed: int) -> Config:
                 "params": {"seed": trader_seed},
             }
         },
-        "execution": {venue: _execution(venue) for venue in VENUES},
+        "execution": {venue: _execution(venue) | {"open_orders_at_start": OPEN_ORDERS[trader_seed % 2]} for venue in VENUES},
         "placement": {
             "freeze_gc": False,
             "processes": {

@@ -49,13 +49,13 @@ class _Folders:
 class VenueDesk(Bench):
     """One execution stage, one connection of its account, and a clock that both share."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, side: Side) -> None:
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, side: Side, session: Any = None) -> None:
         self.side = side
         self._base_ns = 0
         self.now_ns = 0
         monkeypatch.setattr(venue_stage, "monotonic_ns", lambda: self.now_ns)
         monkeypatch.setattr(venue_stage, "realtime_ns", lambda: WALL_NS + self.now_ns - self._base_ns)
-        super().__init__(folder, side.config(str(write_key_file(folder / "keys", side.name))), [side.stage])
+        super().__init__(folder, side.config(str(write_key_file(folder / "keys", side.name))), [side.stage], session)
         self._base_ns = self.now_ns - side.now_ns
         self.execution: VenueStage = self.stage(side.stage)  # type: ignore[assignment]
         self.link = FakeLink()
