@@ -122,9 +122,7 @@ class VenueExecution(Struct, frozen=True, kw_only=True, tag_field="kind", tag="v
     request_window_ms: Annotated[int, msgspec.Meta(ge=500, le=60_000)] = 1000  #: the venue refuses what reaches it later
     ack_timeout_ms: Milliseconds = 2000  #: an order without an answer for this long is UNKNOWN, and asked for
     query_pause_ms: Milliseconds = 500  #: between two questions about the same order
-    open_orders_at_start: Literal["cancel", "adopt"] = (
-        "cancel"  #: "adopt": orders that the session's epochs before left stay, with their strategy
-    )
+    open_orders_at_start: Literal["cancel", "adopt"] = "cancel"  #: what becomes of orders that earlier epochs of the session left
     connections: Annotated[int, msgspec.Meta(ge=2, le=32)] = 6  #: coinbase: HTTP connections kept open; a third of them for cancels
     tier: Literal["starter", "intermediate", "pro"] = "starter"  #: kraken: the account's tier, which its rate limits go by
     dead_man_s: Seconds | None = None  #: kraken, required: all orders of the account end this long after the engine; 0: never, or 30 up
