@@ -30,8 +30,8 @@ def adopt_order(orders: Orders, source: NDArray[Any], i: int, cum_lots: int, now
 def adopt(book: LiveOrders, orders: NDArray[Any], i: int, cum_lots: int, wire_id: int, base_lots: int, acked: int, now_ns: int) -> int:
     """Enter ORDER row `i`, which an earlier epoch left at the venue under `wire_id`, as UNKNOWN; its slot, or -1.
 
-    `base_lots` were filled under that id before the order took it over; `acked`: the venue said that it was live. It counts as sent now: what the venue does not find is
-    evidence only a window later, whatever clock the earlier epoch had.
+    `base_lots` were filled under that id before the order took it over; `acked`: the venue said that it was live. It counts as sent now: what
+    the venue does not find is evidence only a window later, whatever clock the earlier epoch had.
     """
     slot = adopt_order(book.orders, orders, i, cum_lots, now_ns)
     if slot >= 0:
