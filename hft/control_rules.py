@@ -86,7 +86,12 @@ ELSEWHERE: tuple[tuple[str, str, str], ...] = (
     ("R021", "PRICE_COLLAR_REF", "Not built: VOLATILITY bounds the drift of the mid, CROSS_VENUE_DIVERGENCE is the independent reference."),
     ("R022", "MARKET_ORDER_SLIPPAGE", "Does not apply: there are no market orders, and a limit price is collared by PRICE_COLLAR_TOUCH."),
     ("R023", "MARKET_ORDER_FORBIDDEN", "By construction: an intent has a limit price, and one that is not positive is NON_FINITE_OR_SIGN."),
-    ("R044", "BALANCE", "Not built: the engine does not know balances. The venue's refusals count for REJECT_STORM."),
+    (
+        "R044",
+        "BALANCE",
+        "Not built in risk: balances are compared with the ledger after each connection, and what differs makes the venue reduce-only. "
+        "The venue's refusals count for REJECT_STORM.",
+    ),
     ("R051", "MSG_RATE", "ORDER_RATE counts new and replacing orders; cancels are not blocked, and the last ring slots are theirs."),
     ("R054", "RUNAWAY", "By construction: execution can send what risk's ring holds, and `hftctl replay` compares both, record by record."),
     ("R081", "VENUE_NOT_ALLOWED", "An instrument names its venue, so that INSTRUMENT_NOT_ALLOWED covers it."),

@@ -160,7 +160,8 @@ CONTROLS: tuple[Control, ...] = (
     Control(
         RiskCode.CLOCK_UNSAFE,
         "Any order at a venue whose clock is further from ours than the limit, or seems so because all that it says is late; the least "
-        "delay of a quarter of a second counts. A step of our own clock is one of all venues. It ends when the clocks agree.",
+        "delay of a quarter of a second counts. A step of our own clock is one of all venues. When it begins, what works there is canceled; "
+        "it ends when the clocks agree.",
         "No event of the venue that has a time has come yet; limit not above 0.",
         "firm.clock_offset_max_ms",
     ),

@@ -78,7 +78,10 @@ def _pass(rate: FillRate, strategy: int, number: int) -> None:
     for k in range(newest[_NUMBER], ended):
         newest[_USUAL_E8] += (_sum_e8(rate, strategy, k) - newest[_USUAL_E8]) // _MEMORY
     # Nothing was filled in the window of the others.
-    newest[_USUAL_E8] >>= min((number - ended) // _HALF_LIFE, 62)
+    halvings = min((number - ended) // _HALF_LIFE, 62)
+    newest[_USUAL_E8] >>= halvings
+    for _ in range((number - ended) % _HALF_LIFE):
+        newest[_USUAL_E8] -= (newest[_USUAL_E8] + _MEMORY - 1) // _MEMORY
     newest[_NUMBER] = number
 
 

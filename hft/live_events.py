@@ -33,6 +33,7 @@ from hft.live_orders import (
     END_LOTS,
     END_REASON,
     FOREIGN,
+    GONE,
     NEXT,
     NOT_FOUNDS,
     REPEATED,
@@ -133,6 +134,13 @@ def says_working(events: NDArray[Any], i: int) -> bool:
     """Whether an event says of an order that it works at the venue."""
     kind = as_int(events[i]["kind"])
     return kind == _SAYS_ACK or (kind == _SAYS_STATUS and is_working(as_int(events[i]["state"])))
+
+
+@njit
+def is_gone(book: LiveOrders, events: NDArray[Any], i: int) -> bool:
+    """Whether an event is about an order that ended here because the venue had not found it."""
+    slot = _slot_of(book, events, i)
+    return slot >= 0 and book.live[slot, GONE] != 0
 
 
 @njit
@@ -330,6 +338,7 @@ def _on_not_found(book: LiveOrders, slot: int, events: NDArray[Any], i: int, now
         live[ASK] = 1
         return 0
     kind = _CANCELED if live[ACKED] != 0 or row["cum_lots"] > 0 else _REJECTED
+    live[GONE] = 1
     begin_told(book, slot, kind, events, i, now_ns, reports, 0)
     reports[0]["reason"] = _UNKNOWN_ORDER
     return finish_told(book, slot, reports, 0)

@@ -32,6 +32,7 @@ FOLLOWER = 9  #: order id that is sent when this one has ended; 0 if none is
 ACKED = 10  #: 1 once the venue said that the order was live
 BASE_LOTS = 11  #: filled under the wire id before this order took it over: the venue counts it too
 ASK_FROM_NS = 12  #: until then it need not be asked for: that it is not found was said, and proves nothing yet
+GONE = 13  #: 1: it ended because the venue did not find it
 LIVE_COLUMNS = 16
 
 # Cells of LiveOrders.words.
@@ -109,9 +110,22 @@ def begin_order(book: LiveOrders, orders: NDArray[Any], i: int, now_ns: int) -> 
 
 
 @njit
+def _holder(book: LiveOrders, wire_id: int) -> int:
+    """Slot of the working order that took over this id, when the order that had it first is no longer in the table; or -1."""
+    for instrument in range(len(book.orders.counts)):
+        for k in range(book.orders.counts[instrument]):
+            slot = member(book.orders, instrument, k)
+            if book.live[slot, WIRE_ID] == wire_id:
+                return slot
+    return -1
+
+
+@njit
 def slot_now(book: LiveOrders, order_id: int) -> int:
     """Slot of the order that an id on the wire means now, or -1."""
     slot = find(book.orders, order_id)
+    if slot < 0:
+        return _holder(book, order_id)
     for _ in range(64):
         if slot < 0 or book.live[slot, NEXT] == 0:
             return slot

@@ -242,8 +242,15 @@ def on_top(state: RiskState, market: NDArray[Any], i: int) -> None:
     elif kind == MarketKind.CLOCK:
         venue = as_int(state.instruments[row]["venue"])
         if 0 <= venue < len(state.clocks):
-            state.clocks[venue, BEHIND_NS] = market[i]["venue_id"]
-            state.clocks[venue, UTC_NS] = market[i]["exchange_ns"] - market[i]["received_ns"]
+            clock, most_ns = state.clocks[venue], state.firm[0]["clock_offset_max_ns"]
+            was_unsafe = clock[UTC_NS] != 0 and abs(clock[BEHIND_NS]) > most_ns
+            clock[BEHIND_NS] = market[i]["venue_id"]
+            clock[UTC_NS] = market[i]["exchange_ns"] - market[i]["received_ns"]
+            if abs(clock[BEHIND_NS]) > most_ns and not was_unsafe:
+                # What works there was priced by what comes late, and may not be replaced from here.
+                for each in range(len(state.tops)):
+                    if as_int(state.instruments[each]["venue"]) == venue:
+                        _pull(state, each)
 
 
 @njit

@@ -104,7 +104,8 @@ class Folding:
         left = self._working.get(identity)
         if left is None:
             return
-        if report["state"] != OrderState.UNKNOWN:
+        # What this engine did to it (UNKNOWN, PENDING_CANCEL, a refused cancel) tells nothing of which of the two lives.
+        if report["state"] in _LIVE or report["state"] in _ENDED or report["cum_lots"] > 0:
             self._unsettled.pop(identity, None)
         acked = left.acked or bool(report["state"] in _LIVE)
         self._working[identity] = left._replace(cum_lots=max(left.cum_lots, int(report["cum_lots"])), acked=acked)

@@ -18,7 +18,7 @@ from hft.orders import Orders, new_orders
 from hft.records import INTENT, ORDER, REPORT, JournalKind, Side
 from hft.replay import RingJournal
 from hft.risk import new_state, start_session
-from hft.risk_state import count_unknown
+from hft.risk_state import SESSION_PNL_E8, count_unknown
 from hft.tables import Tables
 from hft.topology import StageSpec
 from processes import execution, portfolio, risk, strategy
@@ -157,6 +157,8 @@ class RiskStage(DecidingStage):
         self.enter_adopted(state.orders)
         count_unknown(state)
         start_session(state)
+        # Positions are of the whole session, which began flat: an epoch forgives no loss.
+        state.totals[SESSION_PNL_E8] = 0
         groups = [[ring for ring in spec.inputs if ring.kind == kind] for kind in ("reports", "tops", "intents")]
         reports, markets, intents = (tuple(resources.consumer(ring) for ring in group) for group in groups)
         order, report = np.zeros(1, ORDER), np.zeros(1, REPORT)

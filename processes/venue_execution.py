@@ -9,7 +9,7 @@ Messages that kernels do not read (log-on, subscriptions, answers to queries) wa
 from __future__ import annotations
 
 from hft.counters import ExecutionCounter
-from hft.live_events import on_event, says_working
+from hft.live_events import is_gone, on_event, says_working
 from hft.live_orders import (
     FOREIGN,
     FREED,
@@ -124,7 +124,7 @@ def take_event(ctx: VenueExecution, k: int, now_ns: int) -> None:
     count = on_event(ctx.live, ctx.events, k, now_ns, ctx.told)
     for n in range(count):
         tell_report(ctx, n)
-    if ctx.live.words[FOREIGN] != foreign and says_working(ctx.events, k):
+    if says_working(ctx.events, k) and (ctx.live.words[FOREIGN] != foreign or is_gone(ctx.live, ctx.events, k)):
         cancel_stranger(ctx, ctx.events[k]["order_id"], ctx.events[k]["instrument"], now_ns)
     if ctx.live.words[FREED] != 0:
         send_follower(ctx, now_ns)

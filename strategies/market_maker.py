@@ -292,6 +292,11 @@ def on_report(cell: Any, instrument: int, now_ns: int) -> int:
             ints[instrument, ASKED_ID] = 0
         if side != _BUY:
             ints[instrument, ASKED_ID + 1] = 0
+    replaced = view.report[0]["ref_order_id"]
+    if kind == _REFUSED and view.report[0]["side"] != 0 and _is_open(view, replaced):
+        # What may not be moved may not stay where it is.
+        cancel(view, replaced, instrument)
+        return 1
     return requote(view, instrument, now_ns) if kind == _TRADE else 0
 
 

@@ -195,6 +195,14 @@ def last_arrivals(trigger: Trigger, arrivals: NDArray[np.int64]) -> NDArray[np.i
     return np.asarray(np.maximum(last - trigger.set_ns, 0), np.int64)
 
 
+def _seen_of(trigger: Trigger, recorder: Recorder) -> NDArray[np.int64]:
+    """When orders arrived. Raises BenchError if it noted fewer than triggers: it would not know one that is late either."""
+    arrivals = recorder.arrivals()
+    if len(arrivals) < len(trigger.set_ns):
+        raise BenchError(f"{len(arrivals)} new orders were seen at the venue's socket, of {len(trigger.set_ns)} triggers at least as many")
+    return arrivals
+
+
 def measure_engine(folder: Path, urls: dict[str, str], trigger: Trigger, in_flight: int, core: int) -> Wire:
     """Pull the trigger on an engine under full load; `core` is where everything else runs."""
     found = urlsplit(urls["ws"])
@@ -214,7 +222,7 @@ def measure_engine(folder: Path, urls: dict[str, str], trigger: Trigger, in_flig
                     longest_ns = max(longest_ns, ended_ns - began_ns)
                     over += ended_ns - began_ns > BAR_NS
             acked = int(engine.words[ACKED])
-        late_ns = last_arrivals(trigger, recorder.arrivals())[lateness.seen]
+        late_ns = last_arrivals(trigger, _seen_of(trigger, recorder))[lateness.seen]
         return Wire(late_ns, np.array(lateness.undisturbed(), np.bool_), longest_ns, over, acked)
 
 
@@ -235,7 +243,7 @@ def measure_bare(trigger: Trigger, core: int) -> Wire:
                 before_ns, now_ns = now_ns, time.monotonic_ns()
                 longest_ns = max(longest_ns, now_ns - before_ns)
                 over += now_ns - before_ns > BAR_NS
-        late_ns = last_arrivals(trigger, recorder.arrivals())
+        late_ns = last_arrivals(trigger, _seen_of(trigger, recorder))
     return Wire(late_ns, np.ones(len(late_ns), np.bool_), longest_ns, over, written)
 
 

@@ -85,6 +85,8 @@ def on_a_host(sections: Sections, venue: str) -> Sections:
     """Return the same for strikes on the host: nobody helps a process that sleeps, and a strategy fills the ring of orders."""
     found = a_process_a_stage(sections, venue)
     found["engine"] |= {"heartbeat_timeout_ms": HEARTBEAT_ON_HOST_MS}
+    # The flood's cancels are no conversation with the venue: what is to refuse its orders is the ring.
+    found["firm"] = found["firm"] | {"messages_per_fill_max": 1_000_000}
     found["venues"][venue]["simulator"] |= {"rate": _RATE_ON_HOST}
     found["strategies"] |= {"flood": {"code": "processes.chaos.flood", "instruments": list(found["instruments"])[:1], "timer_ms": 10}}
     found["placement"]["processes"]["strategy"]["stages"].append("strategy.flood")

@@ -29,6 +29,8 @@ class NaiveFillRate:
             self.usual[strategy] += (self._sum(strategy, ended) - self.usual[strategy]) // (8 * SLICES)
         quiet = max(number - begin - SLICES - 1, 0)
         self.usual[strategy] //= 2 ** (quiet // 89)
+        for _ in range(quiet % 89):
+            self.usual[strategy] += (0 - self.usual[strategy]) // (8 * SLICES)
         self.newest[strategy] = number
         self.fills[strategy].append((number, value_e8))
         usual = max(self.usual[strategy], int(self.firm["filled_expected_e8"]))

@@ -101,7 +101,14 @@ class Desk:
         leaves = about["qty_lots"] - cum
         state = STATES.get(ReportKind(kind), OrderState.FILLED if leaves == 0 else OrderState.PARTIALLY_FILLED)
         values: dict[str, Any] = {name: about[name] for name in ("order_id", "price_ticks", "qty_lots", "strategy", "instrument", "side")}
-        values |= {"kind": kind, "state": state, "cum_lots": cum, "last_lots": lots, "last_price_ticks": price or about["price_ticks"]}
+        values |= {
+            "kind": kind,
+            "state": state,
+            "ref_order_id": about["ref_order_id"],
+            "cum_lots": cum,
+            "last_lots": lots,
+            "last_price_ticks": price or about["price_ticks"],
+        }
         values |= {"leaves_lots": leaves if kind in (ReportKind.ACK, ReportKind.TRADE) else 0, "reported_ns": self.now_ns, **fields}
         if kind == ReportKind.TRADE:
             self.last_trade_id += 1

@@ -192,7 +192,7 @@ class BinanceAccount:
                 self._on_revoked(message)
             else:
                 self._on_answer(message, now_ns, utc_ns)
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, RecursionError):
             self.shutdown = True
         return self._flush(now_ns, utc_ns)
 
@@ -213,8 +213,8 @@ class BinanceAccount:
         if event == "serverShutdown":
             self.shutdown = True
         elif event == "eventStreamTerminated":
-            self.ready = False
-            self._begin_session()
+            # What was not told meanwhile is asked for on the next connection.
+            self.ready, self.shutdown = False, True
 
     def _on_revoked(self, message: dict[str, Any]) -> None:
         """The venue ended the session by itself: the key is not valid any more."""

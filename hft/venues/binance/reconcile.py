@@ -102,7 +102,9 @@ class Reconciliation:
     def _take_trades(self, row: int, trades: list[dict[str, Any]]) -> list[Query]:
         """The newest fills, or those up to a time: go on with older ones until one is booked."""
         new = {(row, int(trade["id"])): trade for trade in trades if not self._booked(row, int(trade["id"]))}
-        older = len(new) >= TRADES_MAX and bool(new.keys() - self._trades.keys())
+        # The stream may have booked newer ones already: only of the oldest it follows that what is older is booked.
+        oldest = min((int(trade["id"]) for trade in trades), default=0)
+        older = len(trades) >= TRADES_MAX and not self._booked(row, oldest) and bool(new.keys() - self._trades.keys())
         self._trades |= new
         queries = [self._ask_trades(row, min(int(trade["time"]) for trade in trades))] if older else []
         for key in dict.fromkeys(int(trade["orderId"]) for trade in new.values()):

@@ -143,7 +143,7 @@ class CoinbaseAccount:
         """Take a message that `scan_private` left to cold code; one that is not as documented ends the connection."""
         try:
             self._take_message(json.loads(data))
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, RecursionError):
             self.shutdown = True
         return self._flush(now_ns, utc_ns)
 
@@ -228,7 +228,7 @@ class CoinbaseAccount:
                     self._take_time(int(Decimal(document["epoch"]) * _SECOND_NS), now_ns - sent_ns, sent_utc_ns)
                 else:
                     self._take_answer(query, status, document, now_ns)
-            except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError):
+            except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError):
                 self._fail(query)
         return self._flush(now_ns, utc_ns)
 
@@ -249,6 +249,9 @@ class CoinbaseAccount:
             str(document["message"])
             self._questions.discard(query.about.order_id)
             self.events.append(event_of(VenueEventKind.NOT_FOUND, query.about.order_id, query.about.row, now_ns))
+        elif query.what == "owner" and status == 404:
+            # It is nobody's any more: asked once.
+            str(document["message"])
         elif status != 200:
             self._fail(query)
         elif query.what == "order":
@@ -321,6 +324,9 @@ class CoinbaseAccount:
             self._time_due_ns += RETRY_NS - TIME_NS
         if isinstance(query.about, _Question):
             self._questions.discard(query.about.order_id)
+        elif query.what in ("owner", "recent"):
+            # Nobody else would: a fill may depend on it.
+            self._waiting.append(query)
         elif query.about is not None and query.about is self._reconciliation:
             self._reconciliation = None
             self._waiting = [waiting for waiting in self._waiting if waiting.about is not query.about]

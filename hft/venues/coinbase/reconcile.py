@@ -100,7 +100,8 @@ class Reconciliation:
         self.newest[query.row] = max([self.newest.get(query.row, 0), *ids])
         new = [(query.row, fill) for fill, trade_id in zip(fills, ids, strict=True) if not self._booked(query.row, trade_id)]
         self._fills += new
-        if len(new) < PAGE or query.page + 1 >= PAGES_MAX:
+        # The stream may have booked newer ones already: only of the oldest it follows that what is older is booked.
+        if len(ids) < PAGE or self._booked(query.row, min(ids)) or query.page + 1 >= PAGES_MAX:
             return []
         target = f"/fills?product_id={self._symbols[query.row]}&limit={PAGE}&after={min(ids)}"
         return [Query("fills", target, self, query.row, query.page + 1)]

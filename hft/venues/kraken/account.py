@@ -116,6 +116,8 @@ class KrakenAccount:
         self._questions: set[int] = set()
         self._reconciliation: Reconciliation | None = None
         self._streamed: Streamed | None = None  #: until a reconciliation has used it
+        self._whole = False  #: whether this connection is reconciled
+        self._since_ns = 0  #: until it is: the newest fill that an earlier one told without a gap
 
     def warm(self) -> None:
         """Run every kernel that this calls, on an account that is never used."""
@@ -141,6 +143,8 @@ class KrakenAccount:
         """Subscribe, if there is a token; else ask for one, and subscribe when it comes."""
         self.ready = self.shutdown = False
         self._connected = True
+        if self._whole:
+            self._whole, self._since_ns = False, int(self._codec.private.words[NEWEST_FILL_NS])
         self._ping_ns, self._missing = now_ns, {"time"}
         if self._token and now_ns - self._token_ns > TOKEN_LIFE_NS:
             self._token = ""
@@ -173,7 +177,7 @@ class KrakenAccount:
             message = json.loads(data, parse_float=Decimal)
             if isinstance(message, dict):
                 self._take_message(message, now_ns, utc_ns)
-        except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError):
+        except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError):
             self.shutdown = True
         if not self._missing and self._subscribed_ns and self._connected and not self.ready and not self.shutdown:
             self.ready = True
@@ -288,7 +292,8 @@ class KrakenAccount:
             # It waits for the key's counter: to begin anew would cost again what it has cost, and might never end.
             return self._flush(now_ns, utc_ns)
         self.snapshot = None
-        since_ns = max(int(self._codec.private.words[NEWEST_FILL_NS]) - OVERLAP_NS, 0)
+        newest_ns = int(self._codec.private.words[NEWEST_FILL_NS]) if self._whole else self._since_ns
+        since_ns = max(newest_ns - OVERLAP_NS, 0)
         self._reconciliation = Reconciliation(self._codec.instruments, self._rows, booked, since_ns, self._streamed)
         self._streamed = None
         self._waiting += self._reconciliation.begin()
@@ -312,7 +317,7 @@ class KrakenAccount:
                 if errors[0].startswith(_RATE_LIMIT):
                     self._budget.fill(now_ns)
                 self._fail(query)
-        except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError):
+        except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError):
             self._fail(query)
         return said + self._flush(now_ns, utc_ns)
 
@@ -329,6 +334,7 @@ class KrakenAccount:
             if self._reconciliation.complete:
                 self.snapshot, self._reconciliation = self._reconciliation.snapshot(now_ns), None
                 self._note_fills(self.snapshot.fills)
+                self._whole = True
         return []
 
     def _take_order(self, question: _Question, result: dict[str, Any], now_ns: int) -> None:

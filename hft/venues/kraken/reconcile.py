@@ -45,7 +45,8 @@ class Streamed(NamedTuple):
         """Whether no fill since then is missing; with 0, none since one that is booked."""
         if since_ns:
             return self.whole_ns <= since_ns
-        return self.whole_ns == 0 or any(booked(int(event["instrument"]), int(event["trade_id"])) for _, event in self.fills)
+        oldest = min((event for _, event in self.fills), key=lambda event: int(event["exchange_ns"]), default=None)
+        return self.whole_ns == 0 or (oldest is not None and booked(int(oldest["instrument"]), int(oldest["trade_id"])))
 
 
 class Reconciliation:
@@ -112,7 +113,9 @@ class Reconciliation:
         if self._since_ns:
             goes_on = goes_on and min(seconds_ns(fill["time"]) for fill in fills.values()) >= self._since_ns
         else:
-            goes_on = goes_on and not any(self._is_booked(exec_id, fill) for exec_id, fill in fills.items())
+            traded = [exec_id for exec_id in fills if fills[exec_id]["pair"] in self._rows]
+            oldest = min(traded, key=lambda exec_id: seconds_ns(fills[exec_id]["time"]), default="")
+            goes_on = goes_on and not (oldest and self._is_booked(oldest, fills[oldest]))
         return [self._page(query.page + 1)] if goes_on else []
 
     def _is_booked(self, exec_id: str, fill: Mapping[str, Any]) -> bool:

@@ -64,6 +64,19 @@ def test_what_is_usual_grows_with_steady_fills_and_falls_when_they_end(box: Box)
     assert box.fills(1_000_001, end_ns + 2000 * WINDOW)
 
 
+@pytest.mark.parametrize("quiet", [20, 50, 88, 89, 105, 106, 1000])
+def test_what_is_usual_falls_by_each_slice_without_fills_however_many_there_are(box: Box, quiet: int) -> None:
+    for k in range(20_000):
+        box.fills(1_000_000, T0 + k * SECOND)
+    usual_e8, last = int(box.state.newest[0, 1]), T0 + 19_999 * SECOND
+    box.fills(0, last + quiet * SECOND)
+    exact, begin = float(usual_e8), int(box.state.newest[0, 0]) - quiet
+    for k in range(begin, begin + quiet):
+        inside = max(0, SLICES + 1 - (k - begin))
+        exact += (inside * 1_000_000 - exact) / (8 * SLICES)
+    assert box.state.newest[0, 1] == pytest.approx(exact, rel=0.06)
+
+
 def test_what_was_filled_before_arming_does_not_count(box: Box) -> None:
     assert box.fills(1001, T0)
     box.forget(0)

@@ -174,3 +174,19 @@ def test_an_order_that_was_changed_in_place_is_adopted_under_its_first_name(desk
         later.cancel(second)
         later.run(1.0)
         assert later.state(second) is OrderState.CANCELED and later.open_orders() == []
+
+
+@pytest.mark.parametrize("desk", ["binance", "kraken"], indirect=True)
+def test_an_order_whose_replacement_was_withdrawn_before_it_was_heard_of_is_not_adopted(desk: VenueDesk, begin_again: Later) -> None:
+    first = desk.send()
+    desk.run(0.2)
+    desk.hears = False
+    second = desk.send(kind=IntentKind.REPLACE, ref_order_id=first, qty_lots=desk.side.lots * 10)
+    desk.run(0.05)
+    desk.cancel(second)
+    desk.run(0.05)
+    with begin_again() as later:
+        assert working(later) == [0, 0], "which of the two lives is not known"
+        connect(later)
+        later.run(2.0)
+        assert later.open_orders() == [] and later.execution.context.live.orders.lots.sum() == 0

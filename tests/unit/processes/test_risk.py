@@ -238,6 +238,24 @@ def test_restored_positions_are_what_the_checks_begin_with(tmp_path: Path) -> No
         assert judge(bench, bench.intent(side=SELL, price_ticks=6_000_200))[0]["side"].tolist() == [SELL]
 
 
+def test_a_loss_of_the_sessions_earlier_epochs_counts_against_the_daily_limit(tmp_path: Path) -> None:
+    positions = empty_positions(build_tables(paper_config()))
+    positions["realised_e8"][BTC] = -2001 * E8
+    with Bench(tmp_path, None, [STAGE], {"positions": pack_rows(positions)}) as bench:
+        bench.put(MARKETS, bench.tops())
+        assert judge(bench, bench.intent())[1]["reason"].tolist() == [RiskCode.DAILY_LOSS]
+
+
+def test_quotes_at_a_venue_whose_clock_is_no_longer_ours_are_pulled_once(bench: Bench) -> None:
+    late = bench.tops()[-1:]
+    assert late["kind"].tolist() == [MarketKind.CLOCK]
+    late["venue_id"] = 10_000_000_000
+    for expected in ([IntentKind.CANCEL_ALL] * 2, []):
+        bench.put(MARKETS, late)
+        bench.turn(STAGE)
+        assert bench.take(ORDERS)["kind"].tolist() == expected
+
+
 def tight(**changes: int) -> Any:
     """paper.toml with other limits of the firm, or of BTC-USDT where they begin with move_ or stop_."""
 

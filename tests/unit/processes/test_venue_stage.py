@@ -7,18 +7,21 @@ from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hft import control
 from hft.counters import ExecutionCounter
 from hft.live_orders import WINDOW_NS
-from hft.orders import id_epoch
-from hft.records import ExecutionCode, IntentKind, OrderFlag, OrderState, ReportKind, Side, TimeInForce
+from hft.orders import find, id_epoch
+from hft.records import ORDER, ExecutionCode, IntentKind, OrderFlag, OrderState, ReportKind, Side, TimeInForce
 from hft.sim.venue import Opcode
+from hft.venues.codecs import encode
 from hft.venues.kraken.limits import COUNTER
 from processes import venue_stage
 from processes.recovery import VenuePast
 from processes.transport.wire import BYTES_IN, FD, STATE, WireState
+from processes.venue_sending import UTC_OFFSET_NS
 from processes.ws_line import DIRECT
 from support.venue_desk import VenueDesk
 from support.venue_sides import SIDES
@@ -312,6 +315,47 @@ def test_where_a_journal_has_lost_its_history_fills_are_the_sessions_whose_order
         second.run_until(lambda: second.ready, second.side.answered_s)
         assert second.filled() == (0 if later_session else second.side.traded())
         assert second.past().begun and second.past().trades
+
+
+@pytest.mark.parametrize("desk", ["binance", "kraken"], indirect=True)
+def test_an_order_that_was_not_found_and_arrives_after_all_is_canceled(ready: VenueDesk) -> None:
+    with ready.lost_requests():
+        order = ready.send()
+        ready.step()
+    ready.run_until(lambda: ready.reports(order)[-1:] == ["REJECTED"], 60)
+    ctx = ready.execution.context
+    row, out = np.zeros(1, ORDER), np.zeros(4096, np.uint8)
+    row[0] = ctx.live.sources[find(ctx.live.orders, order)]
+    utc_ns = ready.now_ns + int(ctx.words[UTC_OFFSET_NS])
+    ready.side.receive(ready.session, out[: encode(ctx.codec, row, 0, order, 0, utc_ns, out, 0)].tobytes())
+    assert len(ready.open_orders()) == 1
+    ready.run(1.0)
+    assert ready.open_orders() == []
+
+
+@AT_KRAKEN
+def test_an_order_changed_in_place_is_known_when_its_first_name_has_left_the_table(
+    desk: VenueDesk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(venue_stage, "ORDER_SLOTS", 8)
+    with VenueDesk(tmp_path / "small", monkeypatch, desk.side) as small:
+        small.step()
+        small.open()
+        small.run_until(lambda: small.ready, 30)
+        first = small.send()
+        small.run(0.3)
+        second = small.send(kind=IntentKind.REPLACE, ref_order_id=first, qty_lots=small.side.lots * 2)
+        small.run(0.3)
+        for _ in range(12):
+            other = small.send()
+            small.run(0.2)
+            small.cancel(other)
+            small.run(0.2)
+        assert find(small.execution.context.live.orders, first) < 0
+        small.run(20)
+        small.cancel(second)
+        small.run(1.0)
+        assert small.open_orders() == [] and small.state(second) is OrderState.CANCELED
 
 
 def test_each_side_and_time_in_force_reaches_the_venue_as_it_was_meant(ready: VenueDesk) -> None:

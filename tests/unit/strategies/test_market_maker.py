@@ -193,6 +193,14 @@ def test_maker_never_quotes_through_its_own_order() -> None:
     assert bid["side"] == BUY and bid["price_ticks"] < far[0]["price_ticks"]
 
 
+def test_maker_withdraws_a_quote_that_it_may_not_move() -> None:
+    desk, bid, _ = quoted(volatility_factor=0)
+    moved = desk.show(BID - 500, 50, ASK - 500, 50)
+    replacing = next(order for order in moved if order["ref_order_id"] == bid["order_id"])
+    staged = desk.report(ReportKind.REFUSED, replacing, reason=RiskCode.ORDER_TO_TRADE)
+    assert [(order["kind"], order["ref_order_id"]) for order in staged] == [(IntentKind.CANCEL, bid["order_id"])]
+
+
 def test_maker_backs_off_twice_as_long_after_each_refusal_and_starts_over_after_an_ack() -> None:
     desk = ready(interval_ms=0, duplicate_ms=0, backoff_ms=100)
     for quiet_ms in (100, 200, 400):

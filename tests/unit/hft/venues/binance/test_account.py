@@ -194,12 +194,10 @@ def test_session_that_the_venue_revokes_is_fatal() -> None:
     assert "-2015" in desk.account.fatal and not desk.account.ready
 
 
-def test_stream_that_ends_is_subscribed_again_and_not_ready_meanwhile() -> None:
+def test_stream_that_ends_asks_for_a_new_connection() -> None:
     desk = ready()
     desk.take({"subscriptionId": 0, "event": {"e": "eventStreamTerminated", "E": 1}})
-    assert not desk.account.ready
-    desk.refuse("userDataStream.subscribe", -2035)
-    assert desk.account.ready, "it is active already"
+    assert not desk.account.ready and desk.account.shutdown, "what was not told meanwhile is asked for on the next one"
 
 
 def test_shutdown_of_the_venue_and_old_age_ask_for_a_new_connection() -> None:

@@ -373,6 +373,8 @@ def test_fills_are_asked_for_page_by_page_until_one_is_booked() -> None:
     assert desk.account.snapshot is not None
     assert [int(event["trade_id"]) for event in desk.account.snapshot.fills] == list(range(851, 1001))
     assert asked.count(f"/orders/{ORDER}") == 1 and f"{base}&after=901" in asked
+    told = whole(Desk(), answers, lambda row, trade_id: trade_id <= 850 or trade_id == 1000)
+    assert f"{base}&after=901" in told, "the stream may have booked a newer one already"
     nothing_new = whole(Desk(), answers, lambda row, trade_id: True)
     assert not any("after" in target or ORDER in target for target in nothing_new), "all is booked: nobody asks further"
 
@@ -421,6 +423,10 @@ def test_fills_of_orders_that_an_earlier_epoch_left_are_told_however_they_come()
     assert [(event["trade_id"], event["order_id"]) for event in desk.events()] == [(9, 77)]
     foreign = "00000000-0000-4000-8000-00000000000a"
     said = match(foreign, 10, [fill(10, foreign)])
+    for unanswered in ((0, b""), (502, b"<html>")):
+        desk.now_ns += SECOND_NS
+        said = desk.answer(said[0], *unanswered)
+        assert targets(said) == [f"/orders/{foreign}"], "without an answer it is asked again"
     desk.answer(said[0], 200, OPEN | {"id": foreign, "client_oid": None})
     assert match(foreign, 11, [fill(11, foreign)]) == [] and desk.events() == [], "of somebody else: asked once"
 

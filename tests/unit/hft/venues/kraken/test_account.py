@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hft.live_orders import slot_now
-from hft.records import VENUE_EVENT, IntentKind, OrderFlag, OrderState, Side, TimeInForce, VenueEventKind
+from hft.records import INSTRUMENT, VENUE_EVENT, IntentKind, OrderFlag, OrderState, Side, TimeInForce, VenueEventKind
 from hft.venues.interface import HANDSHAKE_NS, AccountSession, Call, Credentials, Snapshot
 from hft.venues.kraken.account import DEAD_MAN_S, OVERLAP_NS, KrakenAccount
 from hft.venues.kraken.account_rows import client_id, order_id_of
+from hft.venues.kraken.ids import bits_of
 from hft.venues.kraken.orders import TOKEN_BYTES, new_codec
 from hft.venues.kraken.pair_names import pair_names
 from hft.venues.kraken.private_tables import LOST_MESSAGES, NEWEST_FILL_NS
+from hft.venues.kraken.reconcile import PAGE, Reconciliation
 from hft.venues.kraken.rest_budget import Budget
 from support.bookings import nothing_booked
 from support.kraken_trader import EPOCH, SECOND_NS, Trader, instruments
@@ -208,6 +211,21 @@ def takes(trader: Trader, count: int = 1) -> list[int]:
     return ids
 
 
+def test_a_fill_on_the_stream_before_the_reconciliation_hides_no_older_one() -> None:
+    before = connected()
+    before.reconcile()
+    takes(before)
+    before.deaf = True
+    (missed,) = takes(before)
+    before.run(12)
+    before.disconnect()
+    after = Trader(before.driver)
+    after._counter, after.account._nonce = 1000, before.account._nonce + 10**9
+    after.connect()
+    takes(after)
+    assert missed in after.reconcile().fills["order_id"]
+
+
 def comparable(snapshot: Snapshot) -> tuple[list[Any], list[Any]]:
     """Open orders and fills without when they were received."""
     fields = [name for name in VENUE_EVENT.names or () if name not in ("received_ns", "exchange_ns", "reserved")]
@@ -249,6 +267,25 @@ def test_more_fills_than_the_stream_begins_with_are_asked_for() -> None:
     trader.calls.clear()
     snapshot = trader.reconcile()
     assert "TradesHistory" in trader.calls and missed <= set(snapshot.fills["order_id"].tolist())
+
+
+@pytest.mark.parametrize("newest", ["booked", "of a pair that is not traded"])
+def test_fills_are_paged_back_until_an_old_one_is_booked(newest: str) -> None:
+    fills = {f"T{n:05d}-AAAAA-AAAAAA": {"pair": "XXBTZUSD", "ordertxid": "O", "time": 1000.0 - n} for n in range(120)}
+    if newest != "booked":
+        fills["T00000-AAAAA-AAAAAA"]["pair"] = "XETHZUSD"
+    booked = {bits_of("T00000-AAAAA-AAAAAA")} if newest == "booked" else set()
+    asked = Reconciliation(np.zeros(1, INSTRUMENT), {"XXBTZUSD": 0}, lambda row, trade_id: trade_id in booked, 0, None)
+    waiting, pages = asked.begin(), 0
+    while waiting:
+        query = waiting.pop(0)
+        answer: dict[str, Any] = {"open": {}}
+        if query.what == "fills":
+            pages += 1
+            first = int(query.fields["ofs"])
+            answer = {"trades": dict(list(fills.items())[first : first + PAGE])}
+        waiting += asked.take(query, answer, 0) if query.what in ("open", "fills") else []
+    assert pages == 3
 
 
 def test_a_reconciliation_that_waits_for_the_counter_is_gone_on_with_when_it_is_asked_for_again() -> None:
