@@ -89,8 +89,7 @@ ELSEWHERE: tuple[tuple[str, str, str], ...] = (
     (
         "R044",
         "BALANCE",
-        "Not built in risk: balances are compared with the ledger after each connection, and what differs makes the venue reduce-only. "
-        "The venue's refusals count for REJECT_STORM.",
+        "Not built in risk: balances are compared with the ledger after each connection, and a venue that differs may only reduce.",
     ),
     ("R051", "MSG_RATE", "ORDER_RATE counts new and replacing orders; cancels are not blocked, and the last ring slots are theirs."),
     ("R054", "RUNAWAY", "By construction: execution can send what risk's ring holds, and `hftctl replay` compares both, record by record."),
