@@ -6,12 +6,13 @@ from typing import Any
 
 from hft.book import best_ticks, book_at
 from hft.orders import id_epoch, member
-from hft.records import OrderState, Side
-from strategies.contract import EPOCH, Param, callback, cancel, quote, view_of
+from hft.records import OrderState, ReportKind, Side
+from strategies.contract import EPOCH, Param, callback, cancel, nothing, quote, view_of
 
 PARAMS = (Param("rests", 1, 0, 1, "", "Rest a bid where no order works."), Param("cancels", 0, 0, 1, "", "Cancel what was adopted."))
 _RESTS, _CANCELS = 0, 1
 _BUY, _NEW = int(Side.BUY), int(OrderState.NEW)
+_REFUSED, _NOT_SENT = int(ReportKind.REFUSED), int(ReportKind.NOT_SENT)
 _QUOTED = 0  #: cell of view.ints
 
 
@@ -41,24 +42,13 @@ def on_timer(cell: Any, instrument: int, now_ns: int) -> int:
 
 
 @callback
-def on_trade(cell: Any, instrument: int, now_ns: int) -> int:
-    """Nothing."""
-    return 0
-
-
-@callback
 def on_report(cell: Any, instrument: int, now_ns: int) -> int:
-    """Nothing."""
+    """What was refused, or could not leave yet, is tried again."""
+    view = view_of(cell)
+    if view.report[0]["kind"] == _REFUSED or view.report[0]["kind"] == _NOT_SENT:
+        view.ints[instrument, _QUOTED] = 0
     return 0
 
 
-@callback
-def on_disconnect(cell: Any, instrument: int, now_ns: int) -> int:
-    """Nothing: the order is far away."""
-    return 0
-
-
-@callback
-def on_halt(cell: Any, instrument: int, now_ns: int) -> int:
-    """Nothing."""
-    return 0
+# The order is far away.
+on_trade = on_disconnect = on_halt = nothing
