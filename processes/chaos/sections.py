@@ -12,12 +12,13 @@ Sections = dict[str, Any]
 
 def only(sections: Sections, venue: str) -> Sections:
     """Return the sections with one venue left: its instruments, its limits and its stages. No guardian: it would kill for faults that
-    the engine is to mend by itself."""
+    the engine is to mend by itself; and no stop-loss short of all: a market that runs away from a strategy would end its orders."""
     kept = {key: section for key, section in sections.items() if key != "guardian"}
     for key in ("venues", "execution"):
         kept[key] = {venue: sections[key][venue]}
     for key in ("instruments", "limits"):
         kept[key] = {name: section for name, section in sections[key].items() if name.endswith(f".{venue.upper()}")}
+    kept["limits"] = {name: section | {"stop_loss_bp": 10_000} for name, section in kept["limits"].items()}
     strategies = sections["strategies"].items()
     kept["strategies"] = {
         name: strategy | {"instruments": [each for each in strategy["instruments"] if each in kept["instruments"]]}

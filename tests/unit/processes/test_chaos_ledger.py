@@ -22,6 +22,7 @@ from support.engine import ROOT, row
 
 MS = 1_000_000
 VENUE = "binance"
+#: What campaigns trade with.
 SECTIONS = only(tomllib.loads((ROOT / "configs" / "paper-orders.toml").read_text()), VENUE)
 TABLES = build_tables(msgspec.convert(SECTIONS, Config))
 
@@ -182,3 +183,7 @@ def test_a_new_epoch_knows_no_order_and_no_book_but_all_that_was_traded(tmp_path
     engine.ledger.follow(tmp_path / "3", 3)
     engine.sends(6)
     assert engine.ledger.sent_ids == [5, 6] and engine.ledger.first_sent_ns == 6 * MS, "the feed goes on with its journal of epoch 2"
+
+
+def test_no_stop_loss_ends_a_campaigns_orders_and_no_guardian_kills_it() -> None:
+    assert {section["stop_loss_bp"] for section in SECTIONS["limits"].values()} == {10_000} and "guardian" not in SECTIONS
