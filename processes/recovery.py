@@ -49,12 +49,18 @@ def empty_positions(tables: Tables) -> NDArray[Any]:
 
 
 def recover_positions(instance: Instance, tables: Tables, session: int, epoch: int) -> NDArray[Any]:
-    """Positions after every fill that the executions journaled in epochs [session, epoch)."""
-    since, begun = _newest_beginning(instance, "risk", session, epoch)
-    rows = unpack_rows(begun["positions"]) if begun else empty_positions(tables)
-    count = len(tables.instruments)
-    for earlier in _epochs(instance, since, epoch):
-        for venue in tables.venues:
+    """Positions after every fill that the executions journaled in epochs [session, epoch).
+
+    Each venue's are of its execution's journal alone, as the trades that need no booking are (`venue_past`): whatever a loss of power left of
+    it, a fill is in both or in neither.
+    """
+    rows, count = empty_positions(tables), len(tables.instruments)
+    for venue in tables.venues:
+        since, begun = _newest_beginning(instance, f"execution.{venue}", session, epoch)
+        if begun:
+            own = np.isin(rows["instrument"], tables.rows_of_venue(venue))
+            rows[own] = unpack_rows(begun["positions"])[own]
+        for earlier in _epochs(instance, since, epoch):
             for report in fills_of(instance, venue, earlier):
                 instrument, strategy = int(report[0]["instrument"]), int(report[0]["strategy"])
                 for row in (instrument, (1 + strategy) * count + instrument):

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from hft.config import Config, load
 from hft.journal import JournalWriter, append
+from hft.journal_format import file_name
 from hft.records import ORDER, REPORT, IntentKind, JournalKind, OrderState, ReportKind
 from hft.tables import Tables, build_tables
 from processes import recovery, run
 from processes.instance import Instance
 from processes.recovery import empty_positions, fills_of, open_orders, pack_rows, recover_positions, unpack_rows, venue_past
 from processes.run import ProcessLoop, recover
-from support.engine import BUY, SELL, paper_config, row
+from support.engine import BUY, ROOT, SELL, paper_config, row
 
 STAGE = "execution.binance"
 
@@ -23,20 +26,25 @@ STAGE = "execution.binance"
 class Journals:
     """Journals of executions, epoch by epoch."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, config: Config | None = None) -> None:
         self.instance = Instance("some", folder)
-        self.tables: Tables = build_tables(paper_config())
+        self.tables: Tables = build_tables(config or paper_config())
         self._trades = 0
 
-    def epoch(self, epoch: int, *entries: tuple[JournalKind, Any]) -> Path:
-        writer = JournalWriter(self.instance.journal_folder(epoch), STAGE, epoch, 1 << 20, 1, 1)
+    def open(self, epoch: int, stage: str) -> JournalWriter:
+        return JournalWriter(self.instance.journal_folder(epoch), stage, epoch, 1 << 20, 1, 1)
+
+    def epoch(self, epoch: int, *entries: tuple[JournalKind, Any], begun: dict[str, Any] | None = None) -> Path:
+        writer = self.open(epoch, STAGE)
+        if begun is not None:
+            writer.append_json(JournalKind.SESSION, begun)
         for kind, rows in entries:
             assert append(writer.context, int(kind), 0, 1, rows.view(np.uint8), 0, rows.nbytes) > 0
         writer.close("test over")
         return writer.path
 
     def session(self, epoch: int, stage: str, content: dict[str, Any]) -> None:
-        writer = JournalWriter(self.instance.journal_folder(epoch), stage, epoch, 1 << 20, 1, 1)
+        writer = self.open(epoch, stage)
         writer.append_json(JournalKind.SESSION, content)
         writer.close("test over")
 
@@ -71,12 +79,61 @@ def test_what_an_epoch_began_with_stands_for_all_before_it(journals: Journals) -
     journals.epoch(4, journals.fill(BUY, 1000))
     begun = empty_positions(journals.tables)
     begun["position_lots"] = 50
-    journals.session(5, "risk", {"positions": pack_rows(begun)})
-    journals.epoch(5, journals.fill(BUY, 3))
+    journals.epoch(5, journals.fill(BUY, 3), begun={"positions": pack_rows(begun)})
     journals.epoch(6, journals.fill(SELL, 1))
-    journals.session(7, "risk", {"positions": pack_rows(empty_positions(journals.tables))})
+    journals.session(7, STAGE, {"positions": pack_rows(empty_positions(journals.tables))})
     rows = recover_positions(journals.instance, journals.tables, session=4, epoch=7)
-    assert rows["position_lots"].tolist() == [52, 50, 52, 50], "epoch 6 was killed before risk began, epoch 7 is the new one itself"
+    assert rows["position_lots"].tolist() == [52, 50, 52, 50], "epoch 6 was killed before it began, epoch 7 is the new one itself"
+
+
+def test_positions_of_a_venue_are_what_its_own_execution_began_with(tmp_path: Path) -> None:
+    journals = Journals(tmp_path, load(ROOT / "configs" / "paper.toml"))
+    count = len(journals.tables.instruments)
+    rows_of = {venue: journals.tables.rows_of_venue(venue) for venue in journals.tables.venues}
+    for k, venue in enumerate(rows_of):
+        begun = empty_positions(journals.tables)
+        begun["position_lots"] = 10 * (k + 1)
+        journals.session(5 + k, f"execution.{venue}", {"positions": pack_rows(begun)})
+    rows = recover_positions(journals.instance, journals.tables, session=4, epoch=9)
+    for k, venue in enumerate(rows_of):
+        assert set(rows["position_lots"][np.isin(rows["instrument"], rows_of[venue])]) == {10 * (k + 1)}, venue
+    assert len(rows_of) == 3 and len(rows) % count == 0
+
+
+def test_after_a_loss_of_power_a_fill_is_in_positions_and_known_or_neither(tmp_path: Path) -> None:
+    """A process goes on after epoch 1, and the power fails right after epoch 2 began: any file may have lost any part of its tail."""
+    journals = Journals(tmp_path / "now")
+    first = journals.open(1, STAGE)
+    images: dict[tuple[int, str], list[bytes]] = {(1, STAGE): [], (2, STAGE): [], (2, "risk"): []}
+
+    def note(writer: JournalWriter) -> None:
+        images[writer.epoch, writer.stage].append(writer.context.file.tobytes())
+
+    note(first)
+    first.append_json(JournalKind.SESSION, {"positions": pack_rows(empty_positions(journals.tables)), "begun": True, "trades": []})
+    note(first)
+    for lots in (3, 5):
+        kind, rows = journals.fill(BUY, lots)
+        assert append(first.context, int(kind), 0, 1, rows.view(np.uint8), 0, rows.nbytes) > 0
+        note(first)
+    positions = recover_positions(journals.instance, journals.tables, 1, 2)
+    past = venue_past(journals.instance, "binance", 1, 2)
+    assert positions["position_lots"][0] == 8 and past.trades == [(0, 1), (0, 2)]
+    begun = {"positions": pack_rows(positions), "begun": past.begun, "trades": past.trades}
+    for stage in (STAGE, "risk"):
+        writer = journals.open(2, stage)
+        note(writer)
+        writer.append_json(JournalKind.SESSION, begun)
+        note(writer)
+    lots_of = {1: 3, 2: 5}
+    for n, chosen in enumerate(itertools.product(*images.values())):
+        left = Journals(tmp_path / str(n))
+        for (epoch, stage), image in zip(images, chosen, strict=True):
+            left.instance.journal_folder(epoch).mkdir(parents=True, exist_ok=True)
+            (left.instance.journal_folder(epoch) / file_name(stage, 1)).write_bytes(image)
+        booked = int(recover_positions(left.instance, left.tables, 1, 3)["position_lots"][0])
+        known = venue_past(left.instance, "binance", 1, 3).trades
+        assert booked == sum(lots_of[trade_id] for _, trade_id in known), f"image {n}: {booked} lots of {known}"
 
 
 def test_trades_are_known_from_the_newest_beginning_on_and_only_the_newest_are_kept(
