@@ -68,6 +68,8 @@ OVERLAP_NS = 5 * _SECOND_NS
 _FATAL = ("EAPI:Invalid key", "EAPI:Invalid signature", "EGeneral:Permission denied", "EAPI:Feature disabled")
 _UNKNOWN_ORDER, _RATE_LIMIT = "EOrder:Unknown order", "EAPI:Rate limit exceeded"
 _CHANNELS = ("executions", "balances")
+#: Questions that others let pass: what they find out is exposure, or keeps orders from being canceled.
+_URGENT = ("order", "trades", "token")
 
 
 class _Question(NamedTuple):
@@ -315,7 +317,7 @@ class KrakenAccount:
             else:
                 self._refuse(errors[0])
                 if errors[0].startswith(_RATE_LIMIT):
-                    self._budget.fill(now_ns)
+                    self._budget.refused(now_ns)
                 self._fail(query)
         except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError):
             self._fail(query)
@@ -394,13 +396,19 @@ class KrakenAccount:
     def _flush(self, now_ns: int, utc_ns: int) -> list[Outgoing]:
         """What waits first, if the key's REST counter lets it through. One at a time: nonces must arrive in their order."""
         said: list[Outgoing] = []
-        while self._waiting and not self._asked and not self.fatal and self._budget.spend(self._waiting[0].weight, now_ns):
-            query = self._waiting.pop(0)
+        while not self._asked and not self.fatal and (query := self._next_query(now_ns)) is not None:
             self._tag += 1
             self._asked[self._tag] = (query, now_ns)
             # Of a clock that was set back the nonce still rises.
             self._nonce = max(self._nonce + 1, utc_ns)
             request = signed_request(self._credentials, query.method, self._nonce, query.fields)
-            patience_ns = PATIENCE_NS if query.what in ("order", "trades", "token") else LONG_PATIENCE_NS
+            patience_ns = PATIENCE_NS if query.what in _URGENT else LONG_PATIENCE_NS
             said.append(Call(self._tag, "POST", request.target, request.headers, request.body, query.weight, patience_ns))
         return said
+
+    def _next_query(self, now_ns: int) -> Query | None:
+        """What waits first, or else the first that may take more of the counter; it counts as spent."""
+        for k, query in enumerate(self._waiting):
+            if (k == 0 or query.what in _URGENT) and self._budget.spend(query.weight, now_ns, query.what in _URGENT):
+                return self._waiting.pop(k)
+        return None

@@ -293,7 +293,7 @@ def test_a_reconciliation_that_waits_for_the_counter_is_gone_on_with_when_it_is_
     trader.reconcile()
     account, driver = trader.account, trader.driver
     trader.calls.clear()
-    account._budget.fill(driver.now_ns)
+    account._budget.refused(driver.now_ns)
     for _ in range(30):
         trader._say(account.reconcile(nothing_booked, driver.now_ns, driver.utc_ns))
         trader.run(1)
@@ -307,7 +307,7 @@ def test_a_reconciliation_says_nothing_of_the_next_connection(complete: bool) ->
     trader = connected()
     trader.reconcile()
     if not complete:
-        trader.account._budget.fill(trader.driver.now_ns)
+        trader.account._budget.refused(trader.driver.now_ns)
         trader._say(trader.account.reconcile(nothing_booked, trader.driver.now_ns, trader.driver.utc_ns))
     trader.calls.clear()
     trader.disconnect()
@@ -415,9 +415,21 @@ def test_one_question_is_under_way_at_a_time_so_that_nonces_arrive_in_order() ->
 def test_questions_stay_within_the_counter_of_the_key() -> None:
     budget = Budget("pro")
     assert [budget.spend(2, 0) for _ in range(8)] == [True] * 7 + [False]
-    assert not budget.spend(1, SECOND_NS) and budget.spend(1, 3 * SECOND_NS // 2), "0.7 a second"
-    budget.fill(3 * SECOND_NS)
-    assert not budget.spend(1, 3 * SECOND_NS)
+    assert [budget.spend(1, 0, urgent=True) for _ in range(6)] == [True] * 5 + [False], "19 of 20"
+    assert not budget.spend(1, 5 * SECOND_NS) and budget.spend(1, 6 * SECOND_NS), "1 a second"
+    budget.refused(7 * SECOND_NS)
+    assert not budget.spend(1, 8 * SECOND_NS - 1, urgent=True) and budget.spend(1, 8 * SECOND_NS, urgent=True)
+
+
+def test_a_question_for_an_order_lets_a_reconciliation_wait_for_the_counter() -> None:
+    trader = connected()
+    trader.reconcile()
+    account, driver = trader.account, trader.driver
+    while account._budget.spend(1, driver.now_ns):
+        pass
+    assert account.reconcile(nothing_booked, driver.now_ns, driver.utc_ns) == []
+    (call,) = account.query(7, 0, driver.now_ns, driver.utc_ns)
+    assert isinstance(call, Call) and call.target.endswith("QueryOrders")
 
 
 def test_pairs_are_known_by_each_of_their_names() -> None:
