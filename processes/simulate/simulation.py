@@ -45,8 +45,8 @@ class Bounds(NamedTuple):
     safety_s: float = 3.0
     resume_s: float = 5.0  #: L1
     rest_s: float = 5.0
-    #: And at Kraken: a pair's counter that was said to be full falls by 3.75 a second, and new orders leave a quarter of its 180 alone.
-    counter_s: float = 13.0
+    #: And at Kraken: a pair's counter that was said to be full falls by 3.75 a second, and new orders leave a tenth of its 180 alone.
+    counter_s: float = 5.1
     #: L2: an order is UNKNOWN so long after the last moment at which its request could arrive.
     resolved_s: float = 2.0
 

@@ -3,8 +3,9 @@
 The counter rises with each request and falls all the time; a new order or an amendment that would lift it over the maximum is refused,
 a cancel only lifts it. What a request costs goes by the age of its order. Ages are not known here, so each is taken as the youngest.
 So the counter kept here is never below the venue's, as long as nobody else trades the pair with this account; and not above it for
-long, for each execution of the pair tells the venue's own, which then takes its place (`ratecounter`, in `private.py`). New orders and
-amendments leave a part of the counter to cancels, which the venue never refuses.
+long, for each execution of the pair tells the venue's own, which then takes its place (`ratecounter`, in `private.py`). Cancels
+are never refused, so they may lift it to the top; amendments leave the most, because they cost the most and a strategy that moves its
+quotes would use up whatever it is given: so new orders can still leave after a restart, which cancels what worked.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from shm.jit import njit
 #: tier -> (maximum, fall a second in thousandths), as the venue documents
 TIERS = {"starter": (60, 1000), "intermediate": (125, 2340), "pro": (180, 3750)}
 
-#: Part of the maximum that new orders and amendments leave, in per cent.
-CANCELS_PERCENT = 25
+#: How full new orders and amendments may make the counter, in per cent.
+NEW_PERCENT, AMEND_PERCENT = 90, 60
 
 #: Units: a new order; an amendment and a cancel of an order younger than 5 s.
 NEW_UNITS, AMEND_UNITS, CANCEL_UNITS = 1, 4, 8
@@ -65,7 +66,7 @@ def may_send_within(limits: NDArray[Any], kind: int, row: int, now_ns: int) -> i
     if kind == _CANCEL or kind == _CANCEL_ALL:
         return 0
     _fall(limits, row, now_ns)
-    room = limits[row, MAXIMUM] * (100 - CANCELS_PERCENT) // 100
+    room = limits[row, MAXIMUM] * (AMEND_PERCENT if kind == _REPLACE else NEW_PERCENT) // 100
     over = limits[row, COUNTER] + _units(kind) * _UNIT - room
     return 0 if over <= 0 else over * 1000 // limits[row, FALL] + 1
 

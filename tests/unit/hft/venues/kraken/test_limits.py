@@ -8,20 +8,41 @@ import pytest
 
 from hft.records import IntentKind
 from hft.sim.kraken.rates import TradingLimits
-from hft.venues.kraken.limits import CANCELS_PERCENT, COUNTER, TIERS, learn, may_send_within, new_limits, note_sent_within
+from hft.venues.kraken.limits import (
+    AMEND_PERCENT,
+    AMEND_UNITS,
+    COUNTER,
+    NEW_PERCENT,
+    TIERS,
+    learn,
+    may_send_within,
+    new_limits,
+    note_sent_within,
+)
 
 NEW, CANCEL, REPLACE = int(IntentKind.NEW), int(IntentKind.CANCEL), int(IntentKind.REPLACE)
 SECOND_NS = 1_000_000_000
 
 
 @pytest.mark.parametrize("tier", TIERS)
-def test_new_orders_leave_room_and_cancels_always_leave(tier: str) -> None:
+@pytest.mark.parametrize(("kind", "units", "percent"), [(NEW, 1, NEW_PERCENT), (REPLACE, AMEND_UNITS, AMEND_PERCENT)])
+def test_orders_leave_room_and_cancels_always_leave(kind: int, units: int, percent: int, tier: str) -> None:
     limits, sent = new_limits(2, tier), 0
-    while may_send_within(limits, NEW, 1, SECOND_NS) == 0:
-        note_sent_within(limits, NEW, 1, SECOND_NS)
+    while may_send_within(limits, kind, 1, SECOND_NS) == 0:
+        note_sent_within(limits, kind, 1, SECOND_NS)
         sent += 1
-    assert sent == TIERS[tier][0] * (100 - CANCELS_PERCENT) // 100
+    assert sent == TIERS[tier][0] * percent // (100 * units)
     assert may_send_within(limits, CANCEL, 1, SECOND_NS) == 0 and may_send_within(limits, NEW, 0, SECOND_NS) == 0
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_after_all_amendments_that_may_leave_and_a_restart_new_orders_leave_at_once(tier: str) -> None:
+    limits = new_limits(1, tier)
+    while may_send_within(limits, REPLACE, 0, SECOND_NS) == 0:
+        note_sent_within(limits, REPLACE, 0, SECOND_NS)
+    for kind in (CANCEL, CANCEL, NEW, NEW):
+        assert may_send_within(limits, kind, 0, SECOND_NS) == 0
+        note_sent_within(limits, kind, 0, SECOND_NS)
 
 
 def test_wait_that_is_told_is_enough() -> None:
