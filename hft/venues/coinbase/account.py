@@ -295,14 +295,20 @@ class CoinbaseAccount:
             self.events += [status] if status is not None else []
             return
         # First the fills, then the state that counts them.
-        target = f"/fills?order_id={order['id']}&limit={PAGE}"
-        self._waiting.append(Query("trades", target, question._replace(status=status), question.row))
+        self._ask_trades(question._replace(status=status), order["id"])
+
+    def _ask_trades(self, question: _Question, venue_id: str, older_than: str = "") -> None:
+        self._waiting.append(Query("trades", f"/fills?order_id={venue_id}&limit={PAGE}{older_than}", question, question.row))
 
     def _take_trades(self, question: _Question, fills: list[dict[str, Any]], now_ns: int) -> None:
+        """A page of an order's fills, newest first; a full one is followed by those before it."""
         for fill in sorted(fills, key=lambda fill: int(fill["trade_id"])):
             event = trade_of(self._codec.instruments, question.row, fill, question.order_id, now_ns)
             event["price_ticks"], event["qty_lots"] = question.status["price_ticks"], question.status["qty_lots"]
             self.events.append(event)
+        if len(fills) == PAGE:
+            self._ask_trades(question, fills[0]["order_id"], f"&after={min(int(fill['trade_id']) for fill in fills)}")
+            return
         self._questions.discard(question.order_id)
         self.events.append(question.status)
 

@@ -211,6 +211,27 @@ def test_query_of_a_filled_order_tells_its_fills_before_its_end() -> None:
     assert (first["liquidity"], second["liquidity"]) == (Liquidity.MAKER, Liquidity.TAKER) and first["venue_key"] == end["venue_key"]
 
 
+def test_query_of_an_order_with_many_fills_tells_them_all_before_its_end() -> None:
+    desk = Desk()
+    [call] = desk.query()
+    many = 2 * PAGE + 3
+    done = OPEN | {
+        "size": f"{many}",
+        "status": "done",
+        "done_reason": "filled",
+        "filled_size": f"{many}",
+        "done_at": "2020-03-11T20:50:00Z",
+    }
+    [call] = desk.answer(call, 200, done)
+    fills = [fill(1 + n, size="1") for n in reversed(range(many))]
+    for first in (0, PAGE):
+        [call] = desk.answer(call, 200, fills[first : first + PAGE])
+        assert targets([call]) == [f"/fills?order_id={ORDER}&limit={PAGE}&after={many - first - PAGE + 1}"] and desk.query() == []
+    desk.answer(call, 200, fills[2 * PAGE :])
+    *trades, end = desk.events()
+    assert sorted(event["trade_id"] for event in trades) == list(range(1, many + 1)) and end["state"] == OrderState.FILLED
+
+
 @pytest.mark.parametrize(
     ("change", "state"),
     [
