@@ -8,6 +8,7 @@ by one, and orders that nobody here knows are canceled. Orders that `adoption` f
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import random
 import ssl
@@ -407,6 +408,7 @@ class VenueStage(ReportingStage):
         self._calls.close()
 
 
+@functools.cache
 def installation() -> int:
     """63 bits that stand for this host: ids of orders carry them where the venue wants more than 64."""
     machine = Path("/etc/machine-id")

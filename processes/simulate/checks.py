@@ -24,7 +24,7 @@ from hft.book import best_ticks, book_at
 from hft.counters import ExecutionCounter
 from hft.journal_reader import JournalReader
 from hft.live_orders import UNKNOWN_COUNT, WINDOW_NS, slot_now
-from hft.orders import USED, find, is_working
+from hft.orders import find, is_working
 from hft.records import IntentKind, JournalKind, OrderState, Side
 from hft.sim.exchange.records import Account, Order
 from hft.tables import Tables
@@ -200,10 +200,9 @@ class Checks:
             account, live = stage.desk.account, stage.context.live
             if not account.ready or self.engine.epoch != book.answers[0]:
                 book.answers = self.engine.epoch, now_ns
-            for slot in range(int(live.orders.words[USED])):
-                row = live.orders.rows[slot]
+            for row in live.orders.rows[live.orders.rows["state"] == OrderState.UNKNOWN]:
                 since_ns = max(healed_ns, book.answers[1], int(row["changed_ns"]), int(row["sent_ns"]) + int(live.words[WINDOW_NS]))
-                if row["state"] == OrderState.UNKNOWN and now_ns - since_ns > within_ns:
+                if now_ns - since_ns > within_ns:
                     raise Violation(
                         "L2", f"{book.place.name}: {row['order_id']:#x} is unknown {(now_ns - since_ns) / 1e9:.2f} s after it could arrive"
                     )

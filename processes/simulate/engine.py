@@ -22,7 +22,7 @@ from processes.run import ProcessLoop, recover_session
 from processes.simulate.network import Access, Network
 from processes.stage import ConnectedStage, Stage
 from processes.transport.stream import Network as Connections
-from shm.pinned import Pinned, pin
+from shm.pinned import Pinned, pin, resolved
 from shm.virtual_clock import VirtualClock
 
 _FILE_BYTES = 1 << 19
@@ -38,7 +38,7 @@ class SimulatedProcess:
         self.access = Access(network)
         self.stopped_until_ns = 0
         self._entropy = Random(chance.random())
-        self._pinned: dict[str, tuple[Any, Pinned]] = {}
+        self._turns: dict[str, tuple[Any, Pinned, Any]] = {}  #: stage -> its context, pinned, and the kernel that takes it
         for stage in self.loop.stages:
             if isinstance(stage, ConnectedStage):
                 stage.use(Connections(self.access.open_stream, self._entropy.randbytes))
@@ -51,7 +51,7 @@ class SimulatedProcess:
     def attach(self, resources: ScratchResources, begins: bool) -> None:
         """Take the rings of an epoch; `begins`: connect too."""
         self.loop.attach(resources)
-        self._pinned.clear()
+        self._turns.clear()
         if begins:
             for stage in self.loop.stages:
                 if isinstance(stage, ConnectedStage):
@@ -61,16 +61,18 @@ class SimulatedProcess:
         """One cycle over the stages, and the cold work after it."""
         done = 0
         for stage in self.loop.stages:
-            done += int(TURNS[stage.turn](self._cell(stage), now_ns))
+            _, pinned, take_turn = self._turn_of(stage)
+            done += take_turn(pinned.cell, now_ns)
         for stage in self.loop.stages:
             done += stage.cold(now_ns)
         return done
 
-    def _cell(self, stage: Stage) -> Any:
-        known = self._pinned.get(stage.name)
+    def _turn_of(self, stage: Stage) -> tuple[Any, Pinned, Any]:
+        known = self._turns.get(stage.name)
         if known is None or known[0] is not stage.context:
-            known = self._pinned[stage.name] = stage.context, pin(stage.pinned_parts())
-        return known[1].cell
+            pinned = pin(stage.pinned_parts())
+            known = self._turns[stage.name] = stage.context, pinned, resolved(TURNS[stage.turn], pinned.cell, 0)
+        return known
 
     def die(self) -> None:
         """SIGKILL: sockets close, journals stay as they are."""
@@ -92,6 +94,7 @@ class SimulatedEngine:
         self.processes = {name: SimulatedProcess(config, name, network, chance) for name in config.placement.processes}
         self._restarts_ns = 0
         self._dead: set[str] = set()
+        self._stages = self._by_name()
         resources = self._resources()
         for process in self.processes.values():
             process.attach(resources, True)
@@ -105,12 +108,15 @@ class SimulatedEngine:
 
     def stage(self, name: str) -> Any:
         """The stage of that name, as it runs now."""
-        return next(stage for stage in self.stages if stage.name == name)
+        return self._stages[name]
 
     @property
     def stages(self) -> list[Any]:
         """All stages, as they run now."""
-        return [stage for process in self.processes.values() for stage in process.loop.stages]
+        return list(self._stages.values())
+
+    def _by_name(self) -> dict[str, Any]:
+        return {stage.name: stage for process in self.processes.values() for stage in process.loop.stages}
 
     @property
     def restarting(self) -> bool:
@@ -145,6 +151,7 @@ class SimulatedEngine:
                 self.processes[name] = SimulatedProcess(self.config, name, self.network, self._chance)
             else:
                 self.processes[name].loop.close(f"epoch {self.epoch} follows")
+        self._stages = self._by_name()
         for name, process in self.processes.items():
             recover_session(self.instance, process.loop, self.session, self.epoch)
             process.attach(resources, name in self._dead)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import select
 import socket
 from collections.abc import Callable
 from random import Random
@@ -46,6 +47,7 @@ class Network:
         self._chance = chance
         self._due: list[tuple[int, int, Callable[[], None]]] = []
         self._count = itertools.count()
+        self.written = select.poll()  #: knows the venues' ends that the engine has written to, or has left
 
     def at(self, due_ns: int, action: Callable[[], None]) -> None:
         """Have something done when its time comes."""
@@ -70,7 +72,15 @@ class Network:
 
     def carry(self) -> int:
         """Take what the engine has written and what venues say; how much that was."""
-        return sum(end.hear() + end.speak() for place in self.places.values() for end in list(place.ends))
+        written = {number for number, _ in self.written.poll(0)}
+        done = 0
+        for place in self.places.values():
+            for end in list(place.ends):
+                if end.number in written or end.unsent:
+                    done += end.hear()
+                if end.session is not None:
+                    done += end.speak()
+        return done
 
     def close(self) -> None:
         """Let go of every socket."""

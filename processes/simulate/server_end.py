@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import select
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -39,6 +40,8 @@ class ServerEnd:
 
     def __init__(self, network: Network, place: Place, theirs: socket.socket) -> None:
         self.network, self.place, self.socket = network, place, theirs
+        self.number = theirs.fileno()
+        network.written.register(theirs, select.POLLIN)
         self.session: Any = None
         self.open = True  #: whether the engine's end can still hear
         self.listening = True  #: whether what is on its way to the venue still arrives
@@ -48,7 +51,7 @@ class ServerEnd:
         self._upgraded = False
         self._bytes = b""
         self._up_ns = self._down_ns = 0
-        self._unsent = b""
+        self.unsent = b""  #: what the socket has not taken yet
 
     @property
     def now_ns(self) -> int:
@@ -104,6 +107,8 @@ class ServerEnd:
         self._hang_up()
 
     def _hang_up(self) -> None:
+        if self.open:
+            self.network.written.unregister(self.socket)
         self.open = False
         self.socket.close()
         if self.session is None and self in self.place.ends:
@@ -214,10 +219,10 @@ class ServerEnd:
         return found
 
     def _send(self, data: bytes = b"") -> None:
-        self._unsent += data
-        if self.open and self._unsent:
+        self.unsent += data
+        if self.open and self.unsent:
             try:
-                self._unsent = self._unsent[self.socket.send(self._unsent) :]
+                self.unsent = self.unsent[self.socket.send(self.unsent) :]
             except BlockingIOError:
                 return
             except OSError:
