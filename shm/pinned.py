@@ -13,6 +13,7 @@ Without compilation the cell is the tuple itself, and `unpin` returns it.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from numba.core.datamodel import models
 from numba.core.imputils import impl_ret_borrowed
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import infer_getattr, intrinsic, lower_getattr_generic, overload, register_model
+from numba.np.numpy_support import from_dtype, map_layout
 
 from shm.inlining import InnerCompiler
 from shm.jit import JIT_ENABLED, njit
@@ -62,20 +64,38 @@ class Pinned(NamedTuple):
 
 def pin(contexts: tuple[Any, ...]) -> Pinned:
     """Store `contexts` in a cell for kernels that call `unpin`."""
-    cell = empty_cell(contexts)
-    if JIT_ENABLED:
-        _store(cell, contexts)
+    if not JIT_ENABLED:
+        return Pinned(contexts, contexts)
+    held = _type_of(contexts)
+    cell = _cell_for(held)
+    _compiled(_store, (numba.typeof(cell), held))(cell, contexts)
     return Pinned(cell, contexts)
 
 
 def empty_cell(contexts: tuple[Any, ...]) -> Any:
     """A cell of the type that `pin(contexts)` makes, holding nothing: for signatures."""
-    if not JIT_ENABLED:
-        return contexts
-    held = numba.typeof(contexts)
+    return _cell_for(_type_of(contexts)) if JIT_ENABLED else contexts
+
+
+def _cell_for(held: types.Type) -> Any:
     field = "t" + hashlib.sha256(str(held).encode()).hexdigest()[:24]
     _TYPES[field] = held
     return np.zeros(1, np.dtype([(field, "u1", (_size_bytes(held),))]))
+
+
+def _type_of(value: Any) -> types.Type:
+    """`numba.typeof(value)`, which would work out the type of every array's records again: most of the time that pinning takes."""
+    if isinstance(value, tuple):
+        return _kinds.BaseTuple.from_types([_type_of(member) for member in value], type(value))
+    if type(value) is not np.ndarray or not value.dtype.names:
+        return numba.typeof(value)
+    return _kinds.Array(_record(value.dtype, value.dtype.isalignedstruct), value.ndim, map_layout(value), not value.flags.writeable)
+
+
+@functools.cache
+def _record(dtype: np.dtype[Any], aligned: bool) -> types.Type:
+    # `aligned` is part of the type, and not of what makes two dtypes equal.
+    return from_dtype(dtype)
 
 
 def resolved(kernel: Any, *arguments: Any) -> Any:
@@ -86,7 +106,10 @@ def resolved(kernel: Any, *arguments: Any) -> Any:
     """
     if not JIT_ENABLED:
         return kernel
-    signature = tuple(numba.typeof(argument) for argument in arguments)
+    return _compiled(kernel, tuple(numba.typeof(argument) for argument in arguments))
+
+
+def _compiled(kernel: Any, signature: tuple[types.Type, ...]) -> Any:
     kernel.compile(signature)
     return kernel.overloads[signature].entry_point
 
