@@ -23,6 +23,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     move_max_bp: Annotated[int, msgspec.Meta(ge=1, le=10_000)]  #: a mid that moves further within the window pulls all quotes
     move_window_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]  #: the window of move_max_bp
     divergence_max_bp: Annotated[int, msgspec.Meta(ge=1, le=10_000)]  #: how far its mid may be from the same pair's at other venues
+    reference_max_bp: Annotated[int, msgspec.Meta(ge=1, le=10_000)]  #: how far a buy may be above what others say, a sell below
+    reference_window_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]  #: over how long trades are averaged for reference_max_bp
     closed_pause_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]  #: nothing is sent for so long once the venue says it is closed
     stop_loss_bp: Annotated[int, msgspec.Meta(ge=1, le=10_000)]  #: a position that has lost more of its cost may only be reduced
     stop_loss_action: Literal["hold", "close"]  #: "close": its strategy's stage then closes it, by orders at the touch; "hold": nobody does

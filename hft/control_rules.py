@@ -83,7 +83,6 @@ ELSEWHERE: tuple[tuple[str, str, str], ...] = (
         "NOT_RECONCILED",
         "Execution: an order before the venue is reconciled is NOT_SENT with NOT_RECONCILED; where it differs from the ledger, REDUCE_ONLY_MODE.",
     ),
-    ("R021", "PRICE_COLLAR_REF", "Not built: VOLATILITY bounds the drift of the mid, CROSS_VENUE_DIVERGENCE is the independent reference."),
     ("R022", "MARKET_ORDER_SLIPPAGE", "Does not apply: there are no market orders, and a limit price is collared by PRICE_COLLAR_TOUCH."),
     ("R023", "MARKET_ORDER_FORBIDDEN", "By construction: an intent has a limit price, and one that is not positive is NON_FINITE_OR_SIGN."),
     (

@@ -184,6 +184,14 @@ CONTROLS: tuple[Control, ...] = (
         f"{_LIMITS}collar_passive_bp, collar_through_bp",
     ),
     Control(
+        RiskCode.PRICE_COLLAR_REF,
+        "A buy further above, or a sell further below, than the limit from a reference that is not its own book: the median of the mids that "
+        "the same pair has at other venues, where one is valid, two-sided and not too old; else the average of the instrument's own last trades "
+        "over the window, each weighted by how long it was the last. The first mid stands in until something has been traded.",
+        "No trade and no mid yet; out of range; limit or window not above 0.",
+        f"{_LIMITS}reference_max_bp, reference_window_ms",
+    ),
+    Control(
         RiskCode.ORDER_RATE,
         "More orders than the token bucket of the strategy, or of the firm, holds: one second's worth, refilled continuously.",
         "Limit not above 0; time that runs backwards refills nothing.",

@@ -22,7 +22,7 @@ from shm.jit import njit
 #: Limits that may be changed: those of which less is tighter, and that no table's size or window depends on.
 CHANGEABLE_LIMITS = (
     *("order_qty_max_lots", "order_notional_max_e8", "position_max_lots", "open_orders_max", "collar_passive_bp", "collar_through_bp"),
-    *("book_age_max_ns", "move_max_bp", "stop_loss_bp", "divergence_max_bp"),
+    *("book_age_max_ns", "move_max_bp", "stop_loss_bp", "divergence_max_bp", "reference_max_bp"),
 )
 CHANGEABLE_FIRM = (
     *("gross_max_e8", "net_max_e8", "concentration_max_percent", "daily_loss_max_e8", "intent_age_max_ns", "strategy_rate_per_s"),

@@ -245,6 +245,7 @@ class RiskCode(IntEnum):
     TICK_LOT = 2013
     NON_FINITE_OR_SIGN = 2014
     PRICE_COLLAR_TOUCH = 2020
+    PRICE_COLLAR_REF = 2021
     STALE_BOOK = 2030
     BOOK_INVALID = 2031
     CROSS_VENUE_DIVERGENCE = 2032
@@ -462,7 +463,8 @@ LIMITS = record(
     ("stop_action", "<i8", "StopAction."),
     ("divergence_max_bp", "<i8", "R032: difference of the mid from the same pair's at other venues, in basis points of the lower one."),
     ("closed_pause_ns", "<i8", "R005: how long nothing is sent after the venue said that the market is closed."),
-    ("reserved", "(2,)<i8", "Zero."),
+    ("reference_max_bp", "<i8", "R021: how far beyond a reference that is not its own book, in basis points of that."),
+    ("reference_window_ns", "<i8", "R021: over how long the last trades are averaged."),
 )
 
 FIRM_LIMITS = record(

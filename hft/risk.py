@@ -19,6 +19,7 @@ from hft.fill_rate import forget
 from hft.messages import is_over, note_message
 from hft.orders import DONE_COUNT, USED, find, id_counter, id_epoch, id_strategy, insert_order, is_working
 from hft.records import IntentKind, OrderFlag, RiskCode, Side, TimeInForce
+from hft.reference import has_agreeing_peer, is_beyond_reference
 from hft.risk_state import (
     ASK_TICKS,
     BEHIND_NS,
@@ -53,7 +54,6 @@ from hft.risk_state import (
     RiskState,
     apply_report,
     exposure_e8,
-    has_agreeing_peer,
     new_state,
     note_age,
     observe_reduce,
@@ -191,7 +191,7 @@ def _check_size(state: RiskState, intents: NDArray[Any], i: int) -> RiskCode:
 
 @njit
 def _check_market(state: RiskState, intents: NDArray[Any], i: int, now_ns: int) -> RiskCode:
-    """The order against the book: that there is one, its age, and the price collar at its touch."""
+    """The order against the book, that there is one, and its age; and the price collars at its touch and at what vouches for it."""
     row = as_int(intents[i]["instrument"])
     if now_ns < state.tops[row, CLOSED_UNTIL_NS] or state.limits[row]["closed_pause_ns"] <= 0:
         return RiskCode.CANCEL_ONLY_MODE
@@ -223,6 +223,8 @@ def _check_market(state: RiskState, intents: NDArray[Any], i: int, now_ns: int) 
         low, high = bid_ticks * (BASIS_POINTS - through_bp), ask_ticks * (BASIS_POINTS + passive_bp)
     if price < low or price > high:
         return RiskCode.PRICE_COLLAR_TOUCH
+    if is_beyond_reference(state, intents, i, now_ns):
+        return RiskCode.PRICE_COLLAR_REF
     return RiskCode.OK
 
 

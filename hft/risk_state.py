@@ -36,9 +36,10 @@ from hft.fees import is_over_schedule
 from hft.fill_rate import FillRate, new_fill_rate, note_filled
 from hft.messages import Messages, new_messages, note_message_filled
 from hft.orders import Orders, new_orders
-from hft.peers import Peers, diverge, new_peers, price_e12_x2
+from hft.peers import Peers, new_peers
 from hft.records import POSITION, ExecutionCode, MarketKind, OrderFlag, OrderState, ReportKind, VenueReason
 from hft.stops import Stops, new_stops
+from hft.traded import begin_at_mid, new_traded, note_trade
 from hft.units import E8, WIDE, as_int, mul_div_half_even, mul_saturated
 from shm.jit import njit
 
@@ -97,6 +98,7 @@ class RiskState(NamedTuple):
     filled: FillRate
     stops: Stops
     peers: Peers
+    traded: NDArray[Any]  # (instrument, column) of `hft.traded`
 
 
 def new_state(
@@ -140,6 +142,7 @@ def new_state(
         filled=new_fill_rate(strategies),
         stops=new_stops(rows, strategies),
         peers=new_peers(instruments),
+        traded=new_traded(rows),
     )
 
 
@@ -211,7 +214,7 @@ def refresh(state: RiskState, row: int) -> None:
 
 @njit
 def on_top(state: RiskState, market: NDArray[Any], i: int) -> None:
-    """Take MARKET record `i`: the touch, its age and the book's validity, the venue's clock. LEVEL and TRADE change nothing.
+    """Take MARKET record `i`: the touch, its age and the book's validity, trades, the venue's clock. LEVEL changes nothing.
 
     The mark moves only with a valid two-sided book; an invalid one keeps the last mark for P&L and gross exposure.
     """
@@ -230,6 +233,10 @@ def on_top(state: RiskState, market: NDArray[Any], i: int) -> None:
             tops[row, EVENT_NS] = market[i]["exchange_ns"]
         if tops[row, VALID] == 1:
             _move_mark(state, row)
+    elif kind == MarketKind.TRADE:
+        price_ticks, window_ns = market[i]["price_ticks"], state.limits[row]["reference_window_ns"]
+        if 0 < price_ticks < TOP_TICKS_MAX:
+            note_trade(state.traded, row, price_ticks, market[i]["received_ns"], window_ns)
     elif kind == MarketKind.VALID:
         tops[row, VALID] = 1
         _move_mark(state, row)
@@ -256,6 +263,8 @@ def on_top(state: RiskState, market: NDArray[Any], i: int) -> None:
 @njit
 def _move_mark(state: RiskState, row: int) -> None:
     bid_ticks, ask_ticks, received_ns = state.tops[row, BID_TICKS], state.tops[row, ASK_TICKS], state.tops[row, RECEIVED_NS]
+    if 0 < bid_ticks < ask_ticks:
+        begin_at_mid(state.traded, row, bid_ticks + ask_ticks)
     if bid_ticks + ask_ticks == state.positions[row]["mark_ticks_x2"] and 0 < bid_ticks < ask_ticks:
         state.positions[row]["mark_received_ns"] = received_ns
         # A mid that stands still ends a wild move too, when that is long enough ago.
@@ -324,25 +333,6 @@ def note_age(state: RiskState, intents: NDArray[Any], i: int, now_ns: int) -> No
         for row in range(len(state.tops)):
             if state.allowed[strategy, row] != 0:
                 _pull(state, row)
-
-
-@njit
-def has_agreeing_peer(state: RiskState, row: int, now_ns: int) -> bool:
-    """Whether the instrument's mid is near that of the same pair at other venues: at each that has a usable one, and one has. None: True."""
-    peers, tops, count = state.peers, state.tops, as_int(0)
-    if peers.rows[row, 0] < 0:
-        return True
-    own = price_e12_x2(peers, row, tops[row, BID_TICKS] + tops[row, ASK_TICKS])
-    for k in range(peers.rows.shape[1]):
-        peer = peers.rows[row, k]
-        if peer < 0:
-            return count > 0
-        bid_ticks, ask_ticks, age_max_ns = tops[peer, BID_TICKS], tops[peer, ASK_TICKS], state.limits[peer]["book_age_max_ns"]
-        if tops[peer, VALID] == 1 and 0 < bid_ticks < ask_ticks and abs(now_ns - tops[peer, RECEIVED_NS]) <= age_max_ns:
-            if diverge(own, price_e12_x2(peers, peer, bid_ticks + ask_ticks), state.limits[row]["divergence_max_bp"]):
-                return False
-            count += 1
-    return count > 0
 
 
 @njit

@@ -106,6 +106,8 @@ def fill_limits(row: NDArray[np.void], config: Config, name: str, instrument: np
     row["move_max_bp"] = limits.move_max_bp
     row["move_window_ns"] = limits.move_window_ms * 1_000_000
     row["divergence_max_bp"] = limits.divergence_max_bp
+    row["reference_max_bp"] = limits.reference_max_bp
+    row["reference_window_ns"] = limits.reference_window_ms * 1_000_000
     row["closed_pause_ns"] = limits.closed_pause_ms * 1_000_000
     row["stop_loss_bp"] = limits.stop_loss_bp
     row["stop_action"] = StopAction.CLOSE if limits.stop_loss_action == "close" else StopAction.HOLD

@@ -31,7 +31,7 @@ class RingSpec(NamedTuple):
 
     number: int  #: row in the table; INPUT.ring
     name: str
-    kind: str  #: key of RING_SHAPES: "market" has every level, "tops" best prices and validity only
+    kind: str  #: key of RING_SHAPES: "market" has every level, "tops" best prices, validity and trades only
     producer: str  #: stage name
     consumer: str  #: stage name
 

@@ -3,7 +3,7 @@
 An event's records are published by one tail store. A consumer without room loses the instrument: nothing more of it is
 published there until half the ring is free, then RESET, the whole book, VALID. Nobody waits and nobody asks for anything.
 An event that the journal file has no room for is lost at every consumer in the same way, and comes back in the next file.
-Rings without depth get best prices and validity, but no levels or trades.
+Rings without depth get best prices, validity and trades, but no levels.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def _fits_journal(ctx: Feed, count: int) -> bool:
 @njit
 def is_top(kind: int) -> int:
     """1 for the kinds that rings without depth carry."""
-    return 0 if kind == _LEVEL or kind == _TRADE else 1
+    return 0 if kind == _LEVEL else 1
 
 
 @njit

@@ -71,6 +71,7 @@ def account(working: int = WORKING) -> RiskState:
     limits["move_max_bp"], limits["move_window_ns"] = 300, 60_000_000_000
     limits["stop_loss_bp"], limits["stop_action"] = 500, StopAction.HOLD
     limits["divergence_max_bp"], limits["closed_pause_ns"] = 100, 5_000_000_000
+    limits["reference_max_bp"], limits["reference_window_ns"] = 200, 300_000_000_000
     firm["messages_per_fill_max"], firm["messages_window_ns"], firm["fee_max_percent"] = 500, 300_000_000_000, 200
     firm["clock_offset_max_ns"] = 250_000_000
     firm["filled_expected_e8"], firm["filled_max_percent"], firm["filled_window_ns"] = 100_000 * E8, 500, 60_000_000_000
@@ -94,6 +95,10 @@ def _trade(state: RiskState, working: int) -> None:
         market[0]["instrument"] = intents[0]["instrument"] = reports[0]["instrument"] = row
         for kind in (MarketKind.VALID, MarketKind.TOP, MarketKind.CLOCK):
             market[0]["kind"] = kind
+            on_top(state, market, 0)
+        # Two, so that the average of the last trades is no trade's price.
+        for market[0]["price_ticks"] in (_ASK, _BID):
+            market[0]["kind"] = MarketKind.TRADE
             on_top(state, market, 0)
         for n in range(1 + (working if row == 0 else 1)):
             side = Side.BUY if n % 2 == 0 else Side.SELL

@@ -114,6 +114,8 @@ def _limits() -> dict[str, Any]:
         "move_max_bp": 1000,
         "move_window_ms": 60000,
         "divergence_max_bp": 10_000,
+        "reference_max_bp": 10_000,
+        "reference_window_ms": 300_000,
         "closed_pause_ms": 100,
         "stop_loss_bp": 10_000,
         "stop_loss_action": "hold",

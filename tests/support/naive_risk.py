@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import ceil, floor
+from statistics import median
 from typing import Any
 
 from hft.records import ExecutionCode, FeeAsset, IntentKind, Liquidity, MarketKind, OrderFlag, OrderState, ReportKind, RiskCode, VenueReason
@@ -58,6 +60,8 @@ class NaiveRisk:
         self.mark = [0] * count
         self.closed_until = [0] * count
         self.event = [0] * count
+        self.trades: list[list[tuple[int, int]]] = [[] for _ in range(count)]  #: when, price
+        self.first_mid = [Fraction(0)] * count
         self.clocks: dict[int, tuple[int, int]] = {}  #: venue -> behind, UTC
         self.recent: deque[tuple[int, tuple[int, ...]]] = deque()
         self.canceled: dict[int, int] = {}
@@ -72,6 +76,9 @@ class NaiveRisk:
         if kind in (MarketKind.TOP, MarketKind.QUOTE):
             bid, ask, received = int(m["price_ticks"]), int(m["ask_ticks"]), max(received, int(m["received_ns"]))
             self.event[row] = int(m["exchange_ns"]) or self.event[row]
+        elif kind == MarketKind.TRADE:
+            since = max([int(m["received_ns"]), *(at for at, _ in self.trades[row][-1:])])
+            self.trades[row].append((since, int(m["price_ticks"])))
         elif kind == MarketKind.CLOCK:
             self.clocks[int(self.rows[row]["venue"])] = int(m["venue_id"]), int(m["exchange_ns"]) - int(m["received_ns"])
         elif kind in (MarketKind.VALID, MarketKind.INVALID, MarketKind.RESET):
@@ -83,6 +90,7 @@ class NaiveRisk:
             if self.mark[row] != bid + ask or self.breakers.wild[row]:
                 self.breakers.on_mid(row, bid + ask, received)
             self.mark[row] = bid + ask
+            self.first_mid[row] = self.first_mid[row] or Fraction(bid + ask, 2)
             self._tell_pnl(received)
             self.stops.look(row, self.mark[row])
 
@@ -232,23 +240,45 @@ class NaiveRisk:
         passive, through = (Fraction(int(limits[name]), 10_000) for name in ("collar_passive_bp", "collar_through_bp"))
         below, above = (passive, through) if o["side"] == 1 else (through, passive)
         inside = bid * (1 - below) <= int(o["price_ticks"]) <= ask * (1 + above)
-        return RiskCode.OK if inside else RiskCode.PRICE_COLLAR_TOUCH
+        if not inside:
+            return RiskCode.PRICE_COLLAR_TOUCH
+        reference = floor(self._reference(row, now_ns)) if o["side"] == 1 else ceil(self._reference(row, now_ns))
+        beyond = int(o["side"]) * (int(o["price_ticks"]) - reference)
+        return RiskCode.PRICE_COLLAR_REF if beyond > Fraction(reference * int(limits["reference_max_bp"]), 10_000) else RiskCode.OK
+
+    def _reference(self, row: int, now_ns: int) -> Fraction:
+        """In ticks: the median of usable mids elsewhere, else the average of the last trades, else the first mid."""
+        tick = Fraction(int(self.rows[row]["tick_units"]), 10 ** int(self.rows[row]["price_decimals"]))
+        if usable := self._usable_peers(row, now_ns):
+            return median(self._price(n) for n in usable) / tick
+        if not self.trades[row]:
+            return self.first_mid[row]
+        average, window = 1024 * self.trades[row][0][1], int(self.limits[row]["reference_window_ns"])
+        for (since, price), until in zip(self.trades[row], [*(at for at, _ in self.trades[row][1:]), now_ns], strict=True):
+            average += round(Fraction((1024 * price - average) * min(max(until - since, 0), window), window))
+        return Fraction(average, 1024)
 
     def _price(self, row: int) -> Fraction:
         """Its mid, in quote."""
         bid, ask, _ = self.touch[row]
         return Fraction((bid + ask) * int(self.rows[row]["tick_units"]), 2 * 10 ** int(self.rows[row]["price_decimals"]))
 
-    def _vouched(self, row: int, now_ns: int) -> bool:
+    def _peers(self, row: int) -> list[int]:
         def pair(n: int) -> tuple[int, int]:
             return int(self.rows[n]["base_asset"]), int(self.rows[n]["quote_asset"])
 
-        others = [n for n in range(len(self.rows)) if pair(n) == pair(row) and self.rows[n]["venue"] != self.rows[row]["venue"]]
-        usable = [n for n in others if self.valid[n] and 0 < self.touch[n][0] < self.touch[n][1]]
-        usable = [n for n in usable if abs(now_ns - self.touch[n][2]) <= self.limits[n]["book_age_max_ns"]]
+        return [n for n in range(len(self.rows)) if pair(n) == pair(row) and self.rows[n]["venue"] != self.rows[row]["venue"]]
+
+    def _usable_peers(self, row: int, now_ns: int) -> list[int]:
+        usable = [n for n in self._peers(row) if self.valid[n] and 0 < self.touch[n][0] < self.touch[n][1]]
+        return [n for n in usable if abs(now_ns - self.touch[n][2]) <= self.limits[n]["book_age_max_ns"]]
+
+    def _vouched(self, row: int, now_ns: int) -> bool:
         most = Fraction(int(self.limits[row]["divergence_max_bp"]), 10_000)
-        near = [abs(self._price(n) - self._price(row)) <= most * min(self._price(n), self._price(row)) for n in usable]
-        return all(near) and bool(near or not others)
+        near = [
+            abs(self._price(n) - self._price(row)) <= most * min(self._price(n), self._price(row)) for n in self._usable_peers(row, now_ns)
+        ]
+        return all(near) and bool(near or not self._peers(row))
 
     def _flow(self, o: Any, now_ns: int) -> RiskCode:
         row = int(o["instrument"])

@@ -62,6 +62,8 @@ LIMITS_ROW = {
     "move_max_bp": 10_000,
     "move_window_ns": 60_000_000_000,
     "divergence_max_bp": 100,
+    "reference_max_bp": 10_000,
+    "reference_window_ns": 300_000_000_000,
     "closed_pause_ns": 5_000_000_000,
     "stop_loss_bp": 10_000,
     "stop_action": StopAction.HOLD,
@@ -143,6 +145,8 @@ def tell(
     market[0]["kind"], market[0]["instrument"], market[0]["received_ns"] = kind, row, received_ns
     if kind in (MarketKind.TOP, MarketKind.QUOTE):
         market[0]["price_ticks"], market[0]["ask_ticks"] = bid, ask
+    if kind == MarketKind.TRADE:
+        market[0]["price_ticks"] = bid
     risk.on_top(state, market, 0)
 
 

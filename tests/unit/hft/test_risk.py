@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,13 @@ BOUNDARIES: list[tuple[RiskCode, Callable[[RiskState], None], dict[str, int], di
         {"side": -1, "price_ticks": 6_300_010},
         {"side": -1, "price_ticks": 6_300_011},
     ),
+    (RiskCode.PRICE_COLLAR_REF, limit("reference_max_bp", 10), {"price_ticks": 6_006_005}, {"price_ticks": 6_006_006}),
+    (
+        RiskCode.PRICE_COLLAR_REF,
+        limit("reference_max_bp", 10),
+        {"side": -1, "price_ticks": 5_994_005},
+        {"side": -1, "price_ticks": 5_994_004},
+    ),
     (RiskCode.INTENT_STALE, firm("intent_age_max_ns", 100), {"decided_ns": NOW - 100}, {"decided_ns": NOW - 101}),
     (RiskCode.INTENT_STALE, firm("intent_age_max_ns", 100), {"decided_ns": NOW + 100}, {"decided_ns": NOW + 101}),
     (RiskCode.MAX_POSITION, limit("position_max_lots", 1000), {"qty_lots": 1000}, {"qty_lots": 1001}),
@@ -162,6 +170,10 @@ MISSING: list[tuple[RiskCode, Callable[[RiskState], Any]]] = [
     (RiskCode.PRICE_COLLAR_TOUCH, limit("collar_passive_bp", 0)),
     (RiskCode.PRICE_COLLAR_TOUCH, limit("collar_through_bp", 0)),
     (RiskCode.PRICE_COLLAR_TOUCH, limit("collar_passive_bp", 10_001)),
+    (RiskCode.PRICE_COLLAR_REF, limit("reference_max_bp", 0)),
+    (RiskCode.PRICE_COLLAR_REF, limit("reference_max_bp", 10_001)),
+    (RiskCode.PRICE_COLLAR_REF, limit("reference_window_ns", 0)),
+    (RiskCode.PRICE_COLLAR_REF, lambda s: s.traded.fill(0)),
     (RiskCode.ORDER_RATE, firm("strategy_rate_per_s", 0)),
     (RiskCode.ORDER_RATE, firm("firm_rate_per_s", 0)),
     (RiskCode.DUPLICATE_ORDER, limit("duplicate_window_ns", 0)),
@@ -359,11 +371,14 @@ def test_a_book_that_was_invalid_is_usable_again_from_valid_on(check: Any) -> No
 
 def test_records_of_other_kinds_or_rows_change_nothing() -> None:
     state, untouched = new_account(), new_account()
-    for kind in (MarketKind.LEVEL, MarketKind.TRADE):
-        tell(state, kind)
+    tell(state, MarketKind.LEVEL)
     for row in (-1, 2, 99):
         tell(state, MarketKind.INVALID, row=row)
+        tell(state, MarketKind.TRADE, row=row)
         tell_clock(state, 10**12, row=row)
+    for price_ticks in (0, -1, 1 << 47):
+        tell(state, MarketKind.TRADE, bid=price_ticks)
+    np.testing.assert_array_equal(state.traded, untouched.traded)
     np.testing.assert_array_equal(state.clocks, untouched.clocks)
     np.testing.assert_array_equal(state.tops, untouched.tops)
 
@@ -746,7 +761,7 @@ def flat(state: RiskState) -> list[Any]:
 
 #: (rows, field, +1 if more is tighter)
 TIGHTER = [
-    *(("limits", field, 1 if field == "duplicate_window_ns" else -1) for field in LIMITS.names if field != "reserved"),
+    *(("limits", field, 1 if field == "duplicate_window_ns" else -1) for field in LIMITS.names if field != "reference_window_ns"),
     *(("firm", field, -1) for field in FIRM_LIMITS.names if field not in ("reserved", "send_age_max_ns")),
 ]
 
@@ -792,6 +807,10 @@ def tight_account(chance: random.Random) -> RiskState:
     columns: dict[str, list[int]] = chance.choice([{"venue": [0, 1]}, {"base_asset": [0, 1]}])
     state = new_account(slots=32, venues=2, rows=columns)
     state.limits["divergence_max_bp"] = chance.choice([1, 100])
+    state.limits["reference_max_bp"], state.limits["reference_window_ns"] = (
+        chance.choice([1, 40, *[10_000] * 4]),
+        chance.choice([1, 30]) * SECOND,
+    )
     state.firm["net_max_e8"] = chance.choice([2000 * E8, 100_000 * E8])
     state.firm["concentration_max_percent"] = chance.choice([20, 60, 100])
     state.firm["late_max"], state.firm["late_window_ns"] = chance.choice([(3, SECOND), (1000, SECOND)])
@@ -821,11 +840,13 @@ def random_market(chance: random.Random, now_ns: int) -> Any:
     """One MARKET record; most are ordinary tops."""
     market = np.zeros(1, MARKET)
     bid = BID + chance.choice([chance.randint(-30, 30)] * 9 + [1500])
-    kind = chance.choices([3, 4, 6, 7, 5, 8], [40, 40, 20, 1, 1, 5])[0]
+    kind = chance.choices([3, 4, 6, 7, 5, 8, 2], [40, 40, 20, 1, 1, 5, 20])[0]
     market[0]["kind"], market[0]["instrument"], market[0]["received_ns"] = kind, chance.randrange(2), now_ns
     if kind in (MarketKind.TOP, MarketKind.QUOTE):
         market[0]["price_ticks"], market[0]["ask_ticks"] = bid, bid + chance.choices([10, 1, 5, 0], [20, 5, 5, 1])[0]
         market[0]["exchange_ns"] = chance.choices([0, now_ns + UTC_NS, now_ns + UTC_NS - 800_000_000], [10, 20, 1])[0]
+    elif kind == MarketKind.TRADE:
+        market[0]["price_ticks"] = bid
     elif kind == MarketKind.CLOCK:
         market[0]["exchange_ns"] = now_ns + UTC_NS
         market[0]["venue_id"] = chance.choice([*[0] * 6, 1, -1]) * (250_000_000 + chance.randrange(2))
@@ -857,6 +878,7 @@ def drive(seed: int, steps: int, kernels: Any, twin_wanted: bool) -> tuple[RiskS
     for row in range(2):
         if twin is not None:
             twin.valid[row], twin.touch[row], twin.mark[row] = True, (BID, ASK, NOW), BID + ASK
+            twin.first_mid[row] = Fraction(BID + ASK, 2)
             twin.breakers.on_mid(row, BID + ASK, NOW)
             twin.breakers.on_pnl(0, NOW)
             twin.clocks[int(state.instruments[row]["venue"])] = 0, UTC_NS
@@ -910,7 +932,7 @@ KERNELS = (risk.check, risk.approve, risk.on_top, risk.apply_report, risk.observ
 
 def test_risk_equals_the_naive_twin_on_random_traffic() -> None:
     seen: Counter[RiskCode] = Counter()
-    for seed in range(48):
+    for seed in range(64):
         seen += drive(seed, 500, KERNELS, True)[1]
     absent = set(RiskCode) - set(seen)
     assert absent <= {

@@ -133,6 +133,9 @@ CASES: dict[RiskCode, Callable[[], Case]] = {
     RiskCode.STALE_BOOK: lambda: after(new_account(), lambda s: s.tops.__setitem__((0, 2), NOW - 600_000_000)),
     RiskCode.CROSS_VENUE_DIVERGENCE: lambda: after(new_account(venues=2, rows={"venue": [0, 1]}), marks(BID + 100_000, row=1)),
     RiskCode.PRICE_COLLAR_TOUCH: lambda: after(new_account(), price_ticks=BID - BID // 20 - 1),
+    RiskCode.PRICE_COLLAR_REF: lambda: after(
+        new_account(), limit("reference_max_bp", 10), lambda s: tell(s, MarketKind.TRADE, bid=BID - BID // 500), price_ticks=BID
+    ),
     RiskCode.ORDER_RATE: lambda: after(new_account(), lambda s: s.buckets.fill(0), lambda s: s.buckets[:, 1].fill(NOW)),
     RiskCode.ORDER_TO_TRADE: lambda: after(new_account(), firm("messages_per_fill_max", 1), works()),
     RiskCode.DUPLICATE_ORDER: lambda: after(new_account(), works(0, price_ticks=BID - 50)),
