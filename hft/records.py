@@ -64,7 +64,7 @@ class MarketFlag(IntFlag):
 
     LAST = 1  #: the event is complete; decide now
     BID = 2  #: LEVEL: a bid. TRADE: the aggressor bought
-    LOST = 4  #: RESET: records were dropped for this consumer before it
+    LOST = 4  #: RESET, and the TOP that ends it: records were dropped for this consumer before, and the book is no news
 
 
 class InvalidReason(IntEnum):

@@ -241,6 +241,7 @@ def _catch_up(ctx: Feed, now_ns: int) -> int:
                 return 0
             if ctx.staging[0]["kind"] == _RESET:
                 ctx.staging[0]["flags"] |= _LOST
+                ctx.staging[count - 1]["flags"] |= _LOST
             ctx.lost[k, instrument] = 0
             _publish_to(ctx, count, as_int(1) << k)
             return 1

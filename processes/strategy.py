@@ -43,7 +43,8 @@ from strategies.contract import ON_BOOK, ON_DISCONNECT, ON_HALT, ON_REPORT, ON_T
 _INTENT_BYTES = INTENT.itemsize
 _INTENT, _TIMER = int(JournalKind.INTENT), int(InputKind.TIMER)
 _NEW, _REPLACE = int(IntentKind.NEW), int(IntentKind.REPLACE)
-_TOP, _TRADE_KIND, _LAST = int(MarketKind.TOP), int(MarketKind.TRADE), int(MarketFlag.LAST)
+_TOP, _TRADE_KIND = int(MarketKind.TOP), int(MarketKind.TRADE)
+_LAST, _LOST = int(MarketFlag.LAST), int(MarketFlag.LOST)
 _TRADE, _REFUSED = int(ReportKind.TRADE), int(ReportKind.REFUSED)
 _FROM_MARKET, _CLOSE, _DIFFERING = int(OrderFlag.FROM_MARKET), int(StopAction.CLOSE), control.DIFFERING
 
@@ -182,6 +183,10 @@ def _take_market(ctx: Strategy, callbacks: Any, markets: NDArray[Any], i: int, n
     else:
         return
     add(ctx.common.counters, StrategyCounter.EVENTS, 1)
+    if market["flags"] & _LOST != 0:
+        # How old a book is that is given again says nothing of how fast the way from the wire was.
+        _publish_staged(ctx, 0, 0, 0, now_ns)
+        return
     _publish_staged(ctx, market["received_ns"], market["received_ns"] + as_int(market["decode_ns"]), _FROM_MARKET, now_ns)
 
 

@@ -23,6 +23,7 @@ LAST_ID = 1  #: update id that the book is at; 0 where the venue has none
 WANTS_SYNC = 2  #: 1 until cold code began what the venue needs to be in step again
 EVENT_NS = 3  #: received_ns of the newest message that moved the book, or when it was synced
 REASON = 4  #: InvalidReason while not SYNCED
+STAMPED_NS = 5  #: exchange_ns of the newest event of the book; 0 if it had none
 OWN_COLUMNS = 8
 
 # Cells of BookFeed.words.
@@ -65,10 +66,18 @@ class BookFeed(Protocol):
 @njit
 def write_top(feed: BookFeed, instrument: int, book: Book, received_ns: int, exchange_ns: int, out: NDArray[Any], at: int) -> None:
     """Write the TOP record that closes a book event."""
+    feed.state[instrument, STAMPED_NS] = exchange_ns
     bid_ticks, bid_lots = best_ticks(book, _BUY), best_lots(book, _BUY)
     write_record(out, at, _TOP, _LAST, instrument, received_ns, exchange_ns, feed.state[instrument, LAST_ID], bid_ticks, bid_lots)
     out[at]["ask_ticks"] = best_ticks(book, _SELL)
     out[at]["ask_lots"] = best_lots(book, _SELL)
+
+
+@njit
+def begin_book(feed: BookFeed, instrument: int, now_ns: int) -> None:
+    """The book is another from here: a snapshot tells no time of an event."""
+    feed.state[instrument, EVENT_NS] = now_ns
+    feed.state[instrument, STAMPED_NS] = 0
 
 
 @njit
@@ -77,7 +86,7 @@ def set_synced(feed: BookFeed, instrument: int, now_ns: int) -> None:
     state = feed.state[instrument]
     state[SYNCED] = 1
     state[WANTS_SYNC] = 0
-    state[EVENT_NS] = now_ns
+    begin_book(feed, instrument, now_ns)
     add(feed.counters, FeedCounter.BOOKS_VALID, 1)
     add(feed.counters, FeedCounter.RESYNCS, 1)
 
@@ -106,24 +115,25 @@ def invalidate(feed: BookFeed, instrument: int, reason: int, now_ns: int, out: N
 
 @njit
 def republish(feed: BookFeed, instrument: int, now_ns: int, out: NDArray[Any]) -> int:
-    """The whole book as RESET, LEVEL for each level, VALID, TOP; or INVALID if it is not SYNCED."""
+    """The whole book as RESET, LEVEL for each level, VALID, TOP, with the times of what moved it last; or INVALID if it is not SYNCED."""
     state = feed.state[instrument]
     if state[SYNCED] == 0:
         write_record(out, 0, _INVALID, _LAST, instrument, now_ns, 0, state[REASON], 0, 0)
         return 1
     book = book_at(feed.books, instrument)
-    last_id = state[LAST_ID]
-    write_record(out, 0, _RESET, 0, instrument, now_ns, 0, last_id, 0, 0)
+    # A book that nothing has moved is as old to who is told of it again.
+    last_id, received_ns = state[LAST_ID], state[EVENT_NS]
+    write_record(out, 0, _RESET, 0, instrument, received_ns, 0, last_id, 0, 0)
     n = 1
     for side in (_BUY, _SELL):
         price_ticks = best_ticks(book, side)
         while price_ticks != 0:
             flags = _BID if side == _BUY else 0
-            write_record(out, n, _LEVEL, flags, instrument, now_ns, 0, last_id, price_ticks, level_lots(book, side, price_ticks))
+            write_record(out, n, _LEVEL, flags, instrument, received_ns, 0, last_id, price_ticks, level_lots(book, side, price_ticks))
             price_ticks = worse_ticks(book, side, price_ticks)
             n += 1
-    write_record(out, n, _VALID, 0, instrument, now_ns, 0, last_id, 0, 0)
-    write_top(feed, instrument, book, now_ns, 0, out, n + 1)
+    write_record(out, n, _VALID, 0, instrument, received_ns, 0, last_id, 0, 0)
+    write_top(feed, instrument, book, received_ns, state[STAMPED_NS], out, n + 1)
     return n + 2
 
 

@@ -27,6 +27,7 @@ from hft.venues.book_feed import (
     SILENCE_NS,
     SYNCED,
     WANTS_SYNC,
+    begin_book,
     republish,
     set_synced,
     write_top,
@@ -259,7 +260,7 @@ def _on_whole_book(feed: CoinbaseFeed, instrument: int, data: NDArray[Any], end:
     state[WANTS_SYNC] = 0
     state[ASKED_NS] = 0
     state[TRADED_NS] = 0
-    state[EVENT_NS] = received_ns
+    begin_book(feed, instrument, received_ns)
     return republish(feed, instrument, received_ns, out)
 
 

@@ -30,6 +30,7 @@ from hft.venues.book_feed import (
     SILENCE_NS,
     SYNCED,
     WANTS_SYNC,
+    begin_book,
     invalidate,
     republish,
     set_synced,
@@ -219,7 +220,7 @@ def on_whole_book(feed: KrakenFeed, instrument: int, verified: bool, received_ns
         set_synced(feed, instrument, received_ns)
     state[WANTS_SYNC] = 0
     state[WAITING_NS] = 0
-    state[EVENT_NS] = received_ns
+    begin_book(feed, instrument, received_ns)
     return republish(feed, instrument, received_ns, out)
 
 

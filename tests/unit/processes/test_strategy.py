@@ -82,6 +82,16 @@ def test_published_intents_are_what_was_journaled_and_carry_their_stamps(bench: 
     assert own.counts.tolist() == [2, 0], "staged orders are in the strategy's own table"
 
 
+def test_what_is_decided_on_a_book_that_is_given_again_is_not_late(bench: Bench) -> None:
+    event = bench.book()
+    event["received_ns"] = bench.now_ns - 400_000_000
+    event["flags"][[0, -1]] |= MarketFlag.LOST
+    bench.put(MARKETS, event)
+    bench.turn(STAGE)
+    published = bench.take(INTENTS)
+    assert len(published) == 2 and (published["received_ns"] == 0).all() and not (published["flags"] & OrderFlag.FROM_MARKET).any()
+
+
 @pytest.mark.parametrize("leave", [0, 1])
 def test_full_intents_ring_drops_and_counts_and_what_was_dropped_is_no_order(bench: Bench, leave: int) -> None:
     bench.fill(INTENTS, leave=leave)

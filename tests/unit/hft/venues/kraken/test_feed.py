@@ -385,6 +385,16 @@ def test_a_valid_book_is_published_again_as_it_is() -> None:
     assert kinds(records) == [MarketKind.RESET, *[MarketKind.LEVEL] * 4, MarketKind.VALID, MarketKind.TOP]
 
 
+def test_a_book_is_published_again_with_the_times_of_what_moved_it_and_a_snapshot_has_none_of_the_venue() -> None:
+    desk = synced()
+    desk.now_ns += 77
+    bids = [("99.5", "9.00000000")]
+    moved = desk.frame(book_message("BTC/USD", "update", bids, [], sum_of([BIDS[0], *bids, BIDS[1]], ASKS)))[-1]
+    again = desk.out[: int(republish(desk.feed, 0, 5000, desk.out))]
+    assert (again["received_ns"] == desk.now_ns).all() and again[-1]["exchange_ns"] == moved["exchange_ns"] > 0
+    assert desk.frame(snapshot())[-1]["exchange_ns"] == 0
+
+
 @pytest.mark.parametrize(
     ("name", "checksums", "snapshots", "updates"),
     [("kraken_v2/book10_btcusd_2026.jsonl", 4, 1, 3), ("kraken_v1/book1000_2021.ws", 4269, 10, 4269)],
