@@ -210,6 +210,41 @@ def _range(slices: NDArray[Any], number: int) -> tuple[int, int]:
     return high, low
 
 
+def carry(breakers: Breakers, firm: NDArray[Any]) -> dict[str, Any]:
+    """What a later epoch goes on with, as JSON takes it."""
+    row, found = firm[0], {}
+    for name, what in (("fills", FILLS), ("rejects", REJECTS)):
+        circles = getattr(breakers, f"{name}_ns")
+        found[f"{name}_ns"] = [
+            _within(circle, count, row[f"{name}_window_ns"]) for circle, count in zip(circles, breakers.counts[:, what], strict=True)
+        ]
+    slices = [int(row["loss_rate_window_ns"]), breakers.pnl.tolist()]
+    return found | {"tripped": breakers.tripped.tolist(), "pnl": breakers.words[:ANY_TRIP].tolist(), "pnl_slices": slices}
+
+
+def _within(circle: NDArray[Any], count: int, window_ns: int) -> list[int]:
+    """The times in a circle, oldest first, that are in the window of the newest."""
+    times_ns = circle[:count] if count < len(circle) else np.roll(circle, -(count % len(circle)))
+    return list(times_ns[times_ns >= times_ns.max(initial=0) - window_ns].tolist())
+
+
+def resume(breakers: Breakers, firm: NDArray[Any], carried: dict[str, Any], same_clock: bool) -> None:
+    """Go on with what `carry` gave, without its times if they are of another clock. A trip is told again: whoever was to act on it may be gone."""
+    words, (window_ns, slices) = breakers.words, carried["pnl_slices"]
+    breakers.tripped[:] = carried["tripped"]
+    words[:ANY_TRIP] = carried["pnl"]
+    words[ANY_TRIP] = breakers.tripped.any()
+    if not same_clock:
+        words[_NEWEST_NS] = 0
+        return
+    if window_ns == firm[0]["loss_rate_window_ns"]:
+        breakers.pnl[:] = slices
+    for name, what in (("fills", FILLS), ("rejects", REJECTS)):
+        for circle, counts, times_ns in zip(getattr(breakers, f"{name}_ns"), breakers.counts, carried[f"{name}_ns"], strict=True):
+            newest = times_ns[-len(circle) :]
+            circle[: len(newest)], counts[what] = newest, len(newest)
+
+
 @njit
 def rearm(breakers: Breakers, scope: int) -> None:
     """A scope may trade again: what was counted before is forgotten. Scopes are strategies, then the firm."""

@@ -45,6 +45,22 @@ def new_fill_rate(strategies: int) -> FillRate:
     return rate
 
 
+def carry(rate: FillRate, firm: NDArray[Any]) -> dict[str, Any]:
+    """What a later epoch goes on with, as JSON takes it."""
+    return {"window_ns": int(firm[0]["filled_window_ns"]), "slices": rate.slices.tolist(), "newest": rate.newest.tolist()}
+
+
+def resume(rate: FillRate, firm: NDArray[Any], carried: dict[str, Any], same_clock: bool) -> None:
+    """Go on with what `carry` gave, if its window is this one; of another clock, with what is usual alone."""
+    if carried["window_ns"] != firm[0]["filled_window_ns"]:
+        return
+    rate.newest[:] = carried["newest"]
+    if same_clock:
+        rate.slices[:] = carried["slices"]
+    else:
+        rate.newest[:, _NUMBER] = -1
+
+
 @njit
 def note_filled(rate: FillRate, firm: NDArray[Any], strategy: int, value_e8: int, at_ns: int) -> bool:
     """A strategy was filled for so much of the base currency; whether that is too much for a window."""

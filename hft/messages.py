@@ -38,6 +38,17 @@ def new_messages(strategies: int) -> Messages:
     return messages
 
 
+def carry(messages: Messages, firm: NDArray[Any]) -> dict[str, Any]:
+    """What a later epoch goes on with, as JSON takes it."""
+    return {"window_ns": int(firm[0]["messages_window_ns"]), "slices": messages.slices.tolist(), "newest": messages.newest.tolist()}
+
+
+def resume(messages: Messages, firm: NDArray[Any], carried: dict[str, Any], same_clock: bool) -> None:
+    """Go on with what `carry` gave, if its times are of this clock and its window is this one."""
+    if same_clock and carried["window_ns"] == firm[0]["messages_window_ns"]:
+        messages.slices[:], messages.newest[:] = carried["slices"], carried["newest"]
+
+
 @njit
 def note_message(messages: Messages, firm: NDArray[Any], strategy: int, at_ns: int) -> None:
     """A strategy sends an order, a replacement or a cancel."""

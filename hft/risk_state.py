@@ -24,23 +24,19 @@ from hft.breakers import (
     WILD,
     Breakers,
     new_breakers,
-    note_fee,
-    note_fill,
-    note_fill_rate,
     note_late,
     note_mid,
     note_pnl,
-    note_reject,
 )
-from hft.fees import is_over_schedule
-from hft.fill_rate import FillRate, new_fill_rate, note_filled
-from hft.messages import Messages, new_messages, note_message_filled
+from hft.counting import Counted, count_report, to_base_e8
+from hft.fill_rate import FillRate, new_fill_rate
+from hft.messages import Messages, new_messages
 from hft.orders import Orders, new_orders
 from hft.peers import Peers, new_peers
-from hft.records import POSITION, ExecutionCode, MarketKind, OrderFlag, OrderState, ReportKind, VenueReason
+from hft.records import POSITION, MarketKind, OrderFlag, OrderState, ReportKind, VenueReason
 from hft.stops import Stops, new_stops
 from hft.traded import begin_at_mid, new_traded, note_trade
-from hft.units import E8, WIDE, as_int, mul_div_half_even, mul_saturated
+from hft.units import WIDE, as_int
 from shm.jit import njit
 
 # Columns of RiskState.tops.
@@ -147,11 +143,6 @@ def new_state(
 
 
 @njit
-def _to_base(amount_e8: int, rate_e8: int) -> int:
-    return as_int(amount_e8) if rate_e8 == E8 else as_int(mul_div_half_even(amount_e8, rate_e8, E8)[0])
-
-
-@njit
 def worst_lots(position_lots: int, buy_lots: int, sell_lots: int) -> int:
     """Return the largest |position| that fills of any of the working orders can lead to."""
     return max(abs(position_lots + buy_lots), abs(position_lots - sell_lots))
@@ -165,7 +156,7 @@ def exposure_e8(state: RiskState, row: int, lots: int) -> int:
     mark_ticks_x2, rate_e8 = state.positions[row]["mark_ticks_x2"], state.instruments[row]["base_rate_e8"]
     if mark_ticks_x2 <= 0 or rate_e8 <= 0:
         return as_int(-1)
-    value_e8 = _to_base(ledger.value_at_e8(lots, mark_ticks_x2, state.instruments, row), rate_e8)
+    value_e8 = to_base_e8(ledger.value_at_e8(lots, mark_ticks_x2, state.instruments, row), rate_e8)
     return value_e8 if 0 <= value_e8 < state.totals[TERM_MAX_E8] else as_int(-1)
 
 
@@ -194,7 +185,7 @@ def refresh(state: RiskState, row: int) -> None:
     pnl_e8 = position[row]["realised_e8"] + position[row]["unrealised_e8"] - position[row]["fees_quote_e8"]
     rate_e8 = state.instruments[row]["base_rate_e8"]
     if pnl_e8 != 0:
-        pnl_e8 = _to_base(pnl_e8, rate_e8)
+        pnl_e8 = to_base_e8(pnl_e8, rate_e8)
         if rate_e8 <= 0 or abs(pnl_e8) >= totals[TERM_MAX_E8]:
             pnl_e8, missing = as_int(0), as_int(1)
     if position[row]["position_lots"] != 0 and position[row]["mark_ticks_x2"] <= 0:
@@ -298,29 +289,15 @@ def apply_report(state: RiskState, reports: NDArray[Any], i: int) -> int:
         count_unknown(state)
     if outcome >= 0 and known:
         refresh(state, row)
-        at_ns, strategy = reports[i]["reported_ns"], as_int(reports[i]["strategy"])
+        at_ns = reports[i]["reported_ns"]
         _note_pnl(state, at_ns)
+        counted = Counted(state.breakers, state.messages, state.filled)
+        count_report(counted, state.instruments, state.firm, reports, i)
         if reports[i]["kind"] == ReportKind.TRADE:
-            note_fill(state.breakers, state.firm, strategy, at_ns)
-            note_message_filled(state.messages, state.firm, strategy, at_ns)
-            if is_over_schedule(state.instruments, reports, i, state.firm[0]["fee_max_percent"]):
-                note_fee(state.breakers, strategy)
-            if note_filled(state.filled, state.firm, strategy, _filled_e8(state, reports, i), at_ns):
-                note_fill_rate(state.breakers, strategy)
             _note_loss(state, row)
         elif reports[i]["kind"] == ReportKind.REJECTED and reports[i]["reason"] == VenueReason.MARKET_CLOSED:
             state.tops[row, CLOSED_UNTIL_NS] = max(state.tops[row, CLOSED_UNTIL_NS], at_ns + state.limits[row]["closed_pause_ns"])
-        elif reports[i]["kind"] == ReportKind.REJECTED and not _would_take(as_int(reports[i]["reason"])):
-            note_reject(state.breakers, state.firm, strategy, at_ns)
     return outcome
-
-
-@njit
-def _filled_e8(state: RiskState, reports: NDArray[Any], i: int) -> int:
-    """What the fill in REPORT record `i` was worth in 1e-8 base currency; without a rate nothing new is sent, as of MAX_GROSS."""
-    instrument = state.instruments[as_int(reports[i]["instrument"])]
-    ticklots = mul_saturated(reports[i]["last_price_ticks"], reports[i]["last_lots"])
-    return _to_base(mul_div_half_even(ticklots, instrument["ticklot_num"], instrument["ticklot_den"])[0], instrument["base_rate_e8"])
 
 
 @njit
@@ -345,12 +322,6 @@ def count_unknown(state: RiskState) -> None:
             venue = as_int(state.instruments[as_int(rows[slot]["instrument"])]["venue"])
             if 0 <= venue < len(state.unknown):
                 state.unknown[venue] += 1
-
-
-@njit
-def _would_take(reason: int) -> bool:
-    """Whether an order was rejected as one that must only rest: the market moved, and nothing is wrong."""
-    return reason == VenueReason.WOULD_TAKE or reason == ExecutionCode.POST_ONLY_WOULD_TAKE
 
 
 @njit

@@ -1,8 +1,8 @@
 """Instance: where one engine keeps its files and what its segments are called.
 
-`state_dir/<instance>/` (mode 0700) holds `engine.json` (what is running), `kill.json` (the kill latch), `limits.json` (limits that
-were changed), `people.json` (who may approve), `guardian.json` (what the guardian says), `journal/<epoch>/`, `log/<process>.jsonl` and
-`reports/`; `state_dir/epochs/<account>` is one fsynced counter for the whole host.
+`state_dir/<instance>/` (mode 0700) holds `engine.json` (what is running), `kill.json` (the kill latch), `armed.json` (when it was
+cleared last), `limits.json` (limits that were changed), `people.json` (who may approve), `guardian.json` (what the guardian says),
+`journal/<epoch>/`, `log/<process>.jsonl` and `reports/`; `state_dir/epochs/<account>` is one fsynced counter for the whole host.
 Imports no numba: `hftctl status`, `stop` and `kill` stand on this.
 """
 
@@ -31,6 +31,7 @@ class Instance:
         self.engine_file = self.folder / "engine.json"
         self.kill_file = self.folder / "kill.json"
         self.limits_file = self.folder / "limits.json"
+        self.armed_file = self.folder / "armed.json"
         self.people_file = self.folder / "people.json"
         self.guardian_file = self.folder / "guardian.json"
         self.guardian_lock = self.folder / "guardian.lock"
@@ -75,6 +76,14 @@ class Instance:
         except msgspec.DecodeError:
             return {"firm": {"reason": f"{self.kill_file} is damaged"}}
         return found if isinstance(found, dict) else {"firm": {"reason": f"{self.kill_file} is damaged"}}
+
+    def armed_ns(self) -> int:
+        """UTC of when somebody armed the engine last; 0 if nobody has, or it cannot be read."""
+        try:
+            found = msgspec.json.decode(self.armed_file.read_bytes())
+        except (FileNotFoundError, msgspec.DecodeError):
+            return 0
+        return int(found.get("at_ns", 0)) if isinstance(found, dict) else 0
 
     def write_kill(self, latch: dict[str, Any]) -> None:
         """Store the latch durably before it takes effect anywhere else."""

@@ -11,11 +11,12 @@ import time
 from typing import Any
 
 import click
+import msgspec
 
 from hft import control
 from processes.attach import attach_control, engine_of, is_alive
 from processes.errors import EngineError
-from processes.instance import Instance
+from processes.instance import Instance, write_durably
 
 #: How long `stop` waits for the supervisor to drain, report and unlink.
 STOP_TIMEOUT_S = 30.0
@@ -94,6 +95,7 @@ def arm_engine(instance: Instance, reason: str) -> dict[str, Any]:
                 if words[control.venue_differs(row)]:
                     words[control.venue_accept(row)] = 1
                     accepted.append(venue)
+    write_durably(instance.armed_file, msgspec.json.encode({"at_ns": time.time_ns(), "reason": reason}))
     instance.kill_file.unlink(missing_ok=True)
     return {"cleared": sorted(latch), "accepted": accepted, "reason": reason}
 

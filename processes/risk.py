@@ -103,7 +103,9 @@ def _copy_halts(ctx: Risk) -> None:
     reduces = ctx.common.reduces
     for row in range(len(reduces)):
         observe_reduce(ctx.state, row, reduces[row])
-    # What tripped here is seen as killed before anybody can have armed it.
+    if ctx.state.breakers.words[ANY_TRIP] != 0:
+        return
+    # What tripped here, and was told, is seen as killed before anybody can have armed it.
     tripped, firm = ctx.state.breakers.tripped, len(ctx.intents)
     for k in range(firm):
         if tripped[k] != 0 and seen[VENUE_CELL + len(ctx.orders) + k] == 0:

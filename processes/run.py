@@ -21,6 +21,7 @@ from hft.tables import build_tables
 from processes import affinity, idle
 from processes.attach import engine_of, open_control
 from processes.burst import TURNS, burst, group, groups_of, type_of
+from processes.carried import recover_counted, warm_counting
 from processes.errors import EngineError
 from processes.instance import Instance
 from processes.logs import log
@@ -28,7 +29,7 @@ from processes.notify import ready, watchdog
 from processes.recovery import known_balances, open_orders, orders_left, recover_positions, venue_past, warm_recovery
 from processes.resources import Resources, ScratchResources, SharedResources
 from processes.stage import ConnectedStage, Stage
-from processes.stages import DecidingStage, make_stage
+from processes.stages import DecidingStage, RiskStage, make_stage
 from processes.transport.loop import close_loop, new_loop, run_turns
 from processes.venue_stage import VenueStage
 from shm.jit import BUILD
@@ -115,6 +116,7 @@ def warm_process(config: Config, name: str) -> None:
         for stage in loop.stages:
             stage.warm()
         warm_recovery(loop.tables)
+        warm_counting(loop.tables)
         loop.close("warmed")
 
 
@@ -157,6 +159,8 @@ def recover_session(instance: Instance, loop: ProcessLoop, session: int, epoch: 
         for stage in deciding:
             stage.positions = positions.copy()
             stage.adopted = [one for one in left if stage.goes_on_with(one)]
+            if isinstance(stage, RiskStage):
+                stage.counted = recover_counted(instance, loop.tables, loop.topology, session, epoch)
             if isinstance(stage, VenueStage):
                 stage.bookings.past = venue_past(instance, stage.spec.subject, session, epoch)
                 stage.bookings.since_epoch = session

@@ -11,6 +11,7 @@ from hft.adopted import adopt_order
 from hft.book import new_books
 from hft.bounds import prove_bounds
 from hft.config import Config, ConfigError, PaperExecution, VenueExecution
+from hft.counting import Counted, resume
 from hft.journal_reader import JournalReader
 from hft.limit_changes import new_changing
 from hft.matching import new_matching
@@ -18,11 +19,12 @@ from hft.orders import Orders, new_orders
 from hft.records import INTENT, ORDER, REPORT, JournalKind, Side
 from hft.replay import RingJournal
 from hft.risk import new_state, start_session
-from hft.risk_state import SESSION_PNL_E8, count_unknown
+from hft.risk_state import SESSION_PNL_E8, RiskState, count_unknown
 from hft.tables import Tables
 from hft.topology import StageSpec
 from processes import execution, portfolio, risk, strategy
 from processes.adoption import LeftOrder, unpack_order
+from processes.carried import PERIOD_NS, CarriedFile
 from processes.common import HALT_CELL, TIMER_DUE, Common
 from processes.errors import EngineError
 from processes.feed_stage import FeedStage
@@ -31,7 +33,7 @@ from processes.resources import Resources
 from processes.stage import Stage
 from shm.atomics import store_release
 from shm.pinned import Pinned, pin
-from shm.ring import publish_many, room, slot_at
+from shm.ring import head_sequence, publish_many, room, slot_at
 from strategies import registry
 from strategies.contract import ContractError, new_view, resolve_params
 
@@ -137,6 +139,48 @@ class StrategyStage(DecidingStage):
 class RiskStage(DecidingStage):
     """`risk`."""
 
+    def __init__(self, spec: StageSpec, config: Config, tables: Tables) -> None:
+        super().__init__(spec, config, tables)
+        self.counted: dict[str, Any] | None = None  #: what earlier epochs have counted
+        self._carried: CarriedFile | None = None
+        self._carry_due_ns = 0
+
+    def restore(self, session: dict[str, Any]) -> None:
+        super().restore(session)
+        self.counted = session.get("counted")
+
+    def session(self) -> dict[str, Any]:
+        return super().session() | {"counted": self.counted}
+
+    def cold(self, now_ns: int) -> int:
+        done = super().cold(now_ns)
+        if now_ns >= self._carry_due_ns:
+            self._carry_due_ns = now_ns + PERIOD_NS
+            self._carry()
+        return done
+
+    def _carry(self) -> None:
+        """Have the epoch after this one know what is counted by now."""
+        assert self._carried is not None
+        sources = [ring.producer for ring in self.spec.inputs if ring.kind == "reports"]
+        heads = {source: int(head_sequence(ring)) for source, ring in zip(sources, self.context.reports, strict=True)}
+        self._carried.write(_counted(self.context.state), self.context.state.firm, heads)
+
+    def on_close(self, reason: str) -> None:
+        if self._carried is not None:
+            self._carry()
+        self._let_go()
+        super().on_close(reason)
+
+    def abandon(self) -> None:
+        self._let_go()
+        super().abandon()
+
+    def _let_go(self) -> None:
+        if self._carried is not None:
+            self._carried.close()
+            self._carried = None
+
     def make_context(self, common: Common, resources: Resources) -> risk.Risk:
         tables, spec = self.tables, self.spec
         # Copies: others of this process read the config's.
@@ -159,6 +203,12 @@ class RiskStage(DecidingStage):
         start_session(state)
         # Positions are of the whole session, which began flat: an epoch forgives no loss.
         state.totals[SESSION_PNL_E8] = 0
+        if self.counted is not None:
+            resume(_counted(state), firm, self.counted)
+        assert self._journal is not None
+        self._let_go()
+        self._carried = CarriedFile(self._journal.folder, _counted(state))
+        self._carried.write(_counted(state), firm, {})
         groups = [[ring for ring in spec.inputs if ring.kind == kind] for kind in ("reports", "tops", "intents")]
         reports, markets, intents = (tuple(resources.consumer(ring) for ring in group) for group in groups)
         order, report = np.zeros(1, ORDER), np.zeros(1, REPORT)
@@ -178,6 +228,10 @@ class RiskStage(DecidingStage):
             pull=np.zeros(1, INTENT),
             changing=new_changing(limits, firm),
         )
+
+
+def _counted(state: RiskState) -> Counted:
+    return Counted(state.breakers, state.messages, state.filled)
 
 
 class ReportingStage(DecidingStage):

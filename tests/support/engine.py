@@ -87,13 +87,15 @@ def row(dtype: np.dtype[Any], **fields: int) -> NDArray[Any]:
 class Bench:
     """Stages on scratch memory. Every turn is given its time; nothing moves between stages but through the rings."""
 
-    def __init__(self, folder: Path, config: Config | None = None, names: list[str] | None = None, session: Any = None) -> None:
+    def __init__(
+        self, folder: Path, config: Config | None = None, names: list[str] | None = None, session: Any = None, epoch: int = 1
+    ) -> None:
         """`session` is what the stages begin with, as their `session()` gave it."""
         self.config = config or paper_config()
         self.topology = self.config.topology()
         self.loop = ProcessLoop(self.config, names or [stage.name for stage in self.topology.stages])
         self.folder = folder
-        self.resources = ScratchResources(self.topology, len(self.config.instruments), folder)
+        self.resources = ScratchResources(self.topology, len(self.config.instruments), folder, epoch)
         self.control = self.resources.control
         self.control[control.READY] = 1
         for stage in self.loop.stages:
@@ -193,7 +195,13 @@ class Bench:
     def intent(self, **fields: int) -> NDArray[Any]:
         """A good resting buy of the first strategy, changed by `fields`; its id is new."""
         self._counter += 1
-        good = {"order_id": order_id(1, 0, self._counter), "price_ticks": BID - 100, "qty_lots": 1000, "kind": IntentKind.NEW, "side": BUY}
+        good = {
+            "order_id": order_id(self.resources.epoch, 0, self._counter),
+            "price_ticks": BID - 100,
+            "qty_lots": 1000,
+            "kind": IntentKind.NEW,
+            "side": BUY,
+        }
         good |= {"tif": TimeInForce.GTC, "decided_ns": self.now_ns, "received_ns": self.now_ns, "decoded_ns": self.now_ns}
         return row(INTENT, **(good | fields))
 

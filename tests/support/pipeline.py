@@ -44,12 +44,12 @@ def pipeline_config() -> Config:
 class Pipeline(Bench):
     """Every stage of one engine under one burst; `run` plays so much of the venue's flow."""
 
-    def __init__(self, folder: Path, seed: int, monkeypatch: pytest.MonkeyPatch, begin_ns: int | None = None) -> None:
+    def __init__(self, folder: Path, seed: int, monkeypatch: pytest.MonkeyPatch, begin_ns: int | None = None, session: Any = None) -> None:
         self.requests = FakeRequests()
         monkeypatch.setattr(calls, "Request", self.requests)
         monkeypatch.setattr(feed_stage, "monotonic_ns", lambda: self.now_ns)
         monkeypatch.setattr(feed_stage, "realtime_ns", lambda: WALL_NS + self.now_ns - self._begin_ns)
-        super().__init__(folder, pipeline_config())
+        super().__init__(folder, pipeline_config(), session=session)
         self._warm()
         self.now_ns = time.monotonic_ns() - PAST_NS if begin_ns is None else begin_ns
         chance = random.Random(seed)

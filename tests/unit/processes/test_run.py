@@ -237,7 +237,7 @@ def test_loop_pins_again_when_a_stage_changed_its_context(tmp_path: Path) -> Non
     assert stage.cold(1) == 1 and stage.changed
     assert loop.cell() is not first and not stage.changed
     loop.close("test over")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["risk.000001.journal", "risk.000002.journal"]
+    assert sorted(path.name for path in tmp_path.glob("*.journal")) == ["risk.000001.journal", "risk.000002.journal"]
 
 
 def test_stage_command_runs_the_process_that_has_exactly_this_stage_of_the_running_config(

@@ -8,7 +8,10 @@ import numba
 import numpy as np
 import pytest
 
+from hft.breakers import rearm
 from hft.config import load
+from hft.counting import count_report
+from hft.fill_rate import forget
 from hft.ledger import apply_fill
 from hft.tables import build_tables
 from hft.venues.binance import limits as binance_limits
@@ -20,6 +23,7 @@ from hft.venues.interface import Text
 from hft.venues.kraken.ids import id_bits
 from hft.venues.kraken.private_tables import amend_place, note_filled, remember
 from processes import feed_stage, venue_stage
+from processes.carried import warm_counting
 from processes.feed_stage import FeedStage
 from processes.recovery import warm_recovery
 from processes.venue_stage import VenueStage
@@ -70,3 +74,9 @@ def test_an_account_is_warmed_with_every_kernel_that_it_calls(venue: str) -> Non
 def test_recovery_is_warmed_with_the_kernel_that_books_fills() -> None:
     warm_recovery(build_tables(load(ROOT / "configs" / "paper-orders.toml")))
     assert apply_fill.signatures
+
+
+@pytest.mark.skipif(not JIT_ENABLED, reason="nothing is compiled")
+def test_recovery_is_warmed_with_the_kernels_that_count_again() -> None:
+    warm_counting(build_tables(load(ROOT / "configs" / "paper-orders.toml")))
+    assert all(kernel.signatures for kernel in (count_report, rearm, forget))
