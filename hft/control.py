@@ -38,7 +38,11 @@ VENUE_ACCEPT = VENUE_DIFFERS + VENUES_MAX  #: + venue row: 1: what the venue say
 #: + DIFFERENCE_WORDS * instrument row: what its base and its quote asset changed by, as (ledger, venue) each, 1e-8; 0 where both agree
 DIFFERENCE = VENUE_ACCEPT + VENUES_MAX
 DIFFERENCE_WORDS = 4
-WORDS = DIFFERENCE + DIFFERENCE_WORDS * INSTRUMENTS_MAX
+#: + venue row: how often its execution has said what the account had when the session began; 0: not yet
+VENUE_BALANCES = DIFFERENCE + DIFFERENCE_WORDS * INSTRUMENTS_MAX
+BALANCE = VENUE_BALANCES + VENUES_MAX  #: + BALANCE_WORDS * instrument row: that of its base and its quote asset, 1e-8
+BALANCE_WORDS = 2
+WORDS = BALANCE + BALANCE_WORDS * INSTRUMENTS_MAX
 
 #: What stages observe as the reduce word of an instrument that nothing but its venue's difference keeps from trading.
 DIFFERING = 2
@@ -93,6 +97,16 @@ def venue_accept(row: int) -> int:
 def difference(row: int) -> int:
     """Index of the first of an instrument's DIFFERENCE_WORDS."""
     return DIFFERENCE + DIFFERENCE_WORDS * row
+
+
+def venue_balances(row: int) -> int:
+    """Index of the word that counts what a venue's execution said of balances."""
+    return VENUE_BALANCES + row
+
+
+def balance(row: int) -> int:
+    """Index of the first of an instrument's BALANCE_WORDS."""
+    return BALANCE + BALANCE_WORDS * row
 
 
 def kill_strategy(row: int) -> int:

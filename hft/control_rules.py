@@ -85,11 +85,6 @@ ELSEWHERE: tuple[tuple[str, str, str], ...] = (
     ),
     ("R022", "MARKET_ORDER_SLIPPAGE", "Does not apply: there are no market orders, and a limit price is collared by PRICE_COLLAR_TOUCH."),
     ("R023", "MARKET_ORDER_FORBIDDEN", "By construction: an intent has a limit price, and one that is not positive is NON_FINITE_OR_SIGN."),
-    (
-        "R044",
-        "BALANCE",
-        "Not built in risk: balances are compared with the ledger after each connection, and a venue that differs may only reduce.",
-    ),
     ("R051", "MSG_RATE", "ORDER_RATE counts new and replacing orders; cancels are not blocked, and the last ring slots are theirs."),
     ("R054", "RUNAWAY", "By construction: execution can send what risk's ring holds, and `hftctl replay` compares both, record by record."),
     ("R081", "VENUE_NOT_ALLOWED", "An instrument names its venue, so that INSTRUMENT_NOT_ALLOWED covers it."),

@@ -279,6 +279,14 @@ CONTROLS: tuple[Control, ...] = (
         "firm.daily_loss_max, firm.rates",
     ),
     Control(
+        RiskCode.BALANCE,
+        "A buy whose price x size and taker fee, or a sell whose size, is more than what is free of the asset at its venue: what the account had "
+        "when the session began, and what fills have moved since, less what all working orders may take, unknown and canceling ones included. Where "
+        "orders are filled on paper there is no account, and nothing is asked; `hftctl risk show` says so.",
+        "The venue has not said what the account has; out of range.",
+        "",
+    ),
+    Control(
         RiskCode.RING_BACKPRESSURE,
         "An approved intent that the ring to execution has no room for; the last slots are kept for cancels.",
         "",

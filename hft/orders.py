@@ -94,6 +94,7 @@ class Orders(NamedTuple):
     prices: NDArray[Any]  # (instrument, k) -> side x price of the same order: one short scan finds a crossing
     counts: NDArray[Any]  # instrument -> working orders
     lots: NDArray[Any]  # (instrument, 0 buy | 1 sell) -> leaves of its working orders
+    buy_ticklots: NDArray[Any]  # instrument -> price x leaves of its working buys
     place: NDArray[Any]  # slot -> its k in members
     resume: NDArray[Any]  # slot -> the state that a rejected cancel returns to
     trades: NDArray[Any]  # slot -> (fills, newest trade ids)
@@ -117,6 +118,7 @@ def new_orders(slots: int, instruments: int) -> Orders:
         prices=words(instruments, slots),
         counts=words(instruments),
         lots=words(instruments, 2),
+        buy_ticklots=words(instruments),
         place=words(slots),
         resume=words(slots),
         trades=words(slots, 1 + TRADE_IDS),
@@ -264,6 +266,8 @@ def insert_order(orders: Orders, source: NDArray[Any], i: int, now_ns: int) -> i
     orders.place[slot] = k
     orders.counts[instrument] = k + 1
     orders.lots[instrument, 0 if side == Side.BUY else 1] += source[i]["qty_lots"]
+    if side == Side.BUY:
+        orders.buy_ticklots[instrument] += source[i]["price_ticks"] * source[i]["qty_lots"]
     _expect_next(orders)
     return slot
 
@@ -309,7 +313,10 @@ def set_leaves(orders: Orders, slot: int, leaves_lots: int) -> None:
     """Change what is left of a working order, and its side's sum."""
     instrument = as_int(orders.rows[slot]["instrument"])
     side = 0 if orders.rows[slot]["side"] == Side.BUY else 1
-    orders.lots[instrument, side] += leaves_lots - orders.rows[slot]["leaves_lots"]
+    more_lots = leaves_lots - orders.rows[slot]["leaves_lots"]
+    orders.lots[instrument, side] += more_lots
+    if side == 0:
+        orders.buy_ticklots[instrument] += orders.rows[slot]["price_ticks"] * more_lots
     orders.rows[slot]["leaves_lots"] = leaves_lots
 
 

@@ -256,6 +256,7 @@ class RiskCode(IntEnum):
     MAX_GROSS = 2041
     MAX_NET = 2042
     CONCENTRATION = 2043
+    BALANCE = 2044
     OPEN_ORDERS = 2045
     UNKNOWN_ORDERS = 2046
     ORDER_RATE = 2050
@@ -387,6 +388,7 @@ class InputKind(IntEnum):
     HALT = 5
     ARM = 6
     REDUCE = 7  #: an instrument's reduce word changed
+    BALANCE = 8  #: execution said what the account had of an instrument's base or quote asset
 
 
 INPUT = record(
@@ -398,10 +400,14 @@ INPUT = record(
     (
         "first",
         "<i8",
-        "RECORDS: first ring sequence taken (0 for the first record ever). REDUCE, CONFIG: the instrument's row; -1 the firm.",
+        "RECORDS: first ring sequence taken (0 for the first record ever). REDUCE, BALANCE, CONFIG: the instrument's row; -1 the firm.",
     ),
-    ("last", "<i8", "RECORDS: one past the last ring sequence taken. CONFIG: the limit, as the int64 of its record."),
-    ("value", "<i8", "KILL, HALT, ARM, REDUCE: the word read; TIMER: the deadline; CONFIG: the limit's new value."),
+    (
+        "last",
+        "<i8",
+        "RECORDS: one past the last ring sequence taken. CONFIG: the limit, as the int64 of its record. BALANCE: 0 base, 1 quote.",
+    ),
+    ("value", "<i8", "KILL, HALT, ARM, REDUCE, BALANCE: the word read; TIMER: the deadline; CONFIG: the limit's new value."),
     ("ring", "<i4", "RECORDS: the ring's number in the topology."),
     ("kind", "<i4", "InputKind."),
     ("by", "<i8", "CONFIG: the name of who asked, 7 letters; else 0."),

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hft.bounds import BASIS_POINTS
 from hft.breakers import is_late, is_wild, rearm, standing
 from hft.fill_rate import forget
+from hft.funds import covers, settle
 from hft.messages import is_over, note_message
 from hft.orders import DONE_COUNT, USED, find, id_counter, id_epoch, id_strategy, insert_order, is_working
 from hft.records import IntentKind, OrderFlag, RiskCode, Side, TimeInForce
@@ -98,6 +99,8 @@ def check(state: RiskState, intents: NDArray[Any], i: int, now_ns: int) -> RiskC
         code = _check_flow(state, intents, i, now_ns)
     if code == RiskCode.OK:
         code = _check_exposure(state, intents, i)
+    if code == RiskCode.OK and not covers(state.funds, state.instruments, intents, i):
+        return RiskCode.BALANCE
     return code
 
 
@@ -367,6 +370,7 @@ def approve(state: RiskState, intents: NDArray[Any], i: int, now_ns: int) -> int
     recent[QTY_LOTS] = intents[i]["qty_lots"]
     recent[WHO] = _who(intents, i)
     refresh(state, row)
+    settle(state.funds, state.instruments, state.positions, state.orders, row)
     return as_int(slot)
 
 

@@ -30,6 +30,7 @@ from hft.breakers import (
 )
 from hft.counting import Counted, count_report, to_base_e8
 from hft.fill_rate import FillRate, new_fill_rate
+from hft.funds import Funds, new_funds, settle
 from hft.messages import Messages, new_messages
 from hft.orders import Orders, new_orders
 from hft.peers import Peers, new_peers
@@ -94,6 +95,7 @@ class RiskState(NamedTuple):
     filled: FillRate
     stops: Stops
     peers: Peers
+    funds: Funds
     traded: NDArray[Any]  # (instrument, column) of `hft.traded`
 
 
@@ -138,6 +140,7 @@ def new_state(
         filled=new_fill_rate(strategies),
         stops=new_stops(rows, strategies),
         peers=new_peers(instruments),
+        funds=new_funds(instruments, venues),
         traded=new_traded(rows),
     )
 
@@ -289,6 +292,7 @@ def apply_report(state: RiskState, reports: NDArray[Any], i: int) -> int:
         count_unknown(state)
     if outcome >= 0 and known:
         refresh(state, row)
+        settle(state.funds, state.instruments, state.positions, state.orders, row)
         at_ns = reports[i]["reported_ns"]
         _note_pnl(state, at_ns)
         counted = Counted(state.breakers, state.messages, state.filled)
@@ -358,4 +362,5 @@ def start_session(state: RiskState) -> None:
     """Measure the daily loss from the P&L of this moment on."""
     for row in range(len(state.positions)):
         refresh(state, row)
+        settle(state.funds, state.instruments, state.positions, state.orders, row)
     state.totals[SESSION_PNL_E8] = state.totals[TOTAL_PNL_E8]

@@ -7,7 +7,7 @@ somebody has armed: then the venue's balances are taken as they are, and count f
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from hft.holdings import Balances, Difference, balances_of, began_with, changes,
 from hft.tables import Tables
 from hft.venues.interface import Snapshot
 from processes.logs import log
+from shm.atomics import store_release
 
 #: The first pause between two questions while both differ; it doubles up to the last.
 _FIRST_PAUSE_NS, _LAST_PAUSE_NS = 1_000_000_000, 16_000_000_000
@@ -74,6 +75,19 @@ class Agreement:
 
     def _begin(self, began: Balances) -> None:
         self.began, self.news = began, True
+        self.say_balances()
+
+    def say_balances(self) -> None:
+        """Tell risk what the account had when the session began, if that is known."""
+        if self.began is None:
+            return
+        for row in self._rows:
+            for which, column in enumerate(("base_asset", "quote_asset")):
+                asset = self._tables.assets[int(self._tables.instrument_rows[row][column])]
+                self.words[control.balance(row) + which] = _e8(self.began.get(asset, Decimal(0)), ROUND_FLOOR)
+        word = control.venue_balances(self._venue_row)
+        # SYNC balances: pairs with load_acquire in risk's _take_balances(). Whoever sees the count finds the balances.
+        store_release(self.words, word, int(self.words[word]) + 1)
 
     def _agree(self) -> None:
         self._failed = 0
@@ -119,6 +133,6 @@ def _text(amount: Decimal) -> str:
     return f"{amount:f}"
 
 
-def _e8(amount: Decimal) -> int:
+def _e8(amount: Decimal, rounding: str = ROUND_HALF_EVEN) -> int:
     """In units of 1e-8, as far as a word has room."""
-    return max(-(2**63) + 1, min(2**63 - 1, int(amount.scaleb(8).to_integral_value())))
+    return max(-(2**63) + 1, min(2**63 - 1, int(amount.scaleb(8).to_integral_value(rounding))))

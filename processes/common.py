@@ -129,6 +129,12 @@ def note_word(common: Common, kind: int, value: int, now_ns: int) -> None:
 
 
 @njit
+def note_row(common: Common, kind: int, row: int, which: int, value: int, now_ns: int) -> None:
+    """Journal that this `work` saw a control word of an instrument change."""
+    _note(common, kind, -1, row, which, value, now_ns)
+
+
+@njit
 def _note(common: Common, kind: int, ring: int, first: int, last: int, value: int, now_ns: int) -> None:
     if common.words[WORK_OPEN] == 0:
         common.words[WORK_OPEN] = 1

@@ -156,6 +156,10 @@ class _StageReplay:
                 self._set_halt(resources, int(row["value"]) >> 1, int(row["value"]) & 1)
             elif row["kind"] == InputKind.REDUCE:
                 resources.control[control.reduce_instrument(int(row["first"]))] = row["value"]
+            elif row["kind"] == InputKind.BALANCE:
+                instrument = int(row["first"])
+                resources.control[control.balance(instrument) + int(row["last"])] = row["value"]
+                resources.control[control.venue_balances(int(loop.tables.instrument_rows[instrument]["venue"]))] += 1
             elif row["kind"] == InputKind.CONFIG:
                 append(resources.control, [int(row[name]) for name in ("first", "last", "value", "by", "approved_by")])
         for output in self.spec.outputs:

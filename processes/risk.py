@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from hft import control
 from hft.breakers import ANY_PULL, ANY_TRIP, PULL
 from hft.counters import REFUSAL_CODES, RiskCounter
+from hft.funds import BASE, NO_ACCOUNT, QUOTE, SAID, begin
 from hft.limit_changes import Changing
-from hft.records import ORDER, REPORT, IntentKind, JournalKind, OrderState, ReportKind, RiskCode
+from hft.records import ORDER, REPORT, InputKind, IntentKind, JournalKind, OrderState, ReportKind, RiskCode
 from hft.risk import RiskState, apply_report, approve, arm, check, note_age, observe_reduce, on_top
 from hft.risk_state import FIRM_KILL, HALT, VENUE_KILL
 from hft.topology import ORDER_SLOTS_FOR_CANCELS
@@ -31,11 +32,12 @@ from processes.common import (
     Common,
     journal_bytes,
     may_work,
+    note_row,
     observe,
     take_changes,
     take_in,
 )
-from shm.atomics import store_release
+from shm.atomics import load_acquire, store_release
 from shm.clock import monotonic_ns
 from shm.counters import add
 from shm.jit import njit
@@ -46,6 +48,7 @@ _ORDER, _VERDICT = int(JournalKind.ORDER), int(JournalKind.VERDICT)
 _NEW, _REPLACE, _CANCEL_ALL = int(IntentKind.NEW), int(IntentKind.REPLACE), int(IntentKind.CANCEL_ALL)
 _REFUSED, _REJECTED_STATE = int(ReportKind.REFUSED), int(OrderState.REJECTED)
 _OK, _RING_BACKPRESSURE = int(RiskCode.OK), int(RiskCode.RING_BACKPRESSURE)
+_BALANCE = int(InputKind.BALANCE)
 _FIRST_CODE = 2000
 
 
@@ -66,6 +69,7 @@ class Risk(NamedTuple):
     report_bytes: NDArray[np.uint8]
     pull: NDArray[Any]  #: INTENT, one row of scratch: the CANCEL_ALL of a breaker
     changing: Changing  #: the limits of `state`
+    balances_said: NDArray[np.int64]  #: venue -> how often its execution had said its balances when they were taken last
 
 
 @njit
@@ -80,6 +84,8 @@ def work(ctx: Risk, now_ns: int) -> int:
     if changes > 0:
         done += changes
         _count_changes(ctx)
+    for venue in range(len(ctx.balances_said)):
+        done += _take_balances(ctx, venue, now_ns)
     for k in range(len(ctx.reports)):
         done += _drain_reports(ctx, k, now_ns)
     for k in range(len(ctx.markets)):
@@ -122,6 +128,27 @@ def _count_changes(ctx: Risk) -> None:
     ctx.common.counters[RiskCounter.LIMITS_NOT_CHANGED] = taken - allowed
     # SYNC taken: pairs with the plain load of `hftctl risk set`, which waits for it.
     store_release(ctx.common.control, control.LIMIT_TAKEN, taken)
+
+
+@njit
+def _take_balances(ctx: Risk, venue: int, now_ns: int) -> int:
+    """Journal and take what a venue's account had when the session began, if its execution has said it anew; return 1 if it has."""
+    words, state = ctx.common.control, ctx.state
+    if state.funds.known[venue] == NO_ACCOUNT:
+        return 0
+    # SYNC balances: pairs with store_release in Agreement.say_balances(). What is written meanwhile is counted again.
+    said = load_acquire(words, control.VENUE_BALANCES + venue)
+    if said == ctx.balances_said[venue]:
+        return 0
+    ctx.balances_said[venue] = said
+    for row in range(len(state.instruments)):
+        if state.instruments[row]["venue"] == venue:
+            for which in (BASE, QUOTE):
+                began_e8 = words[control.BALANCE + control.BALANCE_WORDS * row + which]
+                note_row(ctx.common, _BALANCE, row, which, began_e8, now_ns)
+                begin(state.funds, state.instruments, row, which, began_e8)
+    state.funds.known[venue] = SAID
+    return 1
 
 
 @njit

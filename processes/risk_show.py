@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
+from hft.control import venue_balances
 from hft.controls import CONTROLS
-from processes.attach import engine_of
+from processes.attach import attach_control, engine_of
 from processes.instance import Instance
 from processes.limit_set import read_limits
 from processes.status import latch_text, read_status
@@ -33,6 +34,7 @@ def read_risk(instance: Instance) -> dict[str, Any]:
             "currency": status["pnl"]["currency"],
             "limits": _changed(limits, "firm", _limits(config["firm"])),
         },
+        "balances": _balances(instance, engine),
         "controls": [
             {
                 "number": control.number,
@@ -44,6 +46,19 @@ def read_risk(instance: Instance) -> dict[str, Any]:
             for control in CONTROLS
         ],
     }
+
+
+def _balances(instance: Instance, engine: dict[str, Any]) -> dict[str, str]:
+    """Venue -> what BALANCE holds orders against there."""
+    with attach_control(instance) as words:
+        said = [bool(words[venue_balances(row)]) for row in range(len(engine["venues"]))]
+    found = {}
+    for venue, is_said in zip(engine["venues"], said, strict=True):
+        if engine["config"]["execution"][venue]["kind"] == "paper":
+            found[venue] = "not asked: orders are filled on paper, without an account"
+        else:
+            found[venue] = "the account's, as the venue said" if is_said else "not known yet: no new orders"
+    return found
 
 
 def _instrument(position: dict[str, Any], limits: dict[str, Any]) -> dict[str, Any]:
@@ -76,6 +91,8 @@ def print_risk(document: dict[str, Any]) -> None:
     click.echo(f"\nfirm, P&L {firm['pnl']} {firm['currency']}")
     for key, value in firm["limits"].items():
         click.echo(f"  {key:<24}{value:>14}")
+    for venue, balances in document["balances"].items():
+        click.echo(f"balances at {venue}: {balances}")
     for what in ("changed", "pending"):
         for key, entry in document[f"limits_{what}"].items():
             approved = f", approved by {entry['approved_by']}" if "approved_by" in entry else ""

@@ -12,6 +12,7 @@ from hft.book import new_books
 from hft.bounds import prove_bounds
 from hft.config import Config, ConfigError, PaperExecution, VenueExecution
 from hft.counting import Counted, resume
+from hft.funds import NO_ACCOUNT, NOT_SAID
 from hft.journal_reader import JournalReader
 from hft.limit_changes import new_changing
 from hft.matching import new_matching
@@ -198,6 +199,8 @@ class RiskStage(DecidingStage):
         state.allowed[:] = tables.allowed
         state.positions[:] = self.rows_of(-1)
         state.stops.owned[:] = self.positions[len(tables.instruments) :]
+        at_venue = [isinstance(self.config.execution[venue], VenueExecution) for venue in tables.venues]
+        state.funds.known[:] = np.where(at_venue, NOT_SAID, NO_ACCOUNT)
         self.enter_adopted(state.orders)
         count_unknown(state)
         start_session(state)
@@ -227,6 +230,7 @@ class RiskStage(DecidingStage):
             report_bytes=report.view(np.uint8),
             pull=np.zeros(1, INTENT),
             changing=new_changing(limits, firm),
+            balances_said=np.zeros(len(tables.venues), np.int64),
         )
 
 

@@ -134,6 +134,7 @@ class VenueStage(ReportingStage):
         tables, spec, section = self.tables, self.spec, self.section
         self._rehearses = isinstance(resources, ScratchResources)
         self.agreement.words = common.control
+        self.agreement.say_balances()
         orders = next(ring for ring in spec.inputs if ring.kind == "orders")
         order, report, events = np.zeros(1, ORDER), np.zeros(1, REPORT), np.zeros(EVENTS_MAX, VENUE_EVENT)
         live = new_live_orders(

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hft.funds import BASE, QUOTE, SAID, begin
 from hft.orders import order_id
 from hft.records import (
     FIRM_LIMITS,
@@ -82,6 +83,10 @@ def account(working: int = WORKING) -> RiskState:
     state = new_state(instruments, limits, firm, venues=1, strategies=1, epoch=_EPOCH)
     state.approved[:] = 1
     state.allowed[:] = 1
+    state.funds.known[:] = SAID
+    for row in range(INSTRUMENTS):
+        begin(state.funds, instruments, row, BASE, 1_000_000 * E8)
+        begin(state.funds, instruments, row, QUOTE, 1_000_000 * E8)
     _trade(state, working)
     return state
 

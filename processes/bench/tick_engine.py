@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -52,6 +53,9 @@ _PREPARING_TURNS = 160
 #: Polls between two turns of cold work on an event loop: about as long as a burst.
 _POLLS_PER_TURN = 1024
 _CYCLES_MAX = 1 << 30
+
+#: Of each asset: more than all orders of a run take.
+_ACCOUNT_HAS = Decimal(10**9)
 
 
 class Sockets(NamedTuple):
@@ -96,6 +100,8 @@ class StageGroup:
         if self.execution is None:
             return
         self.path.admit(self.execution.desk.codec)
+        self.execution.agreement.began = dict.fromkeys(self.tables.assets, _ACCOUNT_HAS)
+        self.execution.agreement.say_balances()
         self.execution.context.words[READY] = 1
         ends = list(zip(sockets.orders, sockets.orders_tls or [0] * len(sockets.orders), strict=True))
         if not self.execution.desk.http_orders:

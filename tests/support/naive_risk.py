@@ -9,6 +9,7 @@ from math import ceil, floor
 from statistics import median
 from typing import Any
 
+from hft.funds import NO_ACCOUNT, SAID
 from hft.records import ExecutionCode, FeeAsset, IntentKind, Liquidity, MarketKind, OrderFlag, OrderState, ReportKind, RiskCode, VenueReason
 from hft.risk_state import TOTAL_MISSING, TOTAL_PNL_E8
 from support.naive_breakers import NaiveBreakers
@@ -63,6 +64,7 @@ class NaiveRisk:
         self.trades: list[list[tuple[int, int]]] = [[] for _ in range(count)]  #: when, price
         self.first_mid = [Fraction(0)] * count
         self.clocks: dict[int, tuple[int, int]] = {}  #: venue -> behind, UTC
+        self.funds = state.funds.known, state.funds.free[:, :, 0]  #: known, and what each account began with
         self.recent: deque[tuple[int, tuple[int, ...]]] = deque()
         self.canceled: dict[int, int] = {}
         self.last_counter = [-1] * strategies
@@ -157,7 +159,7 @@ class NaiveRisk:
             return RiskCode.OK
         if o["kind"] == IntentKind.CANCEL:
             return self._cancel(o, now_ns)
-        for control in (self._standing, self._size, self._market, self._flow, self._exposure):
+        for control in (self._standing, self._size, self._market, self._flow, self._exposure, self._funds):
             code = control(o, now_ns)
             if code:
                 return code
@@ -339,6 +341,34 @@ class NaiveRisk:
         if worst[row] > self._worst(row, {}) and share > most:
             return RiskCode.CONCENTRATION
         return RiskCode.DAILY_LOSS if -self.pnl_e8() > int(self.firm["daily_loss_max_e8"]) else RiskCode.OK
+
+    def _funds(self, o: Any, now_ns: int) -> RiskCode:
+        row, venue = self.rows[int(o["instrument"])], int(self.rows[int(o["instrument"])]["venue"])
+        known, began = self.funds
+        if known[venue] == NO_ACCOUNT:
+            return RiskCode.OK
+        asset = int(row["quote_asset" if o["side"] == 1 else "base_asset"])
+        need = self._buy(row, int(o["price_ticks"]) * int(o["qty_lots"]))
+        if o["side"] == -1:
+            need = ceil(Fraction(int(o["qty_lots"]) * int(row["lot_e8_num"]), int(row["lot_e8_den"])))
+        free = int(began[venue, asset]) - sum(self._taken(n, asset) for n in range(len(self.rows)) if self.rows[n]["venue"] == venue)
+        return RiskCode.OK if known[venue] == SAID and need <= free else RiskCode.BALANCE
+
+    @staticmethod
+    def _buy(row: Any, ticklots: int) -> int:
+        cost = ceil(Fraction(ticklots * int(row["ticklot_num"]), int(row["ticklot_den"])))
+        return cost + ceil(Fraction(cost * int(row["taker_fee_e8"]), 10**8))
+
+    def _taken(self, n: int, asset: int) -> int:
+        """What an instrument's fills and working orders take of an asset."""
+        ledger, row, taken = self.ledgers[n], self.rows[n], 0
+        if row["base_asset"] == asset:
+            lots = self.orders.leaves(n, -1) - ledger.position_lots
+            taken += ceil(lots * ledger.lot_e8 + ledger.base_fee_e8)
+        if row["quote_asset"] == asset:
+            buys = sum(w.price_ticks * w.leaves_lots for w in self.orders.working(n) if w.side == 1)
+            taken += ceil(-ledger.cash_e8) + ledger.fees[FeeAsset.QUOTE] + self._buy(row, buys)
+        return taken
 
     def pnl_e8(self) -> Fraction:
         """P&L after quote fees in 1e-8 base currency, unrounded."""

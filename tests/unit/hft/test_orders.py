@@ -39,6 +39,8 @@ def assert_table_is_sound(orders: book.Orders) -> None:
         for column, side in ((0, Side.BUY), (1, Side.SELL)):
             leaves = sum(int(o["leaves_lots"]) for o in orders.rows if o["instrument"] == row and o["side"] == side)
             assert orders.lots[row, column] == leaves
+        buys = [o for o in orders.rows if o["instrument"] == row and o["side"] == Side.BUY]
+        assert orders.buy_ticklots[row] == sum(int(o["price_ticks"]) * int(o["leaves_lots"]) for o in buys)
     used = int(orders.words[book.USED])
     assert used == len(working) + orders.words[book.DONE_COUNT]
     assert sorted(int(cell) for cell in orders.cells if cell) == list(range(1, used + 1))

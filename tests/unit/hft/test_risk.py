@@ -14,6 +14,7 @@ import pytest
 from hft import risk
 from hft.bounds import recent_slots
 from hft.breakers import PULL
+from hft.funds import BASE, NO_ACCOUNT, QUOTE, SAID, begin
 from hft.orders import order_id
 from hft.records import FIRM_LIMITS, LIMITS, MARKET, FeeAsset, IntentKind, MarketKind, OrderFlag, ReportKind, RiskCode, Side, VenueReason
 from hft.risk_state import (
@@ -755,6 +756,7 @@ def flat(state: RiskState) -> list[Any]:
         *state.stops,
         *state.messages,
         *state.filled,
+        *state.funds,
         *(array for array in state if isinstance(array, np.ndarray)),
     ]
 
@@ -804,7 +806,7 @@ def random_intent(chance: random.Random, counter: int, state: RiskState, now_ns:
 def tight_account(chance: random.Random) -> RiskState:
     """Limits near enough for random traffic to meet all of them; each account is tight in a different place."""
     # Two instruments of one pair at two venues, or of two pairs at one.
-    columns: dict[str, list[int]] = chance.choice([{"venue": [0, 1]}, {"base_asset": [0, 1]}])
+    columns: dict[str, list[int]] = chance.choice([{"venue": [0, 1]}, {"base_asset": [0, 1]}]) | {"quote_asset": [2, 2]}
     state = new_account(slots=32, venues=2, rows=columns)
     state.limits["divergence_max_bp"] = chance.choice([1, 100])
     state.limits["reference_max_bp"], state.limits["reference_window_ns"] = (
@@ -833,6 +835,10 @@ def tight_account(chance: random.Random) -> RiskState:
     state.firm["strategy_rate_per_s"], state.firm["firm_rate_per_s"] = chance.choice([(3, 5), (8, 10)])
     state.instruments["notional_min_e8"] = 6 * E8 + 5
     state.instruments[1]["base_rate_e8"] = 99_999_999
+    for venue in range(2):
+        state.funds.known[venue] = chance.choice([NO_ACCOUNT, SAID, SAID])
+    for row, which, most_e8 in ((0, BASE, E8 // 10), (0, QUOTE, 5000 * E8), (1, BASE, E8 // 10), (1, QUOTE, 5000 * E8)):
+        begin(state.funds, state.instruments, row, which, chance.choice([most_e8, 1000 * most_e8, chance.randrange(most_e8)]))
     return state
 
 

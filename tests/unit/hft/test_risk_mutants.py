@@ -10,6 +10,7 @@ import pytest
 
 from hft import risk
 from hft.controls import CONTROLS
+from hft.funds import SAID
 from hft.orders import order_id
 from hft.records import IntentKind, MarketKind, OrderFlag, ReportKind, RiskCode, Side, VenueReason
 from hft.risk_state import HALT, RiskState, observe_reduce
@@ -153,6 +154,7 @@ CASES: dict[RiskCode, Callable[[], Case]] = {
     RiskCode.MAX_NET: lambda: with_firm("net_max_e8", GROSS - 1),
     RiskCode.CONCENTRATION: lambda: after(new_account(), firm("gross_max_e8", 2 * GROSS - 2), firm("concentration_max_percent", 50)),
     RiskCode.DAILY_LOSS: lambda: after(new_account(), firm("daily_loss_max_e8", E8), trades(0, BID + 50_000)),
+    RiskCode.BALANCE: lambda: after(new_account(), lambda s: s.funds.known.fill(SAID)),
 }
 
 #: What the stage itself refuses; see below.

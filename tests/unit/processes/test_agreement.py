@@ -54,6 +54,47 @@ def said(desk: VenueDesk, row: int = 0) -> list[int]:
     return [int(word) for word in desk.control[at : at + control.DIFFERENCE_WORDS]]
 
 
+def told(desk: VenueDesk, row: int = 0) -> tuple[int, list[int]]:
+    """How often risk was told of balances, and what of an instrument's base and quote asset."""
+    at = control.balance(row)
+    return int(desk.control[control.venue_balances(0)]), [int(word) for word in desk.control[at : at + control.BALANCE_WORDS]]
+
+
+def has(desk: VenueDesk) -> list[int]:
+    """What the account has of the first instrument's base and quote asset, nothing of which orders hold."""
+    return [account_of(desk).free[asset] for asset in ("BTC", desk.side.symbol.removeprefix("BTC").strip("/-"))]
+
+
+def test_risk_is_told_what_the_account_began_with_before_orders_leave_and_again_when_that_changes(
+    desk: VenueDesk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = has(desk)
+    assert told(desk) == (1, began) and began[0] > 0 < began[1]
+    desk.send(price_ticks=desk.side.near_ask)
+    desk.run(0.2)
+    reconnect(desk)
+    assert told(desk) == (1, began) and has(desk) != began, "fills are in risk's ledger"
+    session = desk.execution.session()
+    account_of(desk).free["BTC"] += E8
+    desk.control[control.venue_accept(0)] = 1
+    reconnect(desk)
+    desk.run_until(lambda: told(desk)[0] == 2, 40)
+    _, (base_e8, quote_e8) = told(desk)
+    assert base_e8 == began[0] + E8, "a person had it taken as it is"
+    assert abs(quote_e8 - began[1]) < 10, "but for what the venue rounds"
+    with VenueDesk(tmp_path / "2", monkeypatch, desk.side, session) as later:
+        assert told(later) == (1, began) and not later.ready, "an epoch that goes on with a session says it at once"
+
+
+def test_risk_is_told_nothing_while_nobody_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with VenueDesk(tmp_path, monkeypatch, SIDES["binance"]()) as desk:
+        desk.step()
+        assert told(desk) == (0, [0, 0])
+        desk.open()
+        desk.run_until(lambda: told(desk)[0] > 0, 30)
+        assert not desk.ready or told(desk)[0]
+
+
 def test_fills_and_fees_are_no_difference(desk: VenueDesk) -> None:
     bought = desk.send(price_ticks=desk.side.near_ask)
     desk.run(0.2)

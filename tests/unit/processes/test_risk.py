@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from hft import control
+from hft.config import Config
 from hft.counters import RiskCounter
 from hft.limit_changes import name_word
 from hft.orders import order_id
@@ -368,6 +369,42 @@ def test_a_reduce_word_of_somebody_else_cancels_what_works_and_refuses_what_does
     bench.control[control.reduce_instrument(BTC)] = 1
     orders, refusals = judge(bench, bench.intent(), bench.intent(instrument=1, price_ticks=260_000))
     assert orders["kind"].tolist() == [IntentKind.CANCEL_ALL, IntentKind.NEW] and refusals["reason"].tolist() == [RiskCode.REDUCE_ONLY_MODE]
+
+
+def at_venue() -> Config:
+    """paper.toml with orders at the venue."""
+
+    def change(sections: dict[str, Any]) -> None:
+        sections["execution"]["binance"] = {"kind": "venue", "order_url": "ws://127.0.0.1:1", "rest_url": "http://127.0.0.1:1"}
+
+    return paper_config(change)
+
+
+def say_balances(bench: Bench, *words: int) -> None:
+    """The venue's account began with so much of base and quote, instrument by instrument."""
+    bench.control[control.BALANCE : control.BALANCE + len(words)] = words
+    bench.control[control.venue_balances(0)] += 1
+
+
+def test_orders_at_a_venue_wait_for_its_balances_which_are_journaled_and_then_cover_so_much(tmp_path: Path) -> None:
+    with Bench(tmp_path, at_venue(), [STAGE]) as bench:
+        bench.put(MARKETS, bench.tops())
+        bench.turn(STAGE)
+        assert judge(bench, bench.intent())[1]["reason"].tolist() == [RiskCode.BALANCE], "nobody knows what there is"
+        say_balances(bench, 500 * 1000, 700 * E8, 3 * E8, 700 * E8)
+        sells = [bench.intent(side=SELL, price_ticks=6_000_200, qty_lots=lots) for lots in (501, 500)]
+        orders, refusals = judge(bench, *sells, bench.intent(qty_lots=1000), bench.intent(qty_lots=1001, price_ticks=5_999_000))
+        assert orders["qty_lots"].tolist() == [500, 1000] and refusals["reason"].tolist() == [RiskCode.BALANCE] * 2
+        said = bench.inputs(STAGE)
+        said = said[said["kind"] == InputKind.BALANCE]
+        assert said[["first", "last", "value"]].tolist() == [(0, 0, 500_000), (0, 1, 700 * E8), (1, 0, 3 * E8), (1, 1, 700 * E8)]
+        assert bench.turn(STAGE) == 0, "what is known is not taken again"
+
+
+def test_paper_orders_need_no_balance(bench: Bench) -> None:
+    assert len(judge(bench, bench.intent())[0]) == 1
+    say_balances(bench, 0, 0, 0, 0)
+    assert len(judge(bench, bench.intent(qty_lots=900))[0]) == 1 and InputKind.BALANCE not in bench.inputs(STAGE)["kind"]
 
 
 def test_positions_of_strategies_are_restored_for_their_stops(tmp_path: Path) -> None:

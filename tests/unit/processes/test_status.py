@@ -128,6 +128,13 @@ def test_risk_shows_each_limit_beside_its_use_and_each_controls_refusals(shown: 
     out = capsys.readouterr().out
     for words in ("KILLED (strategy.mm: R063 REJECT_STORM)", "BTC-USDT.BINANCE", "25.0", "drawdown_max", "R063", "firm.rejects_max"):
         assert words in out, words
+    assert "balances at binance: not asked: orders are filled on paper" in out
+    engine = shown.instance.read_engine() or {}
+    engine["config"]["execution"]["binance"] = {"kind": "venue"}
+    shown.instance.engine_file.write_text(json.dumps(engine))
+    assert read_risk(shown.instance)["balances"] == {"binance": "not known yet: no new orders"}
+    shown.engine.words[control.venue_balances(0)] = 1
+    assert read_risk(shown.instance)["balances"] == {"binance": "the account's, as the venue said"}
 
 
 def test_status_for_people_names_what_matters(shown: Shown, capsys: pytest.CaptureFixture[str]) -> None:
