@@ -35,7 +35,7 @@ class Agreement:
         self.words: Any = None  #: control words
         self._venue, self._venue_row, self._rows, self._tables = venue, venue_row, rows, tables
         self._now: Balances = {}
-        self._own = self._foreign = 0
+        self._left = self._foreign = 0
         self._failed = 0  #: comparisons in a row that found something
 
     @property
@@ -43,17 +43,18 @@ class Agreement:
         """Whether instruments here may only be reduced for it."""
         return bool(self.words[control.venue_differs(self._venue_row)])
 
-    def take(self, snapshot: Snapshot) -> None:
-        """Take what the venue holds."""
+    def take(self, snapshot: Snapshot, followed: set[int]) -> None:
+        """Take what the venue holds; `followed`: client ids of the orders whose fills are booked here, adopted ones among them."""
         self._now = balances_of(snapshot.balances)
-        self._own = sum(int(event["order_id"]) > 0 for event in snapshot.open_orders)
-        self._foreign = len(snapshot.open_orders) - self._own
+        clients = [int(event["order_id"]) for event in snapshot.open_orders]
+        self._left = sum(client > 0 and client not in followed for client in clients)
+        self._foreign = sum(client <= 0 for client in clients)
 
     def judge(self, positions: NDArray[Any]) -> int:
         """Compare what was taken with the firm's POSITION rows; after how many ns to ask the venue again, 0 if both agree."""
         changed = changes(positions, self._tables.instrument_rows, self._rows, self._tables.assets)
         if self.began is None:
-            if self._own:
+            if self._left:
                 return _OWN_PAUSE_NS  # An order that another session left may still be filled, and is being canceled.
             self._begin(began_with(self._now, changed))
         assert self.began is not None

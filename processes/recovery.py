@@ -18,6 +18,7 @@ from hft.orders import new_orders
 from hft.records import ORDER, POSITION, REPORT, IntentKind, JournalKind, OrderState, ReportKind
 from hft.tables import Tables
 from processes.adoption import Folding, LeftOrder, unpack_order
+from processes.errors import EngineError
 from processes.instance import Instance
 from processes.logs import log
 
@@ -52,7 +53,7 @@ def recover_positions(instance: Instance, tables: Tables, session: int, epoch: i
     """Positions after every fill that the executions journaled in epochs [session, epoch).
 
     Each venue's are of its execution's journal alone, as the trades that need no booking are (`venue_past`): whatever a loss of power left of
-    it, a fill is in both or in neither.
+    it, a fill is in both or in neither. Raises EngineError for a fill that cannot be booked.
     """
     rows, count = empty_positions(tables), len(tables.instruments)
     for venue in tables.venues:
@@ -64,7 +65,11 @@ def recover_positions(instance: Instance, tables: Tables, session: int, epoch: i
             for report in fills_of(instance, venue, earlier):
                 instrument, strategy = int(report[0]["instrument"]), int(report[0]["strategy"])
                 for row in (instrument, (1 + strategy) * count + instrument):
-                    apply_fill(rows, row, tables.instrument_rows, report, 0)
+                    if apply_fill(rows, row, tables.instrument_rows, report, 0) == 0:
+                        raise EngineError(
+                            f"{instance.journal_folder(earlier)}: execution.{venue}'s trade {int(report[0]['trade_id'])} cannot be booked: expected "
+                            "a side, a price and a size, and sums in range; mend the account, then begin flat: hftctl start --new-session"
+                        )
     return rows
 
 

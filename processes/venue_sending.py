@@ -70,7 +70,8 @@ EPOCH = 5
 HEAR_DUE_NS = 6  #: when the socket is read next
 OBEY_DUE_NS = 7  #: when what a halt or kill covers is looked at again
 CLOCK_DOUBTED = 8  #: 1 when the venue has refused a request for its time
-EXECUTION_WORDS = 9
+UNBOOKED_SEEN = 9  #: 1 once a fill could not be booked: what is held is not known
+EXECUTION_WORDS = 10
 
 
 class VenueExecution(NamedTuple):
@@ -106,8 +107,10 @@ def tell_report(ctx: VenueExecution, n: int) -> None:
     """Count, book and publish report `n` of what the newest event made."""
     ctx.report[0] = ctx.told[n]
     count_report(ctx)
-    if ctx.report[0]["kind"] == _TRADE_REPORT:
-        apply_fill(ctx.positions, as_int(ctx.report[0]["instrument"]), ctx.instruments, ctx.report, 0)
+    row, is_fill = as_int(ctx.report[0]["instrument"]), ctx.report[0]["kind"] == _TRADE_REPORT
+    if is_fill and apply_fill(ctx.positions, row, ctx.instruments, ctx.report, 0) == 0:
+        ctx.words[UNBOOKED_SEEN] = 1
+        ctx.words[READY] = 0
     publish_report(ctx)
 
 

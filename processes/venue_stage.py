@@ -38,6 +38,7 @@ from processes.calls import Calls
 from processes.cold_box import new_cold_box, take_messages
 from processes.common import FIRM_CELL, VENUE_CELL, Common
 from processes.credentials import read_credentials
+from processes.errors import EngineError
 from processes.http_line import new_http_line
 from processes.logs import log
 from processes.recovery import VenuePast
@@ -225,6 +226,10 @@ class VenueStage(ReportingStage):
 
     def cold(self, now_ns: int) -> int:
         done = super().cold(now_ns)
+        if self.context.words[venue_sending.UNBOOKED_SEEN]:
+            raise EngineError(
+                f"stage {self.name}: a fill could not be booked; it stops rather than trade on a position that it does not know"
+            )
         if self._make_link is None:
             return done
         account = self.desk.account
@@ -341,7 +346,7 @@ class VenueStage(ReportingStage):
         if account.snapshot is not None:
             snapshot, account.snapshot = account.snapshot, None
             self._settle(snapshot, now_ns)
-            self.agreement.take(snapshot)
+            self.agreement.take(snapshot, self._followed())
             self._has_snapshot = True
         elif not self._has_snapshot and now_ns - self._asked_snapshot_ns > _RECONCILE_TIMEOUT_NS:
             self._asked_snapshot_ns = now_ns
@@ -373,17 +378,22 @@ class VenueStage(ReportingStage):
         self._give(list(snapshot.open_orders), now_ns)
         canceled = ctx.words[venue_sending.CANCELS_OWN] - canceled
         listed = {int(event["order_id"]) for event in snapshot.open_orders}
-        for row in range(len(ctx.live.orders.counts)):
-            for k in range(int(ctx.live.orders.counts[row])):
-                slot = int(member(ctx.live.orders, row, k))
-                if int(ctx.live.live[slot, WIRE_ID]) not in listed:
-                    ctx.live.live[slot, ASK] = 1
+        for slot in self._slots():
+            if int(ctx.live.live[slot, WIRE_ID]) not in listed:
+                ctx.live.live[slot, ASK] = 1
         log("reconciled", venue=self.spec.subject, open_orders=len(listed), fills=len(fills), canceled=int(canceled))
 
     def _asking(self) -> bool:
+        return any(self.context.live.live[slot, ASK] for slot in self._slots())
+
+    def _followed(self) -> set[int]:
+        """Client ids of the orders that this stage follows."""
+        return {int(self.context.live.live[slot, WIRE_ID]) for slot in self._slots()}
+
+    def _slots(self) -> list[int]:
+        """Where the working orders are."""
         orders = self.context.live.orders
-        slots = (int(member(orders, row, k)) for row in range(len(orders.counts)) for k in range(int(orders.counts[row])))
-        return any(self.context.live.live[slot, ASK] for slot in slots)
+        return [int(member(orders, row, k)) for row in range(len(orders.counts)) for k in range(int(orders.counts[row]))]
 
     def _ask(self, now_ns: int, utc_ns: int) -> None:
         """Ask for orders whose state is not known, one a turn."""

@@ -36,6 +36,16 @@ def account_page(exchange: Exchange, faults: ArmedFaults, query: str, now_ns: in
     return json_response({"account": found, "faults": faults.pending(now_ns)})
 
 
+def heal(faults: ArmedFaults, player: Player, sessions: Iterable[VenueSession], exchange: Exchange) -> None:
+    """End whatever faults still wait or last."""
+    faults.disarm()
+    player.skew_ns = 0
+    for session in sessions:
+        session.stalled_until_ns = 0
+    for instrument in exchange.instruments.values():
+        instrument.status = Status.TRADING
+
+
 class PlayedSession(VenueSession, Protocol):
     """A client's connection with subscriptions."""
 
@@ -105,12 +115,7 @@ class PlayedVenue(ABC, Generic[S]):
 
     def heal(self) -> None:
         """Stop misbehaving: whatever faults still wait or last, end."""
-        self._faults.disarm()
-        self._player.skew_ns = 0
-        for session in self._sessions:
-            session.stalled_until_ns = 0
-        for instrument in self.exchange.instruments.values():
-            instrument.status = Status.TRADING
+        heal(self._faults, self._player, self._sessions, self.exchange)
 
     @property
     def exchange(self) -> Exchange:

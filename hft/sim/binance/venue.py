@@ -25,7 +25,7 @@ from hft.sim.exchange.records import Status
 from hft.sim.exchange.view import state as exchange_state
 from hft.sim.faults import Channel, ClockSkew, Disconnect, Fault, FaultError, HalfOpen, InstrumentStatus, ServerShutdown, decode_fault
 from hft.sim.market import BookText, Event, EventKind, Market, decode_depth, depth_body
-from hft.sim.played_venue import ROUTES, account_page
+from hft.sim.played_venue import ROUTES, account_page, heal
 from hft.sim.player import Player, Settings
 from hft.sim.venue import MS, SECOND_NS, Close, Opcode, RefusedError, Response, json_response
 
@@ -210,12 +210,7 @@ class BinanceVenue:
 
     def heal(self) -> None:
         """Stop misbehaving: whatever faults still wait or last, end."""
-        self._faults.disarm()
-        self._player.skew_ns = 0
-        for session in self._sessions:
-            session.stalled_until_ns = 0
-        for instrument in self.exchange.instruments.values():
-            instrument.status = Status.TRADING
+        heal(self._faults, self._player, self._sessions, self.exchange)
 
     @property
     def exchange(self) -> Exchange:

@@ -11,6 +11,7 @@ import pytest
 
 from hft import control
 from hft.records import OrderFlag, Side
+from processes.errors import EngineError
 from processes.instance import Instance
 from processes.recovery import known_balances
 from support.venue_desk import VenueDesk
@@ -105,6 +106,22 @@ def test_fills_and_fees_are_no_difference(desk: VenueDesk) -> None:
     reconnect(desk)
     assert differs(desk) == 0 and said(desk) == [0] * 4
     assert desk.filled() != 0 and desk.execution.context.positions[0]["fills"] >= 2
+
+
+def test_an_order_that_is_followed_is_none_that_another_session_left(desk: VenueDesk) -> None:
+    order = desk.send()
+    desk.run(0.2)
+    desk.execution.agreement.began = None
+    reconnect(desk)
+    assert desk.reports(order)[0] == "ACK" and len(desk.open_orders()) == 1 and desk.execution.agreement.began is not None
+
+
+def test_a_fill_that_cannot_be_booked_stops_the_stage(desk: VenueDesk) -> None:
+    desk.execution.context.positions[0]["cash_ticklots"] = 1 << 61
+    desk.send(price_ticks=desk.side.near_ask)
+    with pytest.raises(EngineError, match="a fill could not be booked"):
+        desk.run(0.5)
+    assert not desk.ready
 
 
 def test_a_balance_that_no_fill_explains_makes_the_venue_reduce_only_until_it_is_mended(
@@ -204,7 +221,7 @@ def test_a_session_begins_with_what_is_left_when_orders_of_another_one_are_gone(
         begin = agreement._begin
 
         def note(began: Any) -> None:
-            left.append(agreement._own)
+            left.append(agreement._left)
             begin(began)
 
         monkeypatch.setattr(agreement, "_begin", note)

@@ -15,6 +15,7 @@ from hft.journal_format import file_name
 from hft.records import ORDER, REPORT, IntentKind, JournalKind, OrderState, ReportKind
 from hft.tables import Tables, build_tables
 from processes import recovery, run
+from processes.errors import EngineError
 from processes.instance import Instance
 from processes.recovery import empty_positions, fills_of, open_orders, pack_rows, recover_positions, unpack_rows, venue_past
 from processes.run import ProcessLoop, recover
@@ -162,6 +163,12 @@ def test_a_session_has_begun_at_a_venue_once_its_history_is_journaled_and_histor
     journals.session(7, STAGE, {"begun": True, "trades": [[0, 9]]})
     assert venue_past(journals.instance, "binance", 4, 8) == (True, [(0, 9)])
     assert venue_past(journals.instance, "binance", 8, 8) == (False, []), "of another session"
+
+
+def test_a_fill_that_cannot_be_booked_refuses_the_restart(journals: Journals) -> None:
+    journals.epoch(4, journals.fill(BUY, 10), journals.fill(BUY, 10, price=0))
+    with pytest.raises(EngineError, match=r"execution.binance's trade 2 cannot be booked"):
+        recover_positions(journals.instance, journals.tables, session=4, epoch=5)
 
 
 def test_session_without_journals_is_flat(journals: Journals) -> None:
