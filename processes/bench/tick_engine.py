@@ -31,6 +31,7 @@ from processes.bench.report import BenchError
 from processes.bench.tick_config import EPOCH, JOURNAL_FILE_MB, Placement, make_config
 from processes.bench.tick_path import VenuePath
 from processes.burst import TURNS, burst, group, groups_of
+from processes.feed import UTC_NS
 from processes.feed_stage import FeedStage
 from processes.instance import Instance
 from processes.resources import Resources, ScratchResources, SharedResources
@@ -44,6 +45,7 @@ from processes.transport.wire import TLS, Wire, open_wire
 from processes.venue_sending import READY
 from processes.venue_stage import VenueStage
 from shm import observe
+from shm.clock import realtime_ns
 from shm.pinned import Pinned, pin, resolved
 from shm.segment import Segment
 
@@ -92,6 +94,8 @@ class StageGroup:
             data = np.frombuffer(bytearray(self.path.snapshot()), np.uint8)
             if self.path.give_snapshot(ctx.book, data, time.monotonic_ns(), ctx.staging) == 0:
                 raise BenchError("the feed refused the snapshot")
+            # It has no link, and so reads no clocks by itself.
+            ctx.words[UTC_NS] = realtime_ns() - time.monotonic_ns()
 
     def open(self, sockets: Sockets) -> None:
         """Use these sockets for what is read and what is sent; the account is logged on, and nothing of it is left to ask for."""
