@@ -11,12 +11,18 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from processes.errors import EngineError
+
+#: How often, a millisecond apart, whoever changes the latch tries to be alone at it: a frozen one keeps no kill from being latched.
+LATCH_TRIES = 100
 
 
 class Instance:
@@ -77,6 +83,26 @@ class Instance:
             return {"firm": {"reason": f"{self.kill_file} is damaged"}}
         return found if isinstance(found, dict) else {"firm": {"reason": f"{self.kill_file} is damaged"}}
 
+    @contextmanager
+    def changing_kill(self) -> Iterator[dict[str, Any]]:
+        """The latch, to change: what became of it is durable when the block ends, and nothing if that raises.
+
+        Only one at a time does so, people, supervisor and guardian alike, so that nobody writes back what another has changed meanwhile.
+        """
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            _lock_patiently(folder)
+            latch = self.read_kill()
+            before = dict(latch)
+            yield latch
+            if latch and latch != before:
+                self.write_kill(latch)
+            elif not latch and before:
+                self.kill_file.unlink(missing_ok=True)
+        finally:
+            os.close(folder)
+
     def armed_ns(self) -> int:
         """UTC of when somebody armed the engine last; 0 if nobody has, or it cannot be read."""
         try:
@@ -96,6 +122,17 @@ def default_state_dir() -> Path:
     if os.environ.get("STATE_DIRECTORY"):
         return Path(os.environ["STATE_DIRECTORY"].split(":")[0])
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "hft"
+
+
+def _lock_patiently(folder: int) -> None:
+    """Lock a folder until it is closed; not if somebody keeps the lock for all LATCH_TRIES."""
+    for _ in range(LATCH_TRIES):
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(0.001)
+        else:
+            return
 
 
 def write_durably(path: Path, data: bytes) -> None:

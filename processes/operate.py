@@ -8,15 +8,19 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 from typing import Any
 
 import click
 import msgspec
+from numpy.typing import NDArray
 
 from hft import control
+from hft.records import RiskCode
 from processes.attach import attach_control, engine_of, is_alive
 from processes.errors import EngineError
 from processes.instance import Instance, write_durably
+from processes.logs import log
 
 #: How long `stop` waits for the supervisor to drain, report and unlink.
 STOP_TIMEOUT_S = 30.0
@@ -26,21 +30,26 @@ def kill_scope(instance: Instance, scope: str, reason: str) -> dict[str, Any]:
     """Latch a kill of `firm`, `venue.<name>` or `strategy.<name>`, or that `instrument.<name>` may only be reduced; set its word. Idempotent."""
     engine = instance.read_engine()
     word = control.KILL_FIRM if scope == "firm" else _word_of(scope, engine)
-    latch = instance.read_kill()
     running = engine is not None and is_alive(engine)
     started_ns = time.monotonic_ns()
     try:
-        with attach_control(instance) as words:
-            words[word] = words[word] or 1
+        _set_word(instance, word)
     except EngineError:
         if running:
             raise
     finally:
         # Whatever became of the word: an engine on its way out has none any more, and the next one must not trade.
         set_ns = time.monotonic_ns()
-        latch.setdefault(scope, {"reason": reason, "at_ns": time.time_ns()})
-        instance.write_kill(latch)
+        with instance.changing_kill() as latch:
+            latch.setdefault(scope, {"reason": reason, "at_ns": time.time_ns()})
+            with suppress(EngineError, OSError):
+                _set_word(instance, word)  # Again: an `arm` that was at work until now has cleared it.
     return {"scope": scope, "latched": True, "running": running, "set_after_ns": set_ns - started_ns}
+
+
+def _set_word(instance: Instance, word: int) -> None:
+    with attach_control(instance) as words:
+        words[word] = words[word] or 1
 
 
 def _word_of(scope: str, engine: dict[str, Any] | None) -> int:
@@ -80,24 +89,47 @@ def latch_words(latch: dict[str, Any], engine: dict[str, Any]) -> list[int]:
     return words
 
 
+def latch_tripped(instance: Instance, words: NDArray[Any], engine: dict[str, Any]) -> None:
+    """Latch what breakers and stop-losses have set words for, and log it; nothing is written if all of it is there.
+
+    The file tells, not what was latched before: meanwhile a word may have been armed, and the latch with it, and have tripped again.
+    """
+    known = instance.read_kill()
+    if all(scope in known for scope in _tripped(words, engine)):
+        return
+    with instance.changing_kill() as latch:
+        for scope, code in _tripped(words, engine).items():
+            if scope not in latch:
+                latch[scope] = {"reason": f"R{code - 2000:03d} {code.name}", "at_ns": time.time_ns()}
+                log("breaker tripped", scope=scope, code=int(code), control=code.name)
+
+
+def _tripped(words: NDArray[Any], engine: dict[str, Any]) -> dict[str, RiskCode]:
+    """Scope -> why its word is set, where people have not set it."""
+    latching = control.latching_words()
+    codes = dict(zip(latching, words[latching].tolist(), strict=True))
+    return {scope_of(word, engine): RiskCode(code) for word, code in codes.items() if code > 1}
+
+
 def arm_engine(instance: Instance, reason: str) -> dict[str, Any]:
     """Clear every kill, and have venues that differ from the ledger taken as they are; the latch file goes last, so that a crash between
     leaves the engine killed."""
     if not reason.strip():
         raise EngineError("--reason: say why it is safe to trade again")
-    latch = instance.read_kill()
     engine = instance.read_engine()
     accepted: list[str] = []
-    if engine is not None and is_alive(engine):
-        with attach_control(instance) as words:
-            words[control.latching_words()] = 0
-            for row, venue in enumerate(engine["venues"]):
-                if words[control.venue_differs(row)]:
-                    words[control.venue_accept(row)] = 1
-                    accepted.append(venue)
-    write_durably(instance.armed_file, msgspec.json.encode({"at_ns": time.time_ns(), "reason": reason}))
-    instance.kill_file.unlink(missing_ok=True)
-    return {"cleared": sorted(latch), "accepted": accepted, "reason": reason}
+    with instance.changing_kill() as latch:
+        cleared = sorted(latch)
+        if engine is not None and is_alive(engine):
+            with attach_control(instance) as words:
+                words[control.latching_words()] = 0
+                for row, venue in enumerate(engine["venues"]):
+                    if words[control.venue_differs(row)]:
+                        words[control.venue_accept(row)] = 1
+                        accepted.append(venue)
+        write_durably(instance.armed_file, msgspec.json.encode({"at_ns": time.time_ns(), "reason": reason}))
+        latch.clear()
+    return {"cleared": cleared, "accepted": accepted, "reason": reason}
 
 
 def print_armed(document: dict[str, Any]) -> None:

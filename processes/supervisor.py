@@ -23,7 +23,6 @@ from hft import control
 from hft.config import Config, VenueExecution, with_absolute_paths
 from hft.control import ProcessState, ProcessWord, process_word
 from hft.counters import ExecutionCounter
-from hft.records import RiskCode
 from hft.tables import build_tables
 from hft.topology import RESTARTED_TOGETHER
 from processes import attach, segments
@@ -35,7 +34,7 @@ from processes.instance import Instance, next_epoch, write_durably
 from processes.limit_set import begin_with
 from processes.logs import log
 from processes.notify import ready, stopping, watchdog
-from processes.operate import latch_words, scope_of
+from processes.operate import latch_tripped, latch_words
 from processes.simulators import Simulators
 from processes.spawner import Spawner, make_spawner
 from shm.jit import BUILD
@@ -70,7 +69,6 @@ class Supervisor:
         self.failure: str | None = None
         self.orders_left = 0  #: that still worked when it stopped
         self._latching = np.array(control.latching_words())
-        self._latched: set[int] = set()  #: words that a breaker set, and that are latched
         self._lock: int | None = None
         self._accounts = Accounts()
         self._tables: list[Segment] = []
@@ -217,15 +215,8 @@ class Supervisor:
 
     def _latch_breakers(self) -> None:
         """Latch what a breaker or a stop-loss of risk has stopped, so that it stays so when the engine is started anew."""
-        tripped = {int(word) for word in self._latching[self.words[self._latching] > 1]}
-        for word in sorted(tripped - self._latched):
-            code = RiskCode(int(self.words[word]))
-            scope = scope_of(word, self._describe())
-            latch = self.instance.read_kill()
-            latch.setdefault(scope, {"reason": f"R{code - 2000:03d} {code.name}", "at_ns": time.time_ns()})
-            self.instance.write_kill(latch)
-            log("breaker tripped", scope=scope, code=int(code), control=code.name)
-        self._latched = tripped
+        if (self.words[self._latching] > 1).any():
+            latch_tripped(self.instance, self.words, self._describe())
 
     def _hung(self) -> str | None:
         """A process whose heartbeat is too old; it is killed, so that it cannot come back in the middle of a restart."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from hft import control
+from processes import instance as instances
 from processes import operate
 from processes.attach import attach_control, engine_of, is_alive, open_control
 from processes.errors import EngineError, NotRunning
@@ -83,6 +85,63 @@ def test_kill_is_latched_even_when_the_words_are_gone(engine: SupervisedEngine) 
     with pytest.raises(EngineError):
         kill_scope(engine.instance, "firm", "a test")
     assert list(engine.instance.read_kill()) == ["firm"]
+
+
+def on_wait(monkeypatch: pytest.MonkeyPatch, called: Callable[[], None]) -> None:
+    """What whoever holds the latch does while another waits for it."""
+    monkeypatch.setattr(instances, "time", SimpleNamespace(sleep=lambda seconds: called()))
+
+
+def test_kill_and_what_another_process_latches_at_the_same_time_are_both_kept(
+    engine: SupervisedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ExitStack() as other:
+        latch = other.enter_context(engine.instance.changing_kill())
+        latch["strategy.mm"] = {"reason": "R063 REJECT_STORM"}
+        on_wait(monkeypatch, other.close)
+        kill_scope(engine.instance, "firm", "a test")
+    assert set(engine.instance.read_kill()) == {"firm", "strategy.mm"}
+
+
+def test_kill_at_the_same_time_as_arm_comes_whole_after_it(engine: SupervisedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def meanwhile() -> None:
+        # The kill waits for whoever arms, who goes on to clear its word.
+        engine.words[control.latching_words()] = 0
+        arming.close()
+
+    kill_scope(engine.instance, "strategy.mm", "before")
+    with ExitStack() as arming:
+        arming.enter_context(engine.instance.changing_kill()).clear()
+        on_wait(monkeypatch, meanwhile)
+        kill_scope(engine.instance, "firm", "a test")
+    assert killed(engine) == [control.KILL_FIRM] and list(engine.instance.read_kill()) == ["firm"]
+
+
+def test_arm_keeps_others_from_the_latch_from_before_it_clears_words_until_the_file_is_gone(
+    engine: SupervisedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[int] = []
+    on_wait(monkeypatch, lambda: waited.append(1))
+    written = operate.write_durably
+
+    def in_between(path: Path, data: bytes) -> None:
+        assert killed(engine) == [] and list(engine.instance.read_kill()) == ["firm"]
+        with engine.instance.changing_kill():
+            written(path, data)
+
+    kill_scope(engine.instance, "firm", "a test")
+    monkeypatch.setattr(operate, "write_durably", in_between)
+    arm_engine(engine.instance, "fixed")
+    assert waited and engine.instance.read_kill() == {}
+
+
+def test_somebody_frozen_at_the_latch_keeps_no_kill_from_it(engine: SupervisedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[int] = []
+    on_wait(monkeypatch, lambda: waits.append(1))
+    with engine.instance.changing_kill():
+        kill_scope(engine.instance, "firm", "a test")
+        assert killed(engine) == [control.KILL_FIRM] and list(engine.instance.read_kill()) == ["firm"]
+    assert len(waits) == instances.LATCH_TRIES and list(engine.instance.read_kill()) == ["firm"]
 
 
 def test_arm_clears_every_kill_and_no_other_word(engine: SupervisedEngine) -> None:

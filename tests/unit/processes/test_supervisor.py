@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -15,6 +17,7 @@ from hft.config import VenueExecution
 from hft.control import ProcessState, ProcessWord, process_word
 from hft.counters import ExecutionCounter
 from hft.records import RiskCode
+from processes import instance as instances
 from processes import supervisor as supervising
 from processes.accounts import Accounts
 from processes.errors import EngineError
@@ -272,6 +275,39 @@ def test_what_a_breaker_killed_is_latched_with_its_name_until_it_is_armed(engine
     engine.words[word] = RiskCode.REPEATED_EXECUTION
     engine.supervisor.turn()
     assert [entry["reason"] for entry in engine.instance.read_kill().values()] == ["R053 REPEATED_EXECUTION"]
+
+
+def test_what_is_armed_and_trips_again_between_two_turns_is_latched_again(engine: SupervisedEngine) -> None:
+    word = control.kill_strategy(0)
+    for again in ("", " again"):
+        engine.words[word] = RiskCode.REJECT_STORM
+        engine.supervisor.turn()
+        assert list(engine.instance.read_kill()) == ["strategy.mm"], f"tripped{again}"
+        arm_engine(engine.instance, "understood")
+        assert engine.words[word] == 0 and engine.instance.read_kill() == {}
+
+
+def test_breaker_and_a_kill_of_another_process_are_both_latched(engine: SupervisedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ExitStack() as other:
+        latch = other.enter_context(engine.instance.changing_kill())
+        latch["firm"] = {"reason": "a test"}
+        monkeypatch.setattr(instances, "time", SimpleNamespace(sleep=lambda seconds: other.close()))
+        engine.words[control.kill_strategy(0)] = RiskCode.REJECT_STORM
+        engine.supervisor.turn()
+    assert set(engine.instance.read_kill()) == {"firm", "strategy.mm"}
+
+
+def test_breaker_that_somebody_arms_while_it_is_latched_is_not_latched(engine: SupervisedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def armed() -> None:
+        engine.words[control.latching_words()] = 0
+        arming.close()
+
+    with ExitStack() as arming:
+        arming.enter_context(engine.instance.changing_kill())
+        monkeypatch.setattr(instances, "time", SimpleNamespace(sleep=lambda seconds: armed()))
+        engine.words[control.kill_strategy(0)] = RiskCode.REJECT_STORM
+        engine.supervisor.turn()
+    assert engine.instance.read_kill() == {}
 
 
 def test_core_that_the_host_does_not_have_is_refused_before_anything_is_made(
