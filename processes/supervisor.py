@@ -162,9 +162,13 @@ class Supervisor:
         watchdog()
 
     def _enter_running(self) -> None:
+        if self.finished:
+            # On disk before an order may leave: a supervisor that is killed right after must not be taken for one that left nothing.
+            self.finished = False
+            self._write_engine()
         self.words[control.HALT] = 0
         self.words[control.READY] = 1
-        self.state, self.finished = "RUNNING", False
+        self.state = "RUNNING"
         self._write_engine()
         ready(f"epoch {self.epoch}")
         log("running", epoch=self.epoch)

@@ -156,6 +156,23 @@ def test_account_is_held_while_the_engine_runs_and_refused_to_another_instance(
         one.release()
 
 
+def test_session_is_unfinished_on_disk_before_an_order_may_leave(
+    instance_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[bool, int]] = []
+    engine = SupervisedEngine(instance_name, tmp_path, monkeypatch)
+
+    def write(path: Path, data: bytes) -> None:
+        told.append((msgspec.json.decode(data)["finished"], int(engine.words[control.READY])))
+        write_durably(path, data)
+
+    monkeypatch.setattr(supervising, "write_durably", write)
+    with engine:
+        assert told[0] == (True, 0) and (False, 0) in told and (True, 1) not in told
+        said = engine.instance.read_engine()
+        assert said is not None and (said["state"], said["finished"], engine.words[control.READY]) == ("RUNNING", False, 1)
+
+
 def test_session_at_a_simulated_account_does_not_go_on(instance_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with SupervisedEngine(instance_name, tmp_path, monkeypatch) as engine:
         left = engine.instance.read_engine()
