@@ -89,6 +89,7 @@ class PortfolioCounter(IntEnum):
     FILLS = 1
     MARKS = 2
     JOURNAL_FULL = 3
+    NO_STRATEGY = 4  #: fills of a strategy that the session does not have, booked for the firm alone
 
 
 #: How many codes REFUSED_BY_CODE has room for.

@@ -1,7 +1,7 @@
 """Portfolio: drains reports and best prices, publishes the positions and P&L that people read.
 
 Row r of the table is the firm's position in instrument r; row (1 + strategy) * instruments + r is a strategy's. A fill is
-booked on both. A mark revalues every row of its instrument, and each row that changed goes to its seqlock cell.
+booked on both; one of another session's order may be of a strategy that there is no row of. A mark revalues every row of its instrument, and each row that changed goes to its seqlock cell.
 """
 
 from __future__ import annotations
@@ -71,23 +71,28 @@ def _drain_reports(ctx: Portfolio, k: int, now_ns: int) -> int:
 def _take_report(ctx: Portfolio, reports: NDArray[Any], i: int, now_ns: int) -> None:
     """Follow the order, book the fill, publish the rows of its instrument."""
     report = reports[i]
-    instrument = as_int(report["instrument"])
-    own = (1 + as_int(report["strategy"])) * len(ctx.instruments) + instrument
+    instrument, strategy = as_int(report["instrument"]), as_int(report["strategy"])
+    own = (1 + strategy) * len(ctx.instruments) + instrument
+    has_own = strategy >= 0 and own < len(ctx.positions)
+    rows = (instrument, own if has_own else instrument)
+    count = 2 if has_own else 1
     slot = find(ctx.orders, report["order_id"])
     if slot < 0 and report["leaves_lots"] > 0:
         slot = _follow(ctx, reports, i, now_ns)
-        _change_working(ctx.positions, own, report["side"], report["qty_lots"])
+        _change_working(ctx.positions, rows, count, report["side"], report["qty_lots"])
     before_lots = ctx.orders.rows[slot]["leaves_lots"] if slot >= 0 else as_int(0)
     outcome = apply_report(ctx.orders, reports, i)
     after_lots = ctx.orders.rows[slot]["leaves_lots"] if slot >= 0 else as_int(0)
-    _change_working(ctx.positions, own, report["side"], after_lots - before_lots)
+    _change_working(ctx.positions, rows, count, report["side"], after_lots - before_lots)
     if report["kind"] == _TRADE and outcome >= 0:
         add(ctx.common.counters, PortfolioCounter.FILLS, 1)
-        for row in (instrument, own):
-            if apply_fill(ctx.positions, row, ctx.instruments, reports, i) == 0:
+        if not has_own:
+            add(ctx.common.counters, PortfolioCounter.NO_STRATEGY, 1)
+        for k in range(count):
+            if apply_fill(ctx.positions, rows[k], ctx.instruments, reports, i) == 0:
                 ctx.common.words[JOURNAL_FAILED] = 1
-    for row in (instrument, own):
-        _publish(ctx, row)
+    for k in range(count):
+        _publish(ctx, rows[k])
 
 
 @njit
@@ -106,13 +111,12 @@ def _follow(ctx: Portfolio, reports: NDArray[Any], i: int, now_ns: int) -> int:
 
 
 @njit
-def _change_working(positions: NDArray[Any], own: int, side: int, lots: int) -> None:
-    firm = as_int(positions[own]["instrument"])
-    for row in (firm, own):
+def _change_working(positions: NDArray[Any], rows: tuple[int, int], count: int, side: int, lots: int) -> None:
+    for k in range(count):
         if side == _BUY:
-            positions[row]["working_buy_lots"] += lots
+            positions[rows[k]]["working_buy_lots"] += lots
         else:
-            positions[row]["working_sell_lots"] += lots
+            positions[rows[k]]["working_sell_lots"] += lots
 
 
 @njit

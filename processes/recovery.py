@@ -64,7 +64,12 @@ def recover_positions(instance: Instance, tables: Tables, session: int, epoch: i
         for earlier in _epochs(instance, since, epoch):
             for report in fills_of(instance, venue, earlier):
                 instrument, strategy = int(report[0]["instrument"]), int(report[0]["strategy"])
-                for row in (instrument, (1 + strategy) * count + instrument):
+                rows_of_fill = [instrument, (1 + strategy) * count + instrument]
+                if not 0 <= strategy < len(tables.strategies):
+                    # Of an order of another session, which had a strategy that this one lacks.
+                    log("fill is of no strategy", stage=f"execution.{venue}", strategy=strategy, trade_id=int(report[0]["trade_id"]))
+                    rows_of_fill.pop()
+                for row in rows_of_fill:
                     if apply_fill(rows, row, tables.instrument_rows, report, 0) == 0:
                         raise EngineError(
                             f"{instance.journal_folder(earlier)}: execution.{venue}'s trade {int(report[0]['trade_id'])} cannot be booked: expected "

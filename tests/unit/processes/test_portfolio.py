@@ -52,6 +52,26 @@ def test_fill_is_booked_on_the_firm_and_its_strategy_and_on_no_other_row(bench: 
     assert rows[OWN_BTC]["strategy"] == 0 and rows[FIRM_BTC]["strategy"] == -1
 
 
+@pytest.mark.parametrize("strategy", [1, 7, -1])
+def test_fill_of_a_strategy_that_there_is_no_row_of_is_the_firms_alone_and_counted(bench: Bench, strategy: int) -> None:
+    """Of an order of another session, which had more strategies. What lies beyond the rows is not to be written."""
+    context = bench.stage(STAGE).context
+    beyond = np.zeros(100, POSITION)
+    beyond[: len(context.positions)] = context.positions
+    order = bench.order(qty_lots=900)
+    order["strategy"] = strategy
+    with_room = context._replace(positions=beyond[: len(context.positions)])
+    bench.stage(STAGE).context = with_room
+    for kind, lots in ((ReportKind.ACK, 0), (ReportKind.TRADE, 400)):
+        bench.put(REPORTS, bench.report(order, kind, **({"last_lots": lots} if lots else {})))
+        bench.turn(STAGE)
+        assert not beyond[len(context.positions) :].view(np.uint8).any()
+    rows = cells(bench)
+    assert rows["position_lots"].tolist() == [400, 0, 0, 0] and rows["fills"].tolist() == [1, 0, 0, 0]
+    assert rows["working_buy_lots"].tolist() == [500, 0, 0, 0] and rows["cash_ticklots"].tolist() == [-400 * (BID - 100), 0, 0, 0]
+    assert bench.counter(STAGE, PortfolioCounter.FILLS) == bench.counter(STAGE, PortfolioCounter.NO_STRATEGY) == 1
+
+
 def test_working_sizes_follow_each_report(bench: Bench) -> None:
     buy, sell = bench.order(qty_lots=1000), bench.order(qty_lots=500, side=SELL, price_ticks=ASK)
     steps = [

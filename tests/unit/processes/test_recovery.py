@@ -76,6 +76,19 @@ def test_positions_are_the_fills_of_the_sessions_earlier_epochs_and_no_others(jo
     assert rows["strategy"].tolist() == [-1, -1, 0, 0] and rows["instrument"].tolist() == [0, 1, 0, 1]
 
 
+@pytest.mark.parametrize("strategy", [1, 7, -1])
+def test_fill_of_a_strategy_that_the_session_lacks_is_booked_for_the_firm_alone(
+    journals: Journals, capfd: pytest.CaptureFixture[str], strategy: int
+) -> None:
+    """Of an order of another session, which had more strategies."""
+    kind, stray = journals.fill(BUY, 5)
+    stray["strategy"] = strategy
+    journals.epoch(4, journals.fill(BUY, 10), (kind, stray))
+    rows = recover_positions(journals.instance, journals.tables, session=4, epoch=5)
+    assert rows["position_lots"].tolist() == [15, 0, 10, 0] and rows["fills"].tolist() == [2, 0, 1, 0]
+    assert '"fill is of no strategy"' in capfd.readouterr().err
+
+
 def test_what_an_epoch_began_with_stands_for_all_before_it(journals: Journals) -> None:
     journals.epoch(4, journals.fill(BUY, 1000))
     begun = empty_positions(journals.tables)
