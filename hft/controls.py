@@ -187,7 +187,8 @@ CONTROLS: tuple[Control, ...] = (
         RiskCode.PRICE_COLLAR_REF,
         "A buy further above, or a sell further below, than the limit from a reference that is not its own book: the median of the mids that "
         "the same pair has at other venues, where one is valid, two-sided and not too old; else the average of the instrument's own last trades "
-        "over the window, each weighted by how long it was the last. The first mid stands in until something has been traded.",
+        "over the window, each weighted by how long it was the last. The first mid stands in until something has been traded. An instrument that "
+        "a stop, or somebody, wants closed is held to the touch alone: in the fall that tripped the stop, its trades are far away.",
         "No trade and no mid yet; out of range; limit or window not above 0.",
         f"{_LIMITS}reference_max_bp, reference_window_ms",
     ),
@@ -281,8 +282,8 @@ CONTROLS: tuple[Control, ...] = (
     Control(
         RiskCode.BALANCE,
         "A buy whose price x size and taker fee, or a sell whose size, is more than what is free of the asset at its venue: what the account had "
-        "when the session began, and what fills have moved since, less what all working orders may take, unknown and canceling ones included. Where "
-        "orders are filled on paper there is no account, and nothing is asked; `hftctl risk show` says so.",
+        "when the session began, and what fills have moved since, less what all working orders may take, unknown and canceling ones included; what a "
+        "replacement is for gives back what it has taken. Where orders are filled on paper there is no account, and nothing is asked; `hftctl risk show` says so.",
         "The venue has not said what the account has; out of range.",
         "",
     ),

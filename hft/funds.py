@@ -13,13 +13,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hft.orders import Orders
-from hft.records import Side
+from hft.orders import Orders, find, is_working
+from hft.records import IntentKind, Side
 from hft.units import E8, WIDE, as_int, mul_div_half_even, mul_saturated
 from shm.jit import njit
 
 #: Whether a venue's accounts cover orders: there is none to ask, it has not said what there is, it has.
 NO_ACCOUNT, NOT_SAID, SAID = range(3)
+
+_REPLACE = int(IntentKind.REPLACE)
 
 # Columns of Funds.free: what the account began with, and what is left of it now.
 _BEGAN_E8, _FREE_E8 = range(2)
@@ -81,22 +83,32 @@ def buy_e8(instruments: NDArray[Any], row: int, ticklots: int) -> int:
     cost_e8, rest = mul_div_half_even(ticklots, instrument["ticklot_num"], instrument["ticklot_den"])
     cost_e8 += 1 if rest > 0 else 0
     fee_e8, rest = mul_div_half_even(cost_e8, max(instrument["taker_fee_e8"], as_int(0)), E8)
-    return min(cost_e8 + fee_e8 + (1 if rest > 0 else 0), as_int(WIDE))
+    # Of two that are out of range the sum would be too.
+    return as_int(WIDE) if max(cost_e8, fee_e8) >= WIDE else min(cost_e8 + fee_e8 + (1 if rest > 0 else 0), as_int(WIDE))
 
 
 @njit
-def covers(funds: Funds, instruments: NDArray[Any], intents: NDArray[Any], i: int) -> bool:
-    """Whether what is free at its venue covers INTENT record `i`, whose instrument and size are right; where there is no account: True."""
+def covers(funds: Funds, instruments: NDArray[Any], orders: Orders, intents: NDArray[Any], i: int) -> bool:
+    """Whether what is free at its venue covers INTENT record `i`, whose instrument and size are right; where there is no account: True.
+
+    What a REPLACE is to change gives back what it has taken: no venue holds both.
+    """
     row = as_int(intents[i]["instrument"])
     instrument, venue = instruments[row], as_int(instruments[row]["venue"])
     if funds.known[venue] == NO_ACCOUNT:
         return True
     if funds.known[venue] != SAID:
         return False
+    lots, given_lots, given_ticklots = intents[i]["qty_lots"], as_int(0), as_int(0)
+    slot = find(orders, intents[i]["ref_order_id"]) if intents[i]["kind"] == _REPLACE else as_int(-1)
+    if slot >= 0 and is_working(orders.rows[slot]["state"]):
+        given_lots = orders.rows[slot]["leaves_lots"]
+        given_ticklots = orders.rows[slot]["price_ticks"] * given_lots
     if intents[i]["side"] == Side.BUY:
-        needed_e8 = buy_e8(instruments, row, mul_saturated(intents[i]["price_ticks"], intents[i]["qty_lots"]))
-        asset = as_int(instrument["quote_asset"])
+        before, asset = orders.buy_ticklots[row], as_int(instrument["quote_asset"])
+        after_e8 = buy_e8(instruments, row, before - given_ticklots + mul_saturated(intents[i]["price_ticks"], lots))
+        needed_e8 = after_e8 - buy_e8(instruments, row, before) if after_e8 < WIDE else as_int(WIDE)
     else:
-        needed_e8 = -(-mul_saturated(intents[i]["qty_lots"], instrument["lot_e8_num"]) // instrument["lot_e8_den"])
         asset = as_int(instrument["base_asset"])
+        needed_e8 = -(-mul_saturated(lots - given_lots, instrument["lot_e8_num"]) // instrument["lot_e8_den"])
     return bool(needed_e8 < WIDE and needed_e8 <= funds.free[venue, asset, _FREE_E8])

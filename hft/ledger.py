@@ -11,8 +11,9 @@ Rounding is half-even and what it leaves is carried: of the notional in `notiona
 released by a partial close in `cost_remainder` (units of 2^-32), so that average cost does not drift over many closes.
 
 A fee in the base asset takes whole lots out of the position (a rebate puts them in) at no cash: its value is in realised and
-unrealised from then on, and `fees_base_e8` is not to be subtracted again. Parts of a lot wait in `base_fee_remainder`
-(1e-8 base divided by lot_e8_den). A fee in another asset is counted in `fees_other_e8` and is in no P&L.
+unrealised from then on, and `fees_base_e8` is not to be subtracted again. A lot of which a part is gone is taken out whole, so that the
+position is never more than can be sold; what is left of it is -`base_fee_remainder` (1e-8 base divided by lot_e8_den). A fee in another
+asset is counted in `fees_other_e8` and is in no P&L.
 """
 
 from __future__ import annotations
@@ -66,11 +67,9 @@ def _move(positions: NDArray[Any], i: int, change_lots: int, value_e8: int) -> N
 
 @njit
 def _take_base_fee(positions: NDArray[Any], i: int, fee_e8: int, lot_num: int, lot_den: int) -> None:
-    """Move whole lots of an accumulated base fee out of the position, keeping the part of a lot."""
+    """Move whole lots of an accumulated base fee out of the position, rounded up, and keep what that took too much."""
     owed = positions[i]["base_fee_remainder"] + fee_e8 * lot_den
-    lots = abs(owed) // lot_num
-    if owed < 0:
-        lots = -lots
+    lots = -(-owed // lot_num)
     positions[i]["base_fee_remainder"] = owed - lots * lot_num
     if lots != 0:
         _move(positions, i, -lots, as_int(0))

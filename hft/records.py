@@ -531,7 +531,7 @@ POSITION = record(
     ("last_fill_ns", "<i8", "reported_ns of the newest fill."),
     ("instrument", "<i4", "Row in the instrument table."),
     ("strategy", "<i4", "Row in the strategy table; -1 is the firm."),
-    ("base_fee_remainder", "<i8", "Base-asset fees not yet a whole lot, in 1e-8 base / lot_e8_den."),
+    ("base_fee_remainder", "<i8", "Base-asset fees less the whole lots taken for them, so not above 0, in 1e-8 base / lot_e8_den."),
     ("reserved", "(11,)<i8", "Zero."),
 )
 

@@ -64,7 +64,7 @@ from hft.risk_state import (
     start_session,
     worst_lots,
 )
-from hft.stops import refusal
+from hft.stops import closes_only, refusal
 from hft.units import WIDE, as_int, mul_div_half_even, mul_saturated
 from shm.jit import njit
 
@@ -99,7 +99,7 @@ def check(state: RiskState, intents: NDArray[Any], i: int, now_ns: int) -> RiskC
         code = _check_flow(state, intents, i, now_ns)
     if code == RiskCode.OK:
         code = _check_exposure(state, intents, i)
-    if code == RiskCode.OK and not covers(state.funds, state.instruments, intents, i):
+    if code == RiskCode.OK and not covers(state.funds, state.instruments, state.orders, intents, i):
         return RiskCode.BALANCE
     return code
 
@@ -226,7 +226,7 @@ def _check_market(state: RiskState, intents: NDArray[Any], i: int, now_ns: int) 
         low, high = bid_ticks * (BASIS_POINTS - through_bp), ask_ticks * (BASIS_POINTS + passive_bp)
     if price < low or price > high:
         return RiskCode.PRICE_COLLAR_TOUCH
-    if is_beyond_reference(state, intents, i, now_ns):
+    if not closes_only(state.stops, row) and is_beyond_reference(state, intents, i, now_ns):
         return RiskCode.PRICE_COLLAR_REF
     return RiskCode.OK
 

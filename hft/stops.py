@@ -107,6 +107,12 @@ def observe_reduce(stops: Stops, instruments: NDArray[Any], row: int, word: int,
 
 
 @njit
+def closes_only(stops: Stops, row: int) -> bool:
+    """Whether all that may leave in an instrument closes what a stop, or somebody, wants closed."""
+    return bool(stops.reducing[row] != 0 and stops.reducing[row] != _DIFFERING)
+
+
+@njit
 def refusal(stops: Stops, orders: Orders, limits: NDArray[Any], intents: NDArray[Any], i: int) -> RiskCode:
     """OK, or why the order in INTENT record `i` may not go out: it does not only reduce, or nothing says what a loss may be."""
     row, strategy, side = as_int(intents[i]["instrument"]), as_int(intents[i]["strategy"]), as_int(intents[i]["side"])

@@ -22,6 +22,8 @@ from shm.atomics import store_release
 #: The first pause between two questions while both differ; it doubles up to the last.
 _FIRST_PAUSE_NS, _LAST_PAUSE_NS = 1_000_000_000, 16_000_000_000
 _OWN_PAUSE_NS = 100_000_000
+#: After this long orders that are being canceled should be gone.
+_LEFT_PAUSE_NS = 1_000_000_000
 _AT_ONCE_NS = 1
 _ADVICE = "mend the account, or take it as it is: hftctl arm, or begin flat: hftctl start --new-session"
 
@@ -36,22 +38,32 @@ class Agreement:
         self._venue, self._venue_row, self._rows, self._tables = venue, venue_row, rows, tables
         self._now: Balances = {}
         self._left = self._foreign = 0
+        self._stayed = (
+            0  #: orders that were left by earlier epochs or sessions, and were there at the last look too: canceled, but not gone
+        )
         self._failed = 0  #: comparisons in a row that found something
+        self.agrees = False  #: whether the last comparison found nothing
 
     @property
     def differs(self) -> bool:
         """Whether instruments here may only be reduced for it."""
         return bool(self.words[control.venue_differs(self._venue_row)])
 
+    @property
+    def settled(self) -> bool:
+        """Whether the venue need not be asked again: nothing differs, and no order that is being canceled was there at the last look."""
+        return not self.differs and not self._left
+
     def take(self, snapshot: Snapshot, followed: set[int]) -> None:
         """Take what the venue holds; `followed`: client ids of the orders whose fills are booked here, adopted ones among them."""
         self._now = balances_of(snapshot.balances)
         clients = [int(event["order_id"]) for event in snapshot.open_orders]
-        self._left = sum(client > 0 and client not in followed for client in clients)
+        left = sum(client > 0 and client not in followed for client in clients)
+        self._left, self._stayed = left, min(left, self._left)
         self._foreign = sum(client <= 0 for client in clients)
 
     def judge(self, positions: NDArray[Any]) -> int:
-        """Compare what was taken with the firm's POSITION rows; after how many ns to ask the venue again, 0 if both agree."""
+        """Compare what was taken with the firm's POSITION rows; after how many ns to ask the venue again, 0 if that is not needed."""
         changed = changes(positions, self._tables.instrument_rows, self._rows, self._tables.assets)
         if self.began is None:
             if self._left:
@@ -65,9 +77,10 @@ class Agreement:
             self._begin(began_with(self._now, changed))
             found = []
         self.words[accept] = 0
-        if not found and not self._foreign:
+        self.agrees = not found and not self._foreign and not self._stayed
+        if self.agrees:
             self._agree()
-            return 0
+            return _LEFT_PAUSE_NS if self._left else 0
         self._failed += 1
         if self._failed == 1:
             return _AT_ONCE_NS
@@ -98,7 +111,7 @@ class Agreement:
 
     def _differ(self, found: list[Difference]) -> None:
         before = self._said()
-        self._say(found, len(found) + self._foreign)
+        self._say(found, len(found) + self._foreign + self._stayed)
         if self._said() == before:
             return
         for one in found:
@@ -112,6 +125,9 @@ class Agreement:
                 open_orders=self._foreign,
                 advice="cancel them at the venue",
             )
+
+        if self._stayed:
+            log("canceled orders are still open: reduce-only, canceled again", venue=self._venue, open_orders=self._stayed)
 
     def _said(self) -> list[int]:
         words = [control.venue_differs(self._venue_row)]

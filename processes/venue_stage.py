@@ -341,7 +341,7 @@ class VenueStage(ReportingStage):
     def _reconcile(self, now_ns: int, utc_ns: int) -> None:
         """Ask the venue for all it holds of the account after each connection, and let orders leave when that is settled."""
         account, ctx = self.desk.account, self.context
-        if not account.ready or (ctx.words[READY] and not self.agreement.differs):
+        if not account.ready or (ctx.words[READY] and self.agreement.settled):
             return
         if account.snapshot is not None:
             snapshot, account.snapshot = account.snapshot, None
@@ -365,7 +365,7 @@ class VenueStage(ReportingStage):
             self._journal.append_json(JournalKind.BALANCES, as_text(self.agreement.began))
         if pause_ns:
             self._has_snapshot, self._asked_snapshot_ns = False, now_ns + pause_ns - _RECONCILE_TIMEOUT_NS
-        if not ctx.words[READY] and (not pause_ns or (was_told and self.agreement.differs)):
+        if not ctx.words[READY] and (self.agreement.agrees or (was_told and self.agreement.differs)):
             ctx.words[READY] = 1
             log("order entry ready", venue=self.spec.subject, working=int(ctx.common.counters[ExecutionCounter.WORKING]))
 

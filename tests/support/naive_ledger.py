@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from math import ceil
 from typing import Any
 
 from hft.records import FeeAsset
@@ -19,7 +20,7 @@ class NaiveLedger:
         self.cost_e8 = Fraction(0)
         self.realised_e8 = Fraction(0)
         self.turnover_e8 = Fraction(0)
-        self.base_fee_e8 = Fraction(0)  # not yet a whole lot
+        self.base_fee_e8 = Fraction(0)  # less the whole lots that were taken for it
         self.fees = {asset: 0 for asset in FeeAsset}
 
     def fill(self, side: int, price_ticks: int, lots: int, fee_e8: int, asset: int) -> None:
@@ -31,7 +32,7 @@ class NaiveLedger:
         self.fees[FeeAsset(asset)] += fee_e8
         if asset == FeeAsset.BASE:
             self.base_fee_e8 += fee_e8
-            whole = int(self.base_fee_e8 / self.lot_e8)  # towards zero
+            whole = ceil(self.base_fee_e8 / self.lot_e8)
             self.base_fee_e8 -= whole * self.lot_e8
             if whole:
                 self._move(-whole, Fraction(0))

@@ -244,6 +244,8 @@ class NaiveRisk:
         inside = bid * (1 - below) <= int(o["price_ticks"]) <= ask * (1 + above)
         if not inside:
             return RiskCode.PRICE_COLLAR_TOUCH
+        if row in self.stops.reducing:
+            return RiskCode.OK
         reference = floor(self._reference(row, now_ns)) if o["side"] == 1 else ceil(self._reference(row, now_ns))
         beyond = int(o["side"]) * (int(o["price_ticks"]) - reference)
         return RiskCode.PRICE_COLLAR_REF if beyond > Fraction(reference * int(limits["reference_max_bp"]), 10_000) else RiskCode.OK
@@ -255,9 +257,10 @@ class NaiveRisk:
             return median(self._price(n) for n in usable) / tick
         if not self.trades[row]:
             return self.first_mid[row]
-        average, window = 1024 * self.trades[row][0][1], int(self.limits[row]["reference_window_ns"])
+        average, rest, window = 1024 * self.trades[row][0][1], 0, int(self.limits[row]["reference_window_ns"])
         for (since, price), until in zip(self.trades[row], [*(at for at, _ in self.trades[row][1:]), now_ns], strict=True):
-            average += round(Fraction((1024 * price - average) * min(max(until - since, 0), window), window))
+            moved = (1024 * price - average) * min(max(until - since, 0), window) + rest
+            average, rest = average + round(Fraction(moved, window)), moved - round(Fraction(moved, window)) * window
         return Fraction(average, 1024)
 
     def _price(self, row: int) -> Fraction:
@@ -348,9 +351,13 @@ class NaiveRisk:
         if known[venue] == NO_ACCOUNT:
             return RiskCode.OK
         asset = int(row["quote_asset" if o["side"] == 1 else "base_asset"])
-        need = self._buy(row, int(o["price_ticks"]) * int(o["qty_lots"]))
+        old = self.orders.orders.get(int(o["ref_order_id"])) if o["kind"] == IntentKind.REPLACE else None
+        given = old.leaves_lots if old is not None and old.working else 0
+        buys = self._buys(int(o["instrument"]))
+        after = buys - (old.price_ticks * given if old is not None else 0) + int(o["price_ticks"]) * int(o["qty_lots"])
+        need = self._buy(row, after) - self._buy(row, buys)
         if o["side"] == -1:
-            need = ceil(Fraction(int(o["qty_lots"]) * int(row["lot_e8_num"]), int(row["lot_e8_den"])))
+            need = ceil(Fraction((int(o["qty_lots"]) - given) * int(row["lot_e8_num"]), int(row["lot_e8_den"])))
         free = int(began[venue, asset]) - sum(self._taken(n, asset) for n in range(len(self.rows)) if self.rows[n]["venue"] == venue)
         return RiskCode.OK if known[venue] == SAID and need <= free else RiskCode.BALANCE
 
@@ -366,9 +373,12 @@ class NaiveRisk:
             lots = self.orders.leaves(n, -1) - ledger.position_lots
             taken += ceil(lots * ledger.lot_e8 + ledger.base_fee_e8)
         if row["quote_asset"] == asset:
-            buys = sum(w.price_ticks * w.leaves_lots for w in self.orders.working(n) if w.side == 1)
-            taken += ceil(-ledger.cash_e8) + ledger.fees[FeeAsset.QUOTE] + self._buy(row, buys)
+            taken += ceil(-ledger.cash_e8) + ledger.fees[FeeAsset.QUOTE] + self._buy(row, self._buys(n))
         return taken
+
+    def _buys(self, n: int) -> int:
+        """Price x leaves of an instrument's working buys."""
+        return sum(w.price_ticks * w.leaves_lots for w in self.orders.working(n) if w.side == 1)
 
     def pnl_e8(self) -> Fraction:
         """P&L after quote fees in 1e-8 base currency, unrounded."""

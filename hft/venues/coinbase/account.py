@@ -29,7 +29,7 @@ from hft.venues.coinbase.limits import (
     note_sent_within,
 )
 from hft.venues.coinbase.orders import PREFIX, SIGN_QUERY, CoinbaseCodec
-from hft.venues.coinbase.reconcile import PAGE, Query, Reconciliation
+from hft.venues.coinbase.reconcile import PAGE, PAGES_MAX, Query, Reconciliation
 from hft.venues.coinbase.remembered import UNKNOWN_LOTS, order_of, remember
 from hft.venues.coinbase.signing import USER_AGENT, signed_headers, signed_members
 from hft.venues.interface import (
@@ -257,7 +257,7 @@ class CoinbaseAccount:
         elif query.what == "order":
             self._take_order(query.about, document, now_ns)
         elif query.what == "trades":
-            self._take_trades(query.about, document, now_ns)
+            self._take_trades(query, document, now_ns)
         elif query.what == "recent":
             self._take_recent(query.row, document, now_ns)
         elif query.what == "owner":
@@ -295,19 +295,19 @@ class CoinbaseAccount:
             self.events += [status] if status is not None else []
             return
         # First the fills, then the state that counts them.
-        self._ask_trades(question._replace(status=status), order["id"])
+        target = f"/fills?order_id={order['id']}&limit={PAGE}"
+        self._waiting.append(Query("trades", target, question._replace(status=status), question.row))
 
-    def _ask_trades(self, question: _Question, venue_id: str, older_than: str = "") -> None:
-        self._waiting.append(Query("trades", f"/fills?order_id={venue_id}&limit={PAGE}{older_than}", question, question.row))
-
-    def _take_trades(self, question: _Question, fills: list[dict[str, Any]], now_ns: int) -> None:
+    def _take_trades(self, query: Query, fills: list[dict[str, Any]], now_ns: int) -> None:
         """A page of an order's fills, newest first; a full one is followed by those before it."""
+        question = query.about
         for fill in sorted(fills, key=lambda fill: int(fill["trade_id"])):
             event = trade_of(self._codec.instruments, question.row, fill, question.order_id, now_ns)
             event["price_ticks"], event["qty_lots"] = question.status["price_ticks"], question.status["qty_lots"]
             self.events.append(event)
-        if len(fills) == PAGE:
-            self._ask_trades(question, fills[0]["order_id"], f"&after={min(int(fill['trade_id']) for fill in fills)}")
+        if len(fills) == PAGE and query.page + 1 < PAGES_MAX:
+            target = f"/fills?order_id={fills[0]['order_id']}&limit={PAGE}&after={min(int(fill['trade_id']) for fill in fills)}"
+            self._waiting.append(Query("trades", target, question, question.row, query.page + 1))
             return
         self._questions.discard(question.order_id)
         self.events.append(question.status)

@@ -68,8 +68,8 @@ OVERLAP_NS = 5 * _SECOND_NS
 _FATAL = ("EAPI:Invalid key", "EAPI:Invalid signature", "EGeneral:Permission denied", "EAPI:Feature disabled")
 _UNKNOWN_ORDER, _RATE_LIMIT = "EOrder:Unknown order", "EAPI:Rate limit exceeded"
 _CHANNELS = ("executions", "balances")
-#: Questions that others let pass: what they find out is exposure, or keeps orders from being canceled.
-_URGENT = ("order", "trades", "token")
+#: Questions that others let pass, for so long: what they find out is exposure, or keeps orders from being canceled.
+_URGENT, LET_BY_NS = ("order", "trades", "token"), 10 * _SECOND_NS
 
 
 class _Question(NamedTuple):
@@ -115,6 +115,7 @@ class KrakenAccount:
         self._waiting: list[Query] = []
         self._asked: dict[int, tuple[Query, int]] = {}
         self._budget = Budget(tier)
+        self._blocked_ns = 0  #: since when the counter has no room for what waits first; 0: it has
         self._questions: set[int] = set()
         self._reconciliation: Reconciliation | None = None
         self._streamed: Streamed | None = None  #: until a reconciliation has used it
@@ -314,10 +315,11 @@ class KrakenAccount:
                 said = self._take_result(query, document["result"], now_ns)
             elif errors[0].startswith(_UNKNOWN_ORDER) and query.what == "order":
                 self._not_found(query.about, now_ns)
+            elif errors[0].startswith(_RATE_LIMIT):
+                self._budget.refused(now_ns)
+                self._ask_again(query)
             else:
                 self._refuse(errors[0])
-                if errors[0].startswith(_RATE_LIMIT):
-                    self._budget.refused(now_ns)
                 self._fail(query)
         except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError):
             self._fail(query)
@@ -376,6 +378,11 @@ class KrakenAccount:
         self._questions.discard(question.order_id)
         self.events.append(event_of(VenueEventKind.NOT_FOUND, question.order_id, question.row, now_ns))
 
+    def _ask_again(self, query: Query) -> None:
+        """A question that the venue did not look at: what a reconciliation has learned so far stays."""
+        if isinstance(query.about, _Question) or (query.about is not None and query.about is self._reconciliation):
+            self._waiting.insert(0, query)
+
     def _fail(self, query: Query) -> None:
         """A question without an answer: whoever wants to know asks again."""
         if isinstance(query.about, _Question):
@@ -407,8 +414,19 @@ class KrakenAccount:
         return said
 
     def _next_query(self, now_ns: int) -> Query | None:
-        """What waits first, or else the first that may take more of the counter; it counts as spent."""
-        for k, query in enumerate(self._waiting):
-            if (k == 0 or query.what in _URGENT) and self._budget.spend(query.weight, now_ns, query.what in _URGENT):
-                return self._waiting.pop(k)
+        """What waits first, or else the first that may take more of the counter; it counts as spent.
+
+        What has been let by for long enough may take as much.
+        """
+        if not self._waiting:
+            self._blocked_ns = 0
+            return None
+        urgent = self._waiting[0].what in _URGENT or (self._blocked_ns > 0 and now_ns - self._blocked_ns >= LET_BY_NS)
+        if self._budget.spend(self._waiting[0].weight, now_ns, urgent):
+            self._blocked_ns = 0
+            return self._waiting.pop(0)
+        self._blocked_ns = self._blocked_ns or now_ns
+        k = next((k for k, query in enumerate(self._waiting) if query.what in _URGENT), 0)
+        if k > 0 and not urgent and self._budget.spend(self._waiting[k].weight, now_ns, urgent=True):
+            return self._waiting.pop(k)
         return None

@@ -96,11 +96,26 @@ def test_a_fee_in_the_base_asset_is_gone_to_the_last_part_of_a_lot(check: Any) -
     assert check(state, sell(1, 599)) == OK and check(state, sell(1, 600)) == SHORT
 
 
-def test_a_replacing_order_is_checked_with_the_old_one_still_there(check: Any) -> None:
-    state, order = account(500 * LOT_E8, 0), sell(0, 300)
+def test_a_replacing_order_has_what_the_old_one_gives_back(check: Any) -> None:
+    state, bid, ask = account(500 * LOT_E8, 1000 * WITH_FEE_E8), buy(0, 1000), sell(1, 300)
+    admit(state, bid)
+    admit(state, ask)
+    assert check(state, buy(2, 10)) == SHORT
+    for make, order, most, price_ticks in ((buy, bid, 1000, BID - 1), (sell, ask, 500, ASK + 1)):
+        replacing = {"kind": IntentKind.REPLACE, "ref_order_id": int(order[0]["order_id"]), "price_ticks": price_ticks}
+        assert check(state, make(2, most, **replacing)) == OK and check(state, make(2, most + 1, **replacing)) == SHORT
+    admit(state, sell(2, 500, kind=IntentKind.REPLACE, ref_order_id=int(ask[0]["order_id"])))
+    assert check(state, sell(3, 10)) == SHORT, "until the old one is gone both count"
+
+
+@pytest.mark.parametrize("fee_e8", [0, 1, 999, 1000, 1001])
+def test_a_position_can_be_sold_whatever_its_fee_took(check: Any, fee_e8: int) -> None:
+    state = account(0, 1000 * WITH_FEE_E8)
+    order = buy(0, 600)
     admit(state, order)
-    replacing = {"kind": IntentKind.REPLACE, "ref_order_id": int(order[0]["order_id"]), "price_ticks": ASK + 1}
-    assert check(state, sell(1, 200, **replacing)) == OK and check(state, sell(1, 201, **replacing)) == SHORT
+    risk.apply_report(state, fill(order, 600, fee_e8=fee_e8, fee_asset=FeeAsset.BASE), 0)
+    lots = int(state.positions[0]["position_lots"])
+    assert check(state, sell(1, lots)) == OK and check(state, sell(1, lots + 1)) == SHORT
 
 
 def test_until_the_venue_has_said_what_there_is_nothing_is_covered_and_without_an_account_everything(check: Any) -> None:
@@ -125,7 +140,7 @@ def test_what_is_out_of_range_is_not_covered() -> None:
     state = account(2**63 - 1, 2**63 - 1)
     state.instruments["taker_fee_e8"] = E8 - 1
     for ticks, lots, covered in ((1 << 40, 1 << 10, True), (1 << 40, 1 << 20, False), (1 << 61, 1 << 61, False)):
-        assert covers(state.funds, state.instruments, buy(0, lots, price_ticks=ticks), 0) == covered
+        assert covers(state.funds, state.instruments, state.orders, buy(0, lots, price_ticks=ticks), 0) == covered
 
 
 def test_one_venues_account_covers_nothing_elsewhere(check: Any) -> None:

@@ -130,14 +130,14 @@ def test_a_sale_through_zero_realises_the_long_and_opens_the_short(body: Any) ->
     assert (positions[0]["position_lots"], positions[0]["realised_e8"], positions[0]["cost_e8"]) == (0, 2_500, 0)
 
 
-def test_a_base_fee_takes_whole_lots_and_keeps_the_rest(body: Any) -> None:
+def test_a_base_fee_takes_whole_lots_rounded_up_so_that_the_position_can_be_sold(body: Any) -> None:
     instruments, positions = instrument_rows(1), np.zeros(1, POSITION)
     body(ledger.apply_fill)(positions, 0, instruments, trade(Side.BUY, 100, 10, fee_e8=700, asset=FeeAsset.BASE), 0)
-    assert (positions[0]["position_lots"], positions[0]["base_fee_remainder"]) == (10, 700)
+    assert (positions[0]["position_lots"], positions[0]["base_fee_remainder"]) == (9, -300)
     body(ledger.apply_fill)(positions, 0, instruments, trade(Side.BUY, 100, 10, fee_e8=1700, asset=FeeAsset.BASE), 0)
     row = positions[0]
-    assert (row["position_lots"], row["base_fee_remainder"], row["fees_base_e8"]) == (18, 400, 2_400)
-    assert (row["realised_e8"], row["cost_e8"]) == (-2_000, 18_000), "what the fee took is lost at its average cost"
+    assert (row["position_lots"], row["base_fee_remainder"], row["fees_base_e8"]) == (17, -600, 2_400)
+    assert (row["realised_e8"], row["cost_e8"]) == (-3_000, 17_000), "what the fee took is lost at its average cost"
 
 
 def test_a_base_rebate_adds_whole_lots(body: Any) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from hft import risk
+from hft.control import DIFFERING
 from hft.records import MarketKind, RiskCode, Side
 from hft.reference import is_beyond_reference
-from support.risk_account import ASK, BID, NOW, intent, new_account, tell
+from support.risk_account import ASK, BID, NOW, admit, fill, intent, new_account, tell
 
 OK, BEYOND = RiskCode.OK, RiskCode.PRICE_COLLAR_REF
 SECOND = 1_000_000_000
@@ -119,3 +120,18 @@ def test_a_price_elsewhere_that_is_out_of_range_vouches_for_nothing(check: Any) 
     state.peers.tick_e12[:] = 1 << 61
     assert buys(check, state, BID) == RiskCode.CROSS_VENUE_DIVERGENCE
     assert is_beyond_reference(state, intent(price_ticks=BID), 0, NOW)
+
+
+@pytest.mark.parametrize(("word", "code"), [(RiskCode.STOP_LOSS, OK), (RiskCode.REDUCE_ONLY_MODE, OK), (DIFFERING, BEYOND)])
+def test_what_is_to_be_closed_is_held_to_the_touch_alone(check: Any, word: int, code: RiskCode) -> None:
+    state = venues(BID, BID)
+    bought = intent(qty_lots=100)
+    admit(state, bought)
+    risk.apply_report(state, fill(bought, 100), 0)
+    tell(state, MarketKind.TOP, bid=5_000_000, ask=5_000_010)
+    closing = intent(1, side=Side.SELL, price_ticks=5_000_000, qty_lots=100)
+    assert check(state, closing) == BEYOND
+    risk.observe_reduce(state, 0, int(word))
+    assert check(state, closing) == code
+    state.limits["collar_through_bp"] = 10
+    assert check(state, intent(1, side=Side.SELL, price_ticks=4_000_000, qty_lots=100)) == RiskCode.PRICE_COLLAR_TOUCH

@@ -62,3 +62,14 @@ def test_average_stays_within_what_was_traded_and_equals_fractions_to_a_thousand
             last = price_ticks
             note(traded, 0, price_ticks, at_ns, WINDOW_NS)
             assert abs(mean(traded, 0, at_ns, WINDOW_NS) - exact * ONE) <= steps + 1, f"seed {seed} step {steps}"
+
+
+def test_an_average_of_many_trades_a_second_does_not_stand_still(kernels: Any) -> None:
+    _, note, mean = kernels
+    traded, window_ns = new_traded(1), 10**6
+    note(traded, 0, 1000, 0, window_ns)
+    note(traded, 0, 1100, 0, window_ns)
+    for at_ns in range(1, 2001):
+        note(traded, 0, 1100, at_ns, window_ns)
+    assert abs(mean(traded, 0, 2000, window_ns) - (1100 - 100 * (1 - 1 / window_ns) ** 2000) * ONE) <= 1
+    assert mean(traded, 0, 2000, window_ns) > 1000 * ONE + 100

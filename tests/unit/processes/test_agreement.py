@@ -11,6 +11,7 @@ import pytest
 
 from hft import control
 from hft.records import OrderFlag, Side
+from hft.sim.venue import Response
 from processes.errors import EngineError
 from processes.instance import Instance
 from processes.recovery import known_balances
@@ -230,6 +231,45 @@ def test_a_session_begins_with_what_is_left_when_orders_of_another_one_are_gone(
         assert left == [0] and later.open_orders() == [], "what was open could still be filled"
         reconnect(later)
         assert differs(later) == 0
+
+
+@pytest.mark.parametrize("lost", [1, 5])
+def test_an_order_of_an_earlier_epoch_is_canceled_until_it_is_gone(
+    desk: VenueDesk, lost: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = desk.execution.agreement.began
+    desk.send(flags=OrderFlag.POST_ONLY)
+    desk.run(0.1)
+    past = desk.past()
+    desk.lose()
+    desk.step()
+    receive, request, cancels = desk.side.receive, desk.side.request, []
+
+    def is_lost(text: bytes) -> bool:
+        cancels.append(text)
+        return len(cancels) <= lost
+
+    def receives(session: Any, text: bytes) -> None:
+        if not any(method in text for method in (b'"cancel_order"', b'"order.cancel"')) or not is_lost(text):
+            receive(session, text)
+
+    def requests(method: str, target: str, headers: Any, body: bytes) -> Response:
+        return Response(503, (), b"") if method == "DELETE" and is_lost(body) else request(method, target, headers, body)
+
+    monkeypatch.setattr(desk.side, "receive", receives)
+    monkeypatch.setattr(desk.side, "request", requests)
+    with VenueDesk(tmp_path / "2", monkeypatch, desk.side) as later:
+        later.execution.agreement.began = began
+        later.begin_after(past)
+        later.step()
+        connect(later)
+        assert later.open_orders() != [] and differs(later) == 0, "it is canceled, and hinders nothing"
+        if lost > 1:
+            later.run_until(lambda: differs(later) == 1, 10)
+        later.run_until(lambda: later.open_orders() == [] and not differs(later), 60)
+        sent = len(cancels)
+        later.run(20, step_ms=50)
+        assert len(cancels) == sent <= lost + 2 and later.execution.agreement.settled
 
 
 def test_an_open_order_of_others_makes_the_venue_reduce_only_until_it_is_gone(

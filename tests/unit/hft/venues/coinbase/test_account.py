@@ -14,7 +14,7 @@ from hft.venues.coinbase.account_rows import client_oid, halves, order_id_of, ti
 from hft.venues.coinbase.kernels import may_send, note_sent
 from hft.venues.coinbase.limits import CANCELS_PERCENT, ORDERS_PERCENT, PRIVATE_AT_ONCE, PRIVATE_PER_S, QUESTIONS_PERCENT
 from hft.venues.coinbase.private import scan_private
-from hft.venues.coinbase.reconcile import PAGE
+from hft.venues.coinbase.reconcile import PAGE, PAGES_MAX
 from hft.venues.coinbase.signing import signature
 from hft.venues.interface import HANDSHAKE_NS, LONG_PATIENCE_NS, Booked, Call, Outgoing, Text
 from support.bookings import nothing_booked
@@ -230,6 +230,19 @@ def test_query_of_an_order_with_many_fills_tells_them_all_before_its_end() -> No
     desk.answer(call, 200, fills[2 * PAGE :])
     *trades, end = desk.events()
     assert sorted(event["trade_id"] for event in trades) == list(range(1, many + 1)) and end["state"] == OrderState.FILLED
+
+
+def test_a_venue_that_tells_the_same_page_again_and_again_is_not_asked_for_ever() -> None:
+    desk = Desk()
+    [call] = desk.query()
+    done = OPEN | {"status": "done", "done_reason": "filled", "filled_size": "1.5", "done_at": "2020-03-11T20:50:00Z"}
+    said, pages = desk.answer(call, 200, done), 0
+    while not desk.account.events or desk.account.events[-1]["state"] != OrderState.FILLED:
+        said = [each for each in said or desk.tick(SECOND_NS) if isinstance(each, Call) and each.target.startswith("/fills")]
+        for call in said:
+            pages += 1
+            said = desk.answer(call, 200, [fill(n + 1) for n in range(PAGE)])
+    assert pages == PAGES_MAX and len(desk.query()) == 1
 
 
 @pytest.mark.parametrize(

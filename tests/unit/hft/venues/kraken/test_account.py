@@ -432,6 +432,51 @@ def test_a_question_for_an_order_lets_a_reconciliation_wait_for_the_counter() ->
     assert isinstance(call, Call) and call.target.endswith("QueryOrders")
 
 
+def test_what_was_let_by_for_long_is_asked_in_spite_of_all_questions() -> None:
+    trader = connected()
+    trader.reconcile()
+    account, driver, asked = trader.account, trader.driver, []
+    while account._budget.spend(1, driver.now_ns, urgent=True):
+        pass
+    said = account.reconcile(nothing_booked, driver.now_ns, driver.utc_ns)
+    for order_id in range(1, 60):
+        driver.run(0.5)
+        said += account.query(order_id, 0, driver.now_ns, driver.utc_ns)
+        for call in said:
+            assert isinstance(call, Call)
+            asked.append(call.target.rpartition("/")[2])
+            said = account.answer(call.tag, 200, b'{"error":["EService:Busy"]}', driver.now_ns, driver.utc_ns)
+            break
+    assert "QueryOrders" in asked[:10] and "OpenOrders" in asked
+
+
+def test_a_refusal_for_the_counter_costs_a_reconciliation_nothing_but_time() -> None:
+    trader = connected()
+    trader.reconcile()
+    account, driver = trader.account, trader.driver
+    methods, refused = [], iter([False, True, False, True, True, False])
+    said = account.reconcile(nothing_booked, driver.now_ns, driver.utc_ns)
+    for _ in range(200):
+        calls, said = [each for each in said if isinstance(each, Call)], []
+        for call in calls:
+            methods.append(call.target.rpartition("/")[2])
+            told = {"error": ["EAPI:Rate limit exceeded"]}
+            if not next(refused):
+                told = {"error": [], "result": {} if methods[-1] == "BalanceEx" else {"open": {}, "trades": {}}}
+            body = json.dumps(told).encode()
+            said = account.answer(call.tag, 200, body, driver.now_ns, driver.utc_ns)
+        driver.run(0.2)
+        said = [*said, *account.tick(driver.now_ns, driver.utc_ns)]
+    assert account.snapshot is not None and methods == [
+        "OpenOrders",
+        "TradesHistory",
+        "TradesHistory",
+        "BalanceEx",
+        "BalanceEx",
+        "BalanceEx",
+    ]
+
+
 def test_pairs_are_known_by_each_of_their_names() -> None:
     assert {"BTC/USD", "XBT/USD", "XBTUSD", "XXBTZUSD"} <= set(pair_names("BTC/USD"))
     assert {"ETHXBT", "XETHXXBT"} <= set(pair_names("ETH/BTC")) and {"XDGUSD", "XXDGZUSD"} <= set(pair_names("DOGE/USD"))
