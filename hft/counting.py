@@ -1,7 +1,7 @@
 """Counting: what of a report the breakers count, and how an epoch goes on with what earlier ones have counted.
 
-A restart forgives nothing: fills, rejects and messages in a window, what is usual, the P&L's peak and what has tripped are carried over. Late
-intents and wild mids are not: what they stop begins again by itself.
+A restart forgives nothing: fills, rejects and messages in a window, what is usual, the P&L's peak and what has tripped are carried over, and so is
+what somebody has forgiven: the loss that a stop-loss had when it was armed. Late intents and wild mids are not: what they stop begins again by itself.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from hft.fees import is_over_schedule
 from hft.fill_rate import FillRate, forget, new_fill_rate, note_filled
 from hft.messages import Messages, new_messages, note_message_filled
 from hft.records import ExecutionCode, ReportKind, VenueReason
+from hft.stops import Stops
 from hft.units import E8, as_int, mul_div_half_even, mul_saturated
 from shm.jit import njit
 
@@ -83,6 +84,19 @@ def resume(counted: Counted, firm: NDArray[Any], carried: dict[str, Any], same_c
     breakers.resume(counted.breakers, firm, carried["breakers"], same_clock)
     messages.resume(counted.messages, firm, carried["messages"], same_clock)
     fill_rate.resume(counted.filled, firm, carried["filled"], same_clock)
+
+
+def carry_forgiven(stops: Stops) -> list[list[int]]:
+    """Of each row of `Stops` that has a loss which somebody armed: the row, that loss, and how many fills its position had by then."""
+    rows = stops.forgiven_e8.nonzero()[0].tolist()
+    return [[k, int(stops.forgiven_e8[k]), int(stops.owned[k]["fills"])] for k in rows]
+
+
+def resume_forgiven(stops: Stops, carried: list[list[int]]) -> None:
+    """Go on with what `carry_forgiven` gave. A fill since may have ended a position, and what was forgiven with it: nothing is then."""
+    for k, forgiven_e8, fills in carried:
+        if stops.owned[k]["fills"] == fills:
+            stops.forgiven_e8[k] = forgiven_e8
 
 
 def arm_tripped(counted: Counted) -> None:

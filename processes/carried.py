@@ -18,10 +18,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from hft.counting import Counted, arm_tripped, carry, count_report, new_counted, resume
+from hft.counting import Counted, arm_tripped, carry, carry_forgiven, count_report, new_counted, resume
 from hft.journal_reader import JournalReader
 from hft.records import REPORT, JournalKind, ReportKind
 from hft.replay import RingJournal
+from hft.stops import Stops
 from hft.tables import Tables
 from hft.topology import RingSpec, Topology
 from processes.errors import EngineError
@@ -35,6 +36,8 @@ _FILE_NAME = "risk.carried"
 _HEAD = struct.Struct("<qqq")
 #: Digits of a time, as JSON has it.
 _TIME_BYTES = 24
+#: A row of forgiven losses: three numbers.
+_FORGIVEN_BYTES = 3 * 24
 #: What else there is of the firm, and of each strategy.
 _REST_BYTES = 1 << 14
 
@@ -42,10 +45,11 @@ _REST_BYTES = 1 << 14
 class CarriedFile:
     """Writes the file of one epoch."""
 
-    def __init__(self, folder: Path, counted: Counted) -> None:
+    def __init__(self, folder: Path, counted: Counted, stops: Stops) -> None:
         """Make it. Raises EngineError if it is there already or the disk is full."""
         circles = counted.breakers.fills_ns.size + counted.breakers.rejects_ns.size
         self._slot_bytes = _HEAD.size + _TIME_BYTES * circles + _REST_BYTES * len(counted.breakers.tripped)
+        self._slot_bytes += _FORGIVEN_BYTES * len(stops.owned)
         path = folder / _FILE_NAME
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
@@ -60,9 +64,11 @@ class CarriedFile:
         self._number = 0
         self._newest = b""
 
-    def write(self, counted: Counted, firm: NDArray[Any], heads: dict[str, int]) -> None:
+    def write(self, counted: Counted, stops: Stops, firm: NDArray[Any], heads: dict[str, int]) -> None:
         """Write what is counted after the first `heads` reports of each execution, unless that is what was written last."""
-        data = msgspec.json.encode({"boot": self._boot, "heads": heads, "counted": carry(counted, firm)})
+        data = msgspec.json.encode(
+            {"boot": self._boot, "heads": heads, "counted": carry(counted, firm) | {"forgiven": carry_forgiven(stops)}}
+        )
         if data == self._newest:
             return
         self._newest = data
@@ -120,7 +126,7 @@ def recover_counted(instance: Instance, tables: Tables, topology: Topology, sess
                     count_report(counted, tables.instrument_rows, firm, report.reshape(1), 0)
     if instance.armed_ns() > found["utc_ns"]:
         arm_tripped(counted)
-    return carry(counted, firm)
+    return carry(counted, firm) | {"forgiven": found["counted"]["forgiven"]}
 
 
 def _reports_on(instance: Instance, topology: Topology, ring: RingSpec, epoch: int, first: int) -> NDArray[Any]:

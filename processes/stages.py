@@ -11,7 +11,7 @@ from hft.adopted import adopt_order
 from hft.book import new_books
 from hft.bounds import prove_bounds
 from hft.config import Config, ConfigError, PaperExecution, VenueExecution
-from hft.counting import Counted, resume
+from hft.counting import Counted, resume, resume_forgiven
 from hft.funds import NO_ACCOUNT, NOT_SAID
 from hft.journal_reader import JournalReader
 from hft.limit_changes import new_changing
@@ -165,7 +165,8 @@ class RiskStage(DecidingStage):
         assert self._carried is not None
         sources = [ring.producer for ring in self.spec.inputs if ring.kind == "reports"]
         heads = {source: int(head_sequence(ring)) for source, ring in zip(sources, self.context.reports, strict=True)}
-        self._carried.write(_counted(self.context.state), self.context.state.firm, heads)
+        state = self.context.state
+        self._carried.write(_counted(state), state.stops, state.firm, heads)
 
     def on_close(self, reason: str) -> None:
         if self._carried is not None:
@@ -208,10 +209,11 @@ class RiskStage(DecidingStage):
         state.totals[SESSION_PNL_E8] = 0
         if self.counted is not None:
             resume(_counted(state), firm, self.counted)
+            resume_forgiven(state.stops, self.counted["forgiven"])
         assert self._journal is not None
         self._let_go()
-        self._carried = CarriedFile(self._journal.folder, _counted(state))
-        self._carried.write(_counted(state), firm, {})
+        self._carried = CarriedFile(self._journal.folder, _counted(state), state.stops)
+        self._carried.write(_counted(state), state.stops, firm, {})
         groups = [[ring for ring in spec.inputs if ring.kind == kind] for kind in ("reports", "tops", "intents")]
         reports, markets, intents = (tuple(resources.consumer(ring) for ring in group) for group in groups)
         order, report = np.zeros(1, ORDER), np.zeros(1, REPORT)

@@ -17,15 +17,16 @@ from hft.config import Config
 from hft.counting import Counted, carry, new_counted
 from hft.journal import JournalWriter, append
 from hft.records import JournalKind, OrderState, ReportKind, RiskCode, VenueReason
+from hft.stops import new_stops
 from hft.tables import build_tables
 from hft.units import E8
 from processes import carried
 from processes.carried import CarriedFile, read_carried, recover_counted
 from processes.instance import Instance
-from processes.recovery import empty_positions, pack_rows
+from processes.recovery import empty_positions, pack_rows, recover_positions
 from processes.replay import replay_session
 from shm.clock import realtime_ns
-from support.engine import BTC, Bench, paper_config
+from support.engine import BTC, SELL, Bench, paper_config
 from support.pipeline import Pipeline
 
 STAGE, MARKETS, REPORTS, INTENTS, ORDERS, REFUSALS = (
@@ -249,13 +250,14 @@ def peak_in(found: dict[str, Any] | None) -> int | None:
 def test_a_write_that_was_cut_off_leaves_the_one_before(tmp_path: Path) -> None:
     """As SIGKILL or a loss of power leaves it: the newest slot has changed up to any byte, and the rest is of the write before the last."""
     counted, firm = some_counted()
-    file = CarriedFile(tmp_path, counted)
+    stops = new_stops(2, 1)
+    file = CarriedFile(tmp_path, counted, stops)
     assert read_carried(tmp_path) is None, "nothing was written"
     path, images = tmp_path / "risk.carried", []
     for peak in (11, 22, 33, 44):
         images.append(path.read_bytes())
         counted.breakers.words[1] = peak
-        file.write(counted, firm, {})
+        file.write(counted, stops, firm, {})
         assert peak_in(read_carried(tmp_path)) == peak
     images.append(path.read_bytes())
     file.close()
@@ -307,6 +309,62 @@ def test_windows_of_another_length_begin_anew(tmp_path: Path) -> None:
     assert recovered is not None and max(max(row) for row in recovered["messages"]["slices"][0]) == 0
 
 
+LOST = 5_600_000, 5_600_100
+REDUCE = control.reduce_instrument(BTC)
+
+
+def armed_at_a_loss(folder: Path) -> Epochs:
+    """An epoch after it bought, its stop-loss tripped, and somebody armed that."""
+    epochs = Epochs(folder)
+    with Epoch(epochs) as epoch:
+        _, order = epoch.judge()
+        epoch.tell(epoch.report(order, ReportKind.TRADE))
+        epoch.mark(*LOST)
+        assert epoch.control[REDUCE] == RiskCode.STOP_LOSS
+        epoch.mark(*LOST)
+        epoch.control[REDUCE] = 0
+        epoch.mark(*LOST)
+        assert epoch.control[REDUCE] == 0
+        epoch.write()
+        epochs.positions = recover_positions(epochs.instance, epochs.tables, 1, 2)
+    return epochs
+
+
+def test_a_stop_loss_that_was_armed_trips_after_restarts_for_a_new_loss_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    epochs = armed_at_a_loss(tmp_path)
+    for boot in ("of before", "of before", "another"):
+        monkeypatch.setattr(carried, "_boot", lambda boot=boot: boot)
+        with Epoch(epochs) as epoch:
+            epoch.mark(*LOST)
+            assert epoch.control[REDUCE] == 0, f"epoch {epochs.number}"
+    with Epoch(epochs) as epoch:
+        epoch.mark(5_200_000, 5_200_100)
+        assert epoch.control[REDUCE] == RiskCode.STOP_LOSS
+
+
+def test_a_loss_that_was_armed_is_forgiven_no_longer_after_a_fill_that_was_not_written_down(tmp_path: Path) -> None:
+    epochs = armed_at_a_loss(tmp_path)
+    with Epoch(epochs) as epoch:
+        epoch.mark(*LOST)
+        epoch.tell(epoch.report(epoch.order(side=SELL, qty_lots=1), ReportKind.TRADE), heard=False)
+        epochs.positions = recover_positions(epochs.instance, epochs.tables, 1, 3)
+    with Epoch(epochs) as epoch:
+        epoch.mark(*LOST)
+        assert epoch.control[REDUCE] == RiskCode.STOP_LOSS
+
+
+def test_file_has_room_for_every_row_that_has_been_forgiven(tmp_path: Path) -> None:
+    counted, firm = some_counted()
+    stops = new_stops(8000, 1)
+    stops.forgiven_e8[:], stops.owned["fills"] = 2**63 - 1, 2**63 - 1
+    file = CarriedFile(tmp_path, counted, stops)
+    for number in range(2):
+        file.write(counted, stops, firm, {"execution.binance": number})
+    file.close()
+    found = read_carried(tmp_path)
+    assert found is not None and found["heads"]["execution.binance"] == 1 and len(found["counted"]["forgiven"]) == 8000
+
+
 def test_nothing_is_carried_from_another_session(tmp_path: Path) -> None:
     epochs = Epochs(tmp_path, rejects_max=1)
     trip(epochs)
@@ -317,7 +375,7 @@ def test_replay_repeats_an_epoch_that_began_with_a_trip(tmp_path: Path, monkeypa
     counted, firm = some_counted()
     counted.breakers.tripped[1] = RiskCode.DRAWDOWN
     folder = tmp_path / "1"
-    session = {"positions": pack_rows(empty_positions(build_tables(paper_config()))), "counted": carry(counted, firm)}
+    session = {"positions": pack_rows(empty_positions(build_tables(paper_config()))), "counted": carry(counted, firm) | {"forgiven": []}}
     with Pipeline(folder, 5, monkeypatch, session=session) as engine:
         engine.run(1.0)
         assert engine.control[control.KILL_FIRM] == RiskCode.DRAWDOWN
