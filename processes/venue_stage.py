@@ -61,7 +61,8 @@ _BOX_BYTES, _BOX_MESSAGES = 1 << 21, 256
 _REQUESTS_MAX = 4096
 #: A request may be this late by the clocks of two hosts before its window is taken for over.
 _SKEW_NS = 1_000_000_000
-_RECONCILE_TIMEOUT_NS = 15_000_000_000
+#: When to ask for all that the venue holds again: if it takes too long, and if a part of it could not be had.
+_RECONCILE_TIMEOUT_NS, _RECONCILE_RETRY_NS = 15_000_000_000, 1_000_000_000
 #: A send loop whose timer is overdue by this has not had a turn: nobody may tell the venue that it lives.
 _SEND_LOOP_NS = 1_000_000_000
 
@@ -85,8 +86,8 @@ class VenueStage(ReportingStage):
         self._pool: http_pool.HttpConnections | None = None
         self._make_link: Callable[[str, Any], Link] | None = None
         self._prepared = False
-        self._asked_snapshot_ns = 0
-        self._has_snapshot = False
+        self._snapshot_due_ns = 0
+        self._asks_snapshot = self._has_snapshot = False
         self._utc_offset_ns = 0
         self.bookings = Bookings()
         self.agreement = Agreement(spec.subject, self.venue_row, self.rows, tables)
@@ -314,7 +315,7 @@ class VenueStage(ReportingStage):
     def _forget(self, now_ns: int, utc_ns: int) -> None:
         """The private connection is gone: what it was about to say is not known."""
         self.context.words[READY] = 0
-        self._has_snapshot, self._asked_snapshot_ns = False, 0
+        self._has_snapshot, self._asks_snapshot, self._snapshot_due_ns = False, False, 0
         venue_execution.forget_connection(self.context, now_ns)
         self.desk.account.lost(now_ns)
         self._say(self.desk.account.prepare(now_ns, utc_ns))
@@ -347,9 +348,11 @@ class VenueStage(ReportingStage):
             snapshot, account.snapshot = account.snapshot, None
             self._settle(snapshot, now_ns)
             self.agreement.take(snapshot, self._followed())
-            self._has_snapshot = True
-        elif not self._has_snapshot and now_ns - self._asked_snapshot_ns > _RECONCILE_TIMEOUT_NS:
-            self._asked_snapshot_ns = now_ns
+            self._has_snapshot, self._asks_snapshot = True, False
+        elif self._asks_snapshot and not account.reconciling:
+            self._asks_snapshot, self._snapshot_due_ns = False, now_ns + _RECONCILE_RETRY_NS
+        elif not self._has_snapshot and now_ns >= self._snapshot_due_ns:
+            self._asks_snapshot, self._snapshot_due_ns = True, now_ns + _RECONCILE_TIMEOUT_NS
             self._say(account.reconcile(self.bookings.is_booked, now_ns, utc_ns))
         if self._has_snapshot and not ctx.live.words[UNKNOWN_COUNT] and not self._asking():
             self._compare(now_ns)
@@ -364,7 +367,7 @@ class VenueStage(ReportingStage):
             self.agreement.news = False
             self._journal.append_json(JournalKind.BALANCES, as_text(self.agreement.began))
         if pause_ns:
-            self._has_snapshot, self._asked_snapshot_ns = False, now_ns + pause_ns - _RECONCILE_TIMEOUT_NS
+            self._has_snapshot, self._snapshot_due_ns = False, now_ns + pause_ns
         if not ctx.words[READY] and (self.agreement.agrees or (was_told and self.agreement.differs)):
             ctx.words[READY] = 1
             log("order entry ready", venue=self.spec.subject, working=int(ctx.common.counters[ExecutionCounter.WORKING]))

@@ -145,6 +145,10 @@ class AccountSession(Protocol):
     #: The newest whole answer to `reconcile`, or None; whoever takes it clears it.
     snapshot: Snapshot | None
 
+    @property
+    def reconciling(self) -> bool:
+        """Whether `snapshot` is still to come: False too when a part of it could not be had."""
+
     def warm(self) -> None:
         """Run every kernel that this cold code calls, on an account that is never used: none may be compiled while it trades."""
 

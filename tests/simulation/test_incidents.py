@@ -37,19 +37,20 @@ class Incident(NamedTuple):
     seeds: int = 40
 
 
-#: L1 of a fill that is booked twice: the engine finds that its venue holds something else, and from there on only reduces.
+#: L1 of a fill that is booked twice, or an order that nobody cancels: the engine finds that its venue holds something else, and from there
+#: on only reduces.
 INCIDENTS = {
     "dns_outage_never_terminates_order": Incident("I1", "errors_are_not_found", ("S5", "S4"), "binance", 630),
     "create_timeout_then_fill": Incident("I2", "timeouts_are_rejections", ("S5", "S2"), "binance", 1),
     "ack_by_stream_suppresses_retry": Incident("I3", "unanswered_orders_are_sent_again", ("S1",), "binance", 1),
-    "sigkill_restart_adopts_all_live_orders": Incident("I4", "restarts_forget_live_orders", ("L2", "S4", "S7"), "binance", 1),
+    "sigkill_restart_adopts_all_live_orders": Incident("I4", "restarts_forget_live_orders", ("L1", "L2", "S4", "S7"), "binance", 1),
     "restart_idempotent_x10": Incident("I5", "restarts_forget_fills", ("S6", "L1"), "binance", 1),
     "cumulative_fill_baseline_monotone": Incident("I6", "fills_count_from_the_beginning", ("S2",), "kraken", 1),
     "html_502_is_unknown_not_failed": Incident("I7", "errors_are_rejections", ("S5",), "coinbase", 1),
     "connected_but_silent_detected_in_2s": Incident("I11", "silence_is_not_noticed", ("S11",), "binance", 15),
     "duplicate_fill_by_trade_id_is_noop": Incident("I12", "fills_are_booked_as_often_as_they_come", ("S6", "L1"), "coinbase", 1),
     "not_found_is_not_proof": Incident("I13", "not_found_is_proof", ("S5",), "coinbase", 40),
-    "replay_never_regresses_state": Incident("I14", "strangers_are_not_asked_about", ("L2", "S2", "S4"), "binance", 1),
+    "replay_never_regresses_state": Incident("I14", "strangers_are_not_asked_about", ("L1", "L2", "S2", "S4"), "binance", 1),
     "kill_is_final": Incident("S9", "kills_are_not_obeyed", ("S9",), "binance", 1),
     "exposure_is_limited": Incident("R040", "positions_are_not_limited", ("S7",), "binance", 1),
 }

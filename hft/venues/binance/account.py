@@ -173,6 +173,11 @@ class BinanceAccount:
             self._ask_status(_Question(order_id, row, False))
         return self._flush(now_ns, utc_ns)
 
+    @property
+    def reconciling(self) -> bool:
+        """Whether `snapshot` is still to come: False too when a part of it could not be had."""
+        return self._reconciliation is not None
+
     def reconcile(self, booked: Booked, now_ns: int, utc_ns: int) -> list[Outgoing]:
         """Ask for open orders, fills back to one that is `booked` and balances; the answer is `snapshot`. Anew, if it is under way."""
         if self._connected:

@@ -289,6 +289,11 @@ class KrakenAccount:
             self._waiting.append(Query("order", "QueryOrders", {"cl_ord_id": client_id(wire_id), "trades": "true"}, about))
         return self._flush(now_ns, utc_ns)
 
+    @property
+    def reconciling(self) -> bool:
+        """Whether `snapshot` is still to come: False too when a part of it could not be had."""
+        return self._reconciliation is not None
+
     def reconcile(self, booked: Booked, now_ns: int, utc_ns: int) -> list[Outgoing]:
         """Ask for open orders, newest fills and balances; the answer is `snapshot`."""
         if self._reconciliation is not None:

@@ -272,6 +272,29 @@ def test_an_order_of_an_earlier_epoch_is_canceled_until_it_is_gone(
         assert len(cancels) == sent <= lost + 2 and later.execution.agreement.settled
 
 
+def test_what_the_venue_holds_is_asked_again_soon_when_a_part_of_it_could_not_be_had(
+    desk: VenueDesk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if desk.side.name == "binance":
+        pytest.skip("asked on the socket, which ends with an error")
+    request, failed = desk.side.request, []
+
+    def requests(method: str, target: str, headers: Any, body: bytes) -> Response:
+        if not failed and ("/accounts" in target or "BalanceEx" in target):
+            failed.append(target)
+            return Response(503, (), b"")
+        return request(method, target, headers, body)
+
+    desk.lose()
+    desk.step()
+    monkeypatch.setattr(desk.side, "request", requests)
+    with VenueDesk(tmp_path / "2", monkeypatch, desk.side) as later:
+        later.step()
+        later.open()
+        later.run_until(lambda: later.ready, 4)
+        assert len(failed) == 1
+
+
 def test_an_open_order_of_others_makes_the_venue_reduce_only_until_it_is_gone(
     desk: VenueDesk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
