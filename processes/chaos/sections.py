@@ -9,16 +9,20 @@ from typing import Any
 
 Sections = dict[str, Any]
 
+_WIDE = {"daily_loss_max": "200000", "drawdown_max": "200000", "loss_rate_max": "100000", "fills_window_ms": 1000}
+
 
 def only(sections: Sections, venue: str) -> Sections:
     """Return the sections with one venue left: its instruments, its limits and its stages. No guardian: it would kill for faults that
-    the engine is to mend by itself; and no stop-loss short of all: a market that runs away from a strategy would end its orders."""
+    the engine is to mend by itself; and no stop-loss short of all, and wide breakers, which no restart forgives: a market that runs away
+    from a strategy, or fills it for long, would end its orders."""
     kept = {key: section for key, section in sections.items() if key != "guardian"}
     for key in ("venues", "execution"):
         kept[key] = {venue: sections[key][venue]}
     for key in ("instruments", "limits"):
         kept[key] = {name: section for name, section in sections[key].items() if name.endswith(f".{venue.upper()}")}
     kept["limits"] = {name: section | {"stop_loss_bp": 10_000} for name, section in kept["limits"].items()}
+    kept["firm"] = sections["firm"] | _WIDE
     strategies = sections["strategies"].items()
     kept["strategies"] = {
         name: strategy | {"instruments": [each for each in strategy["instruments"] if each in kept["instruments"]]}

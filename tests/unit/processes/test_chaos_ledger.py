@@ -187,3 +187,6 @@ def test_a_new_epoch_knows_no_order_and_no_book_but_all_that_was_traded(tmp_path
 
 def test_no_stop_loss_ends_a_campaigns_orders_and_no_guardian_kills_it() -> None:
     assert {section["stop_loss_bp"] for section in SECTIONS["limits"].values()} == {10_000} and "guardian" not in SECTIONS
+    assert SECTIONS["firm"]["fills_window_ms"] == 1000 and SECTIONS["firm"]["daily_loss_max"] == "200000", (
+        "no restart forgives what they count"
+    )
