@@ -1,7 +1,8 @@
 """Traded is what an instrument's last trades say of its price: their average, each weighted by how long it was the last one.
 
 A trade counts from when it comes until the next, up to the window, so that a single print moves the average by what it lasted. Prices
-are in 1/1024 ticks, and what rounding leaves is carried. Until something has been traded the first mid stands for it.
+are in 1/1024 ticks, and what rounding leaves is carried. Until something has been traded the first mid stands for it; the first trade takes
+its place, whole.
 """
 
 from __future__ import annotations

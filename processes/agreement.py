@@ -1,5 +1,7 @@
 """Agreement: whether a venue and our ledger say the same of the account; as long as they do not, its instruments may only be reduced.
 
+Orders that earlier epochs left are being canceled: they are looked for again, and those that stay are a difference too.
+
 Asked when all that the venue told is booked. What one answer contradicts is asked again at once, because a fill may lie between its parts;
 what two contradict is a difference: it is logged, shown by `hftctl status`, and asked about again and again until both agree, or until
 somebody has armed: then the venue's balances are taken as they are, and count from there.
@@ -38,9 +40,7 @@ class Agreement:
         self._venue, self._venue_row, self._rows, self._tables = venue, venue_row, rows, tables
         self._now: Balances = {}
         self._left = self._foreign = 0
-        self._stayed = (
-            0  #: orders that were left by earlier epochs or sessions, and were there at the last look too: canceled, but not gone
-        )
+        self._stayed = 0  #: of the orders that are left, those that were at the look before too: canceled, but not gone
         self._failed = 0  #: comparisons in a row that found something
         self.agrees = False  #: whether the last comparison found nothing
 
@@ -125,7 +125,6 @@ class Agreement:
                 open_orders=self._foreign,
                 advice="cancel them at the venue",
             )
-
         if self._stayed:
             log("canceled orders are still open: reduce-only, canceled again", venue=self._venue, open_orders=self._stayed)
 

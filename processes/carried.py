@@ -2,7 +2,7 @@
 
 Two slots of a mapped file are written in turn, each with its number and checksum: a writer that dies in the middle of one leaves the other. It
 is written ten times a second at most and never synced; whatever reports came after it are counted again from the executions' journals, and
-what is lost with the process is a peak of the P&L that was younger than that.
+what is lost with the process are orders approved since (R052), and a peak of the P&L that was younger than that.
 """
 
 from __future__ import annotations

@@ -28,15 +28,8 @@ from processes.replay import replay_session
 from shm.clock import realtime_ns
 from support.engine import BTC, SELL, Bench, paper_config
 from support.pipeline import Pipeline
+from support.risk_rings import INTENTS, MARKETS, ORDERS, REFUSALS, REPORTS, STAGE
 
-STAGE, MARKETS, REPORTS, INTENTS, ORDERS, REFUSALS = (
-    "risk",
-    "market.binance.risk",
-    "reports.binance.risk",
-    "intents.mm.risk",
-    "orders.risk.binance",
-    "reports.risk.mm",
-)
 EXECUTION = "execution.binance"
 KILLED = control.kill_strategy(0)
 OK = RiskCode.OK

@@ -575,13 +575,18 @@ def test_end_of_the_process_lets_go_of_the_connection_and_of_requests(bench: Fee
     assert bench.link.dropped == 1 and bench.requests.made[-1].closed
 
 
-def test_switch_of_epoch_keeps_the_books_and_gives_them_to_the_new_rings(synced: FeedBench, tmp_path: Path) -> None:
-    synced.loop.close("epoch 2 follows")
-    synced.resources.epoch, synced.resources.folder = 2, tmp_path / "2"
-    synced.resources.rings.clear()
-    synced.loop.attach(synced.resources)
+def begin_epoch(bench: FeedBench, folder: Path) -> None:
+    """Epoch 2 begins on new rings, and the feed has turns to fill them."""
+    bench.loop.close("epoch 2 follows")
+    bench.resources.epoch, bench.resources.folder = 2, folder
+    bench.resources.rings.clear()
+    bench.loop.attach(bench.resources)
     for _ in range(9):
-        synced.turn(STAGE)
+        bench.turn(STAGE)
+
+
+def test_switch_of_epoch_keeps_the_books_and_gives_them_to_the_new_rings(synced: FeedBench, tmp_path: Path) -> None:
+    begin_epoch(synced, tmp_path / "2")
     assert synced.told(DEEP[0], TOPS[0]) == [[*BOOK, "INVALID"], [*TOPS_OF_BOOK, "INVALID"]]
     synced.hears(depth(11, 11))
     assert synced.told(DEEP[0]) == [["TOP"]]
@@ -598,12 +603,7 @@ def test_a_book_is_as_old_on_new_rings_as_it_was_on_the_old_ones(synced: FeedBen
     else:
         stamps = np.array((synced.now_ns, 0), [("received_ns", "<i8"), ("exchange_ns", "<i8")])
     synced.now_ns += 700_000_000
-    synced.loop.close("epoch 2 follows")
-    synced.resources.epoch, synced.resources.folder = 2, tmp_path / "2"
-    synced.resources.rings.clear()
-    synced.loop.attach(synced.resources)
-    for _ in range(9):
-        synced.turn(STAGE)
+    begin_epoch(synced, tmp_path / "2")
     top = next(record for record in synced.take(TOPS[0]) if record["kind"] == MarketKind.TOP)
     assert (top["received_ns"], top["exchange_ns"]) == (stamps["received_ns"], stamps["exchange_ns"])
 

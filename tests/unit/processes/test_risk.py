@@ -35,15 +35,7 @@ from processes.limit_log import append, limit_of
 from processes.recovery import empty_positions, pack_rows
 from shm.jit import JIT_ENABLED
 from support.engine import BTC, SELL, Bench, paper_config, row, two_strategies
-
-STAGE, MARKETS, REPORTS, INTENTS, ORDERS, REFUSALS = (
-    "risk",
-    "market.binance.risk",
-    "reports.binance.risk",
-    "intents.mm.risk",
-    "orders.risk.binance",
-    "reports.risk.mm",
-)
+from support.risk_rings import INTENTS, MARKETS, ORDERS, REFUSALS, REPORTS, STAGE
 
 
 @pytest.fixture
