@@ -352,7 +352,7 @@ class NaiveRisk:
             return RiskCode.OK
         asset = int(row["quote_asset" if o["side"] == 1 else "base_asset"])
         old = self.orders.orders.get(int(o["ref_order_id"])) if o["kind"] == IntentKind.REPLACE else None
-        given = old.leaves_lots if old is not None and old.working else 0
+        given = old.leaves_lots if old is not None and old.working and old.side == o["side"] else 0
         buys = self._buys(int(o["instrument"]))
         after = buys - (old.price_ticks * given if old is not None else 0) + int(o["price_ticks"]) * int(o["qty_lots"])
         need = self._buy(row, after) - self._buy(row, buys)
