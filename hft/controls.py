@@ -109,7 +109,7 @@ CONTROLS: tuple[Control, ...] = (
     ),
     Control(
         RiskCode.UNKNOWN_ORDER,
-        "CANCEL or REPLACE of anything but a working order of the same strategy in the same instrument.",
+        "CANCEL or REPLACE of anything but a working order of the same strategy in the same instrument; for REPLACE, on the same side.",
         "No such order.",
         "",
     ),

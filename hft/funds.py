@@ -91,7 +91,7 @@ def buy_e8(instruments: NDArray[Any], row: int, ticklots: int) -> int:
 def covers(funds: Funds, instruments: NDArray[Any], orders: Orders, intents: NDArray[Any], i: int) -> bool:
     """Whether what is free at its venue covers INTENT record `i`, whose instrument and size are right; where there is no account: True.
 
-    What a REPLACE is to change gives back what it has taken on the same side: no venue holds both.
+    What a REPLACE is to change gives back what it has taken, on the same side: no venue holds both.
     """
     row = as_int(intents[i]["instrument"])
     instrument, venue = instruments[row], as_int(instruments[row]["venue"])
@@ -101,7 +101,7 @@ def covers(funds: Funds, instruments: NDArray[Any], orders: Orders, intents: NDA
         return False
     lots, given_lots, given_ticklots = intents[i]["qty_lots"], as_int(0), as_int(0)
     slot = find(orders, intents[i]["ref_order_id"]) if intents[i]["kind"] == _REPLACE else as_int(-1)
-    if slot >= 0 and is_working(orders.rows[slot]["state"]) and orders.rows[slot]["side"] == intents[i]["side"]:
+    if slot >= 0 and is_working(orders.rows[slot]["state"]):
         given_lots = orders.rows[slot]["leaves_lots"]
         given_ticklots = orders.rows[slot]["price_ticks"] * given_lots
     if intents[i]["side"] == Side.BUY:

@@ -276,7 +276,7 @@ class RiskCode(IntEnum):
     INSTRUMENT_NOT_ALLOWED = 2080
     STRATEGY_NOT_APPROVED = 2083
     RING_BACKPRESSURE = 2091
-    UNKNOWN_ORDER = 2095  #: a CANCEL or REPLACE of an order that is not working
+    UNKNOWN_ORDER = 2095  #: a CANCEL or REPLACE of an order that is not working, or a REPLACE on its other side
 
 
 class ExecutionCode(IntEnum):

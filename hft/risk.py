@@ -154,8 +154,11 @@ def _check_standing(state: RiskState, intents: NDArray[Any], i: int, now_ns: int
         return RiskCode.CLIENT_ID_REUSE
     if id_counter(identity) <= state.last_counters[strategy]:
         return RiskCode.CLIENT_ID_REUSE
-    if intents[i]["kind"] == IntentKind.REPLACE and _own_working_order(state, intents, i) < 0:
-        return RiskCode.UNKNOWN_ORDER
+    if intents[i]["kind"] == IntentKind.REPLACE:
+        # An amendment names no side: the venue would keep the old order's.
+        slot = _own_working_order(state, intents, i)
+        if slot < 0 or state.orders.rows[slot]["side"] != intents[i]["side"]:
+            return RiskCode.UNKNOWN_ORDER
     return RiskCode.OK
 
 

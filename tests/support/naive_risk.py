@@ -203,7 +203,9 @@ class NaiveRisk:
         identity, strategy = int(o["order_id"]), int(o["strategy"])
         if identity >> 32 != self.epoch << 8 | strategy or identity & 0xFFFFFFFF <= self.last_counter[strategy]:
             return RiskCode.CLIENT_ID_REUSE
-        return RiskCode.UNKNOWN_ORDER if o["kind"] == IntentKind.REPLACE and not self._own(o) else RiskCode.OK
+        if o["kind"] == IntentKind.REPLACE and not (self._own(o) and self.orders.orders[int(o["ref_order_id"])].side == o["side"]):
+            return RiskCode.UNKNOWN_ORDER
+        return RiskCode.OK
 
     def _size(self, o: Any, now_ns: int) -> RiskCode:
         row, limits = self.rows[int(o["instrument"])], self.limits[int(o["instrument"])]
@@ -352,7 +354,7 @@ class NaiveRisk:
             return RiskCode.OK
         asset = int(row["quote_asset" if o["side"] == 1 else "base_asset"])
         old = self.orders.orders.get(int(o["ref_order_id"])) if o["kind"] == IntentKind.REPLACE else None
-        given = old.leaves_lots if old is not None and old.working and old.side == o["side"] else 0
+        given = old.leaves_lots if old is not None and old.working else 0
         buys = self._buys(int(o["instrument"]))
         after = buys - (old.price_ticks * given if old is not None else 0) + int(o["price_ticks"]) * int(o["qty_lots"])
         need = self._buy(row, after) - self._buy(row, buys)

@@ -253,6 +253,8 @@ def test_cancel_and_replace_of_an_order_that_is_not_ones_own_and_working_are_ref
     assert check(state, intent(1, **(more | {"ref_order_id": 0}))) == RiskCode.UNKNOWN_ORDER
     assert check(state, intent(1, **more, strategy=1)) == RiskCode.UNKNOWN_ORDER
     assert check(state, intent(1, **more, instrument=1)) == RiskCode.UNKNOWN_ORDER
+    other_side = OK if kind == IntentKind.CANCEL else RiskCode.UNKNOWN_ORDER
+    assert check(state, intent(1, **(more | {"price_ticks": ASK}), side=Side.SELL)) == other_side
     risk.apply_report(state, report(order, ReportKind.CANCELED), 0)
     assert check(state, intent(1, **more)) == RiskCode.UNKNOWN_ORDER
 
