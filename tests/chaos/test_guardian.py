@@ -82,8 +82,7 @@ def test_a_supervisor_that_is_killed_is_answered_by_the_guardian_and_the_latch_o
         engine.start()
         status = engine.await_running()
         assert status["kills"] == ["firm"] and status["kill_latched"]
-        frames = status["venues"][0]["frames"] + 100
-        wait_until(lambda: engine.status()["venues"][0]["frames"] > frames, 40, "the market goes on")
+        engine.await_frames(100)
         assert engine.status()["orders"]["sent"] == 0
         assert engine.ctl("arm").returncode == 2, "why it is safe must be said"
         assert engine.ctl("arm", "--reason", " ").returncode == 1

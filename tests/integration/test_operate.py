@@ -42,8 +42,7 @@ def imported_by(*arguments: str) -> tuple[int, set[str]]:
 def assert_sends_nothing(engine: LiveEngine) -> None:
     """From now on no order is sent, while the strategy is still being fed."""
     before = engine.status()
-    frames = before["venues"][0]["frames"] + 150
-    wait_until(lambda: engine.status()["venues"][0]["frames"] > frames, 40, "150 more frames")
+    engine.await_frames(150)
     assert engine.status()["orders"]["sent"] == before["orders"]["sent"]
 
 

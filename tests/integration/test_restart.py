@@ -178,7 +178,6 @@ def test_a_kill_holds_over_a_restart(tmp_path):
         os.kill(engine.pid_of("trade"), signal.SIGKILL)
         after = await_restart(engine, 1)
         assert after["kill_latched"] is True
-        frames = after["venues"][0]["frames"]
-        wait_until(lambda: engine.status()["venues"][0]["frames"] > frames + 300, 40, "300 more frames")
+        engine.await_frames(300)
         assert engine.status()["orders"]["sent"] == after["orders"]["sent"]
         finish(engine)

@@ -24,14 +24,6 @@ def firm(engine, instrument):
     return next(row for row in engine.status()["positions"] if row["owner"] == "firm" and row["instrument"] == instrument)
 
 
-def await_frames(engine, count):
-    def frames():
-        return engine.status()["venues"][0]["frames"]
-
-    last = frames() + count
-    wait_until(lambda: frames() > last, 60, f"{count} more frames")
-
-
 @pytest.fixture(autouse=True)
 def strategy_of_the_tests(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{ROOT / 'tests'}")
@@ -45,9 +37,9 @@ def test_a_position_that_lost_too_much_is_closed_and_its_instrument_rests_until_
         wait_until(lambda: float(firm(engine, INSTRUMENT)["position"]) < 0.0001, 60, "what is left is below the venue's minimum")
         status = engine.status()
         assert status["kill_reasons"] == {SCOPE: REASON}
-        await_frames(engine, 50)  # the last closing order may be filled in parts
+        engine.await_frames(50, 60)  # the last closing order may be filled in parts
         closed = firm(engine, INSTRUMENT)
-        await_frames(engine, 150)
+        engine.await_frames(150, 60)
         rests = firm(engine, INSTRUMENT)
         assert (rests["fills"], rests["position"]) == (closed["fills"], closed["position"])
         assert float(rests["position"]) < 0.0001

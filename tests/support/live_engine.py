@@ -108,6 +108,11 @@ class LiveEngine:
         """Pid of a stage process by its name in the placement."""
         return next(stage["pid"] for stage in self.status()["stages"] if stage["process"] == process)
 
+    def await_frames(self, count: int, deadline_s: float = 40) -> None:
+        """Wait until the first venue's feed has taken so many more frames: the market goes on for that long."""
+        last = self.status()["venues"][0]["frames"] + count
+        wait_until(lambda: self.status()["venues"][0]["frames"] > last, deadline_s, f"{count} more frames (see {self.log_text()})")
+
     def await_orders(self, key: str, count: int, deadline_s: float = 40.0) -> dict[str, Any]:
         """Wait until the status counts at least `count` orders of a kind; return the status."""
 
